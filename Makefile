@@ -1,0 +1,64 @@
+# The only task runner. Every target sets up what it needs and does nothing when that is already there.
+
+PYTHON ?= python3
+# Holds uv and the Temporal dev server, once per machine.
+ORCHESTRATOR_CACHE_DIR ?= $(HOME)/.cache/durable-orchestrator
+export ORCHESTRATOR_CACHE_DIR
+
+UV_HOME := $(ORCHESTRATOR_CACHE_DIR)/uv
+UV := $(UV_HOME)/bin/uv
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test check bench faults cluster clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## prepare everything, start nothing: .venv, locked dependencies, Temporal dev server
+	@$(BIN)/python -m bootstrap.devserver_build
+
+demo: setup ## three real runs over HTTP, then a worker killed in mid-stream
+	@$(BIN)/orchestrator demo
+
+up: setup ## serve until Ctrl-C: API, worker, Temporal dev server and its UI
+	@$(BIN)/orchestrator up
+
+test: setup ## every test but the heavy loops; coverage gates: 95 % overall, 100 % domain
+	@rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=95 $(ARGS)
+	$(BIN)/coverage report --include='domain/*' --fail-under=100
+
+check: $(READY) ## lint, format, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup ## measure against the bars; prints ratios, exits 1 when a must fails
+	@$(BIN)/python -m bench $(ARGS)
+
+faults: setup ## the fault table at full durations, and the seeded loops
+	$(BIN)/python -m pytest -m "heavy or not heavy" tests/faults $(ARGS)
+
+cluster: $(READY) ## the production roles as processes on PostgreSQL; CMD="..." runs against them, then all stops
+	@$(BIN)/python -m bootstrap.cluster $(CMD)
+
+clean: ## remove .venv and tool caches; data and the machine-wide cache stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov
+
+# uv from the package index, in a small environment of its own.
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3"; exit 1; }
+	@echo "==> installing uv (once per machine)"
+	@mkdir -p $(ORCHESTRATOR_CACHE_DIR)
+	@$(PYTHON) -m venv --clear $(UV_HOME)
+	@$(UV_HOME)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.13,<0.14'
+
+$(READY): uv.lock pyproject.toml | $(UV)
+	@echo "==> installing the locked dependencies into .venv"
+	@UV_PYTHON_DOWNLOADS=never $(UV) sync --frozen --all-extras --python $(PYTHON) || \
+	  { echo "The locked dependencies could not be installed; the lines above say why."; exit 1; }
+	@touch $@

@@ -1,0 +1,1 @@
+"""What touches the world: retried, idempotent, known to workflows by name."""

@@ -1,0 +1,1 @@
+"""Agents of other people, over the agent protocol."""

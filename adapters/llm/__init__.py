@@ -1,0 +1,1 @@
+"""Language models: one module per provider, and what their wire formats share."""

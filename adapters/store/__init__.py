@@ -1,0 +1,1 @@
+"""The record: event log, transcript, registry and ledger in SQL."""

@@ -1,0 +1,1 @@
+"""Who wires it: the composition root, its processes and their command line."""

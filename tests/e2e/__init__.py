@@ -1,0 +1,1 @@
+"""What a person does, literally: real processes, real HTTP."""

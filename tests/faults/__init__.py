@@ -1,0 +1,1 @@
+"""Faults injected for real: signals, killed processes, a provider that misbehaves."""

@@ -1,0 +1,1 @@
+"""Recorded histories, replayed against the workflows of today."""

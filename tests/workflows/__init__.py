@@ -1,0 +1,1 @@
+"""Workflows on a Temporal server, with fakes behind the ports."""
