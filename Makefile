@@ -17,7 +17,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## prepare everything, start nothing: .venv, locked dependencies, Temporal dev server
-	@$(BIN)/python -m bootstrap.devserver_build
+	@$(BIN)/python -m bootstrap.devserver_find
 
 demo: setup ## three real runs over HTTP, then a worker killed in mid-stream
 	@$(BIN)/orchestrator demo

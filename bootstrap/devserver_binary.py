@@ -1,0 +1,126 @@
+"""A `temporal` binary and its version, and the sidecar file that says which one wrote a data file.
+
+Knows nothing of where binaries come from (devserver_find.py) nor of running servers.
+"""
+
+import json
+import re
+import sqlite3
+import subprocess
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+FLOOR = (1, 29, 1)
+"""The oldest server that does what we need: worker versioning, priority, eager workflow start."""
+
+_VERSION_LINE = re.compile(r"version (\S+) \(Server ([^,)]+)")
+"""`temporal version 1.8.2 (Server 1.31.2, UI 2.50.1)`"""
+
+_PROBE_SECONDS = 20
+"""A cold disk reads 140 MB before the first line comes."""
+
+
+@dataclass(frozen=True)
+class Binary:
+    """A `temporal` binary that answered."""
+
+    path: Path
+    cli_version: str
+    server_version: str
+
+    def is_new_enough(self) -> bool:
+        """Whether the server inside reaches `FLOOR`."""
+        numbers = re.findall(r"\d+", self.server_version)[:3]
+        return tuple(int(number) for number in numbers) >= FLOOR
+
+
+def probe(path: Path) -> Binary | None:
+    """Ask a binary for its version; None when it is no `temporal` or does not run here."""
+    try:
+        answer = subprocess.run(  # noqa: S603 - the path comes from the search, not from a request
+            [path, "--version"], capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = _VERSION_LINE.search(answer.stdout)
+    return Binary(path, found[1], found[2]) if found else None
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What stands beside a data file: the server that wrote it and the binary's state then."""
+
+    server_version: str
+    cli_version: str
+    binary: str
+    size_bytes: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, binary: Binary) -> "Sidecar":
+        """Describe a binary as it is on disk now."""
+        stat = binary.path.stat()
+        return cls(
+            server_version=binary.server_version,
+            cli_version=binary.cli_version,
+            binary=str(binary.path),
+            size_bytes=stat.st_size,
+            mtime_ns=stat.st_mtime_ns,
+        )
+
+    def writer(self) -> Binary | None:
+        """Return the binary that wrote the file if it is still there.
+
+        An unchanged size and time spare the probe, 30 ms of every start.
+        """
+        path = Path(self.binary)
+        try:
+            stat = path.stat()
+        except OSError:
+            return None
+        if (stat.st_size, stat.st_mtime_ns) == (self.size_bytes, self.mtime_ns):
+            return Binary(path, self.cli_version, self.server_version)
+        return probe(path)
+
+
+def sidecar_path(data_file: Path) -> Path:
+    """Return where a data file's sidecar stands."""
+    return data_file.with_name(data_file.name + ".server.json")
+
+
+def read_sidecar(data_file: Path) -> Sidecar | None:
+    """Return what wrote the data file; None when there is no file, or nobody noted it."""
+    if not data_file.exists():
+        return None
+    try:
+        return Sidecar(**json.loads(sidecar_path(data_file).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write_sidecar(data_file: Path, binary: Binary) -> None:
+    """Note which binary serves the data file, replacing the note as a whole."""
+    target = sidecar_path(data_file)
+    draft = target.with_name(target.name + ".part")
+    draft.write_text(json.dumps(asdict(Sidecar.of(binary)), indent=1) + "\n")
+    draft.replace(target)
+
+
+def set_aside(data_file: Path, version: str) -> Path:
+    """Move a data file of another version out of the way; nothing is deleted.
+
+    Returns:
+        Where the data file is now.
+    """
+    kept = data_file.with_name(f"{data_file.name}.{version}")
+    number = 1
+    while kept.exists():
+        number += 1
+        kept = data_file.with_name(f"{data_file.name}.{version}.{number}")
+    # Fold the write-ahead log in first: one file moves in one step, two could be torn apart.
+    with closing(sqlite3.connect(data_file)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    data_file.rename(kept)
+    sidecar_path(data_file).unlink(missing_ok=True)
+    return kept

@@ -1,0 +1,184 @@
+"""The server as a child process: its command line, its ports, its start and its end.
+
+Knows nothing of locks, versions and restarts: devserver.py decides those.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+from bootstrap import devserver_launch
+from bootstrap.devserver_errors import PortTakenError
+
+_PRAGMAS = {
+    # The server's own defaults are a rollback journal and a full sync per commit: half the runs/s.
+    "journal_mode": "WAL",
+    "synchronous": "NORMAL",
+    "busy_timeout": "5000",
+}
+
+_DYNAMIC_CONFIG: Mapping[str, str] = {
+    # Defaults change between servers: say what matters. Source: reference/engine.md 1.4, 1.6.
+    "system.enableActivityEagerExecution": "true",
+    "system.enableEagerWorkflowStart": "true",
+    "matching.useNewMatcher": "true",
+    "matching.enableFairness": "true",
+    "frontend.WorkerHeartbeatsEnabled": "true",
+    # One shard reads its queues 20 times a second by default: each dispatch waited up to 50 ms.
+    "history.transferProcessorMaxPollRPS": "2000",
+    "history.timerProcessorMaxPollRPS": "2000",
+    # Visibility writes are batched instead: lists in the Temporal UI lag by at most 0.5 s.
+    "history.visibilityProcessorMaxPollRPS": "2",
+    "matching.numTaskqueueReadPartitions": "1",
+    "matching.numTaskqueueWritePartitions": "1",
+    # At the default of 1 s a retry after 5 ms and a timer of 50 ms both take a second.
+    "history.timerProcessorMaxTimeShift": '"10ms"',
+    # Else a continue-as-new of a run younger than 1 s waits until it is 1 s old.
+    "history.workflowIdReuseMinimalInterval": '"0s"',
+}
+
+_ROTATE_BYTES = 10_000_000
+"""A log longer than this is set aside at the next start; one older log is kept."""
+
+_KILL_WAIT = timedelta(seconds=5)
+"""How long a killed process may take to vanish."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the server listens."""
+
+    ip: str
+    port: int
+    ui_port: int | None
+
+    @property
+    def address(self) -> str:
+        """The gRPC address, `host:port`."""
+        return f"{self.ip}:{self.port}"
+
+    @property
+    def ui_url(self) -> str | None:
+        """The Temporal UI's address, without a trailing slash; None when it is off."""
+        return f"http://{self.ip}:{self.ui_port}" if self.ui_port else None
+
+
+def choose_endpoint(ip: str, port: int, ui_port: int | None) -> Endpoint:
+    """Fix the ports before the server starts: 0 picks a free one, `ui_port` None means no UI.
+
+    Raises:
+        PortTakenError: a port that was named is in use.
+    """
+    return Endpoint(
+        ip,
+        _free_port(ip, port, "Temporal's server"),
+        None if ui_port is None else _free_port(ip, ui_port, "Temporal's UI"),
+    )
+
+
+def _free_port(ip: str, port: int, who: str) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((ip, port))
+        except OSError as taken:
+            raise PortTakenError(
+                f"Port {port} on {ip}, wanted for {who}, cannot be used ({taken.strerror}): stop "
+                "the program that listens there, choose another port, or 0 for a free one."
+            ) from taken
+        chosen: int = probe.getsockname()[1]
+        return chosen
+
+
+def command_line(binary: Path, data_file: Path, endpoint: Endpoint, namespace: str) -> list[str]:
+    """Return the whole command that serves one data file."""
+    command = [
+        *(str(binary), "server", "start-dev"),
+        *("--db-filename", str(data_file)),
+        *("--ip", endpoint.ip),
+        *("--port", str(endpoint.port)),
+        *("--namespace", namespace),
+        *("--log-level", "warn", "--log-format", "json"),
+    ]
+    command += ["--ui-port", str(endpoint.ui_port)] if endpoint.ui_port else ["--headless"]
+    for name, value in _PRAGMAS.items():
+        command += ["--sqlite-pragma", f"{name}={value}"]
+    for name, value in _DYNAMIC_CONFIG.items():
+        command += ["--dynamic-config-value", f"{name}={value}"]
+    return command
+
+
+def _open_log(log_file: Path) -> BinaryIO:
+    if log_file.exists() and log_file.stat().st_size > _ROTATE_BYTES:
+        log_file.replace(log_file.with_name(log_file.name + ".1"))
+    return log_file.open("ab")
+
+
+class ServerProcess:
+    """One life of the server, from its start to its end."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log_file: Path) -> None:
+        self._process = process
+        self._log_file = log_file
+
+    @classmethod
+    async def spawn(cls, command: list[str], log_file: Path) -> "ServerProcess":
+        """Start the server: it dies with this process, and a terminal's Ctrl-C does not reach it.
+
+        The process group of its own matters for the order of a shutdown: the server stops last.
+        """
+        launcher = [sys.executable, "-I", "-S", devserver_launch.__file__, str(os.getpid())]
+        # A setting of the client, such as TEMPORAL_ADDRESS, must not reach the server's own CLI.
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("TEMPORAL_")}
+        with _open_log(log_file) as log:
+            process = await asyncio.create_subprocess_exec(
+                *(*launcher, *command),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                process_group=0,
+            )
+        return cls(process, log_file)
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has not ended yet."""
+        return self._process.returncode is None
+
+    async def wait_dead(self) -> int:
+        """Wait until the process ends; return its exit code, negative for a signal."""
+        return await self._process.wait()
+
+    async def stop(self, grace: timedelta) -> None:
+        """End the server: SIGTERM, and SIGKILL when it is not gone after `grace`."""
+        for number, wait in ((signal.SIGTERM, grace), (signal.SIGKILL, _KILL_WAIT)):
+            if not self.is_running:
+                return
+            if wait <= timedelta(0):
+                continue
+            self._process.send_signal(number)
+            try:
+                async with asyncio.timeout(wait.total_seconds()):
+                    await self._process.wait()
+            except TimeoutError:
+                continue
+
+    def log_end(self, lines: int = 5) -> str:
+        """Return the end of the server's log, for an error message."""
+        with self._log_file.open("rb") as log:
+            log.seek(max(0, self._log_file.stat().st_size - 4000))
+            text = log.read().decode(errors="replace")
+        return " | ".join(text.strip().splitlines()[-lines:])
