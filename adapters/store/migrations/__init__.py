@@ -1,0 +1,1 @@
+"""The schema's history: one file per change, applied in order when a process starts."""

@@ -1,0 +1,16 @@
+"""Alembic's entry: runs the revisions on the connection that `adapters.store.migrate` opened.
+
+The caller owns the transaction, so an upgrade is applied whole or not at all on both databases.
+"""
+
+from alembic import context
+
+from adapters.store.schema import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,67 @@
+"""The `RunBook` over a database: each method is one transaction."""
+
+from collections.abc import Sequence
+
+from adapters.store import accept, cancelling, reads, toolcalls
+from adapters.store.tx import Engine, Tx
+from domain.acceptance import Accepted, NewRun, Page, RunFilter
+from domain.ports import Clock
+from domain.run import Run
+from domain.stats import RunStats
+from domain.tool import ToolCall, Verdict
+
+
+class SqlRunBook:
+    """Runs on record. Source of every promise: `domain.ports.RunBook`."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    async def accept(self, new: NewRun) -> Accepted:
+        """Make a run durable."""
+        now = self._clock.now_ms()
+        return await self._engine.write(lambda tx: accept.accept(tx, new, now))
+
+    async def get_run(self, owner: str | None, run_id: str) -> Run:
+        """Return one run."""
+        return await self._engine.read(lambda tx: reads.get_run(tx, owner, run_id))
+
+    async def list_runs(
+        self, owner: str | None, which: RunFilter, page: Page
+    ) -> tuple[Sequence[Run], str | None]:
+        """Return runs, newest first, and the next cursor."""
+        return await self._engine.read(lambda tx: reads.list_runs(tx, owner, which, page))
+
+    async def ask_cancel(self, owner: str | None, run_id: str, reason: str | None) -> Run:
+        """Record that a run is to stop."""
+        now = self._clock.now_ms()
+        return await self._engine.write(
+            lambda tx: cancelling.ask_cancel(tx, owner, run_id, reason, now)
+        )
+
+    async def get_tool_call(self, owner: str | None, tool_call_id: str) -> ToolCall:
+        """Return one tool call."""
+        return await self._engine.read(lambda tx: reads.get_tool_call(tx, owner, tool_call_id))
+
+    async def list_tool_calls(
+        self, owner: str | None, run_id: str | None, status: str | None, page: Page
+    ) -> tuple[Sequence[ToolCall], str | None]:
+        """Return tool calls, newest first, and the next cursor."""
+        return await self._engine.read(
+            lambda tx: reads.list_tool_calls(tx, owner, run_id, status, page)
+        )
+
+    async def resolve_tool_call(self, owner: str | None, tool_call_id: str, said: Verdict) -> Run:
+        """Record what a person says of an unknown outcome."""
+        now = self._clock.now_ms()
+
+        def resolve(tx: Tx) -> Run:
+            found = toolcalls.resolve(tx, owner, tool_call_id, said, now)
+            return reads.get_run(tx, None, found["run_id"])
+
+        return await self._engine.write(resolve)
+
+    async def stats(self, owner: str | None) -> RunStats:
+        """Return figures over the runs on record."""
+        return await self._engine.read(lambda tx: reads.read_stats(tx, owner))

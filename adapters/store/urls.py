@@ -1,0 +1,107 @@
+"""Where the store is: the forms of `DATABASE_URL` people write, as one small value.
+
+Knows the spelling only: nothing is opened, and no database library is imported.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+from domain.errors import SetupError
+
+_POSTGRES_SCHEMES = frozenset({"postgres", "postgresql", "postgresql+asyncpg"})
+_SQLITE_SCHEMES = frozenset({"sqlite", "sqlite3", "sqlite+aiosqlite", "sqlite+pysqlite"})
+_FORMS = "sqlite:///path.db, postgresql://user:password@host/database, or a path"
+
+_RENAMED = {"sslmode": "ssl"}
+"""libpq's name of an option and asyncpg's."""
+_KEPT = frozenset({"ssl", "host", "port", "target_session_attrs", "prepared_statement_cache_size"})
+_DROPPED = frozenset({"channel_binding", "gssencmode", "sslnegotiation"})
+"""What hosted databases put into their URLs and asyncpg negotiates by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteFile:
+    """A SQLite database: one file, made if missing."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresUrl:
+    """A PostgreSQL database. `url` names the asyncpg driver and may hold a password."""
+
+    url: str
+
+    def __repr__(self) -> str:
+        """Leave the password out of logs and tracebacks."""
+        parts = urlsplit(self.url)
+        return f"PostgresUrl({parts.hostname or 'socket'}{parts.path})"
+
+
+Database = SqliteFile | PostgresUrl
+
+
+def parse_database_url(text: str) -> Database:
+    """Return the database that `text` names.
+
+    Takes `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgres://...`, `postgresql://...`,
+    SQLite's own `file:x.db?cache=shared&mode=rwc` (its options are not needed here) and a path.
+
+    Raises:
+        SetupError: another scheme, no file or database name, an in-memory or read-only database, or
+            an option this store does not know.
+    """
+    if not text.strip():
+        raise SetupError(f"DATABASE_URL is empty; use {_FORMS}")
+    scheme, separator, rest = text.strip().partition(":")
+    scheme = scheme.lower()
+    if separator and scheme == "file":
+        return _sqlite_uri(rest)
+    if separator and scheme in _SQLITE_SCHEMES:
+        return _sqlite_url(rest)
+    if separator and scheme in _POSTGRES_SCHEMES:
+        return _postgres(text.strip())
+    if rest.startswith("//"):
+        raise SetupError(
+            f"DATABASE_URL has the scheme {scheme!r}, which is not known; use {_FORMS}"
+        )
+    return _file(text.strip())
+
+
+def _sqlite_url(rest: str) -> SqliteFile:
+    place, _, _ = rest.partition("?")
+    if not place.startswith("///"):
+        raise SetupError("a SQLite URL has three slashes before its path: sqlite:///path.db")
+    return _file(unquote(place.removeprefix("///")))
+
+
+def _sqlite_uri(rest: str) -> SqliteFile:
+    place, _, query = rest.partition("?")
+    mode = dict(parse_qsl(query)).get("mode", "rwc")
+    if mode not in ("rw", "rwc"):
+        raise SetupError(f"the store cannot use a SQLite database with mode={mode}")
+    if place.startswith("//"):
+        place = "/" + place.removeprefix("//").partition("/")[2]
+    return _file(unquote(place))
+
+
+def _file(path: str) -> SqliteFile:
+    if not path or path == ":memory:":
+        raise SetupError("the store needs a file: a database in memory would lose every run")
+    return SqliteFile(Path(path).expanduser())
+
+
+def _postgres(url: str) -> PostgresUrl:
+    parts = urlsplit(url)
+    if not parts.path.strip("/"):
+        raise SetupError("DATABASE_URL names no database: postgresql://user:password@host/database")
+    options = []
+    for name, value in parse_qsl(parts.query):
+        known = _RENAMED.get(name, name)
+        if known in _KEPT:
+            options.append((known, value))
+        elif name not in _DROPPED:
+            raise SetupError(f"DATABASE_URL has the option {name!r}, which is not known; remove it")
+    query = urlencode(options, safe="/")
+    return PostgresUrl(urlunsplit(("postgresql+asyncpg", parts.netloc, parts.path, query, "")))
