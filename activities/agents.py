@@ -1,0 +1,179 @@
+"""`invoke_agent`: one call to an external agent as a step.
+
+Side effect: one POST to the agent. Idempotency: run id and step id; a closed step returns its
+stored reply. Heartbeat: every second. An agent that is not reachable is tried again; one that
+reports an error is not.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, cast
+
+from temporalio import activity
+
+from activities import failures
+from activities.deltas import DeltaWriter
+from activities.live import LiveAttempt
+from activities.steps import StepFrame
+from domain.agent import AgentChunk, AgentDelta, AgentDone, AgentInvocation, AgentState
+from domain.chat import ChatMessage
+from domain.errors import (
+    AgentUnavailableError,
+    OrchestratorError,
+    PermanentError,
+    StepRefusedError,
+    StoreUnavailableError,
+)
+from domain.event import EventDraft, EventType
+from domain.order import ChatReply, InvokeOrder
+from domain.ports import AgentInvoker, Ids
+from domain.session import estimate_tokens
+from domain.step import AlreadyClosed, Attempt, Closing, NewMessage, Opened, OutcomeUnknown
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """How patient a call to an external agent is. Times in seconds."""
+
+    idle_seconds: float = 120.0
+    total_seconds: float = 300.0
+    failures: int = 3
+
+
+class AgentActivities:
+    """Calls to external agents."""
+
+    def __init__(
+        self,
+        frame: StepFrame,
+        invoker: AgentInvoker,
+        ids: Ids,
+        settings: AgentSettings | None = None,
+    ) -> None:
+        self._frame = frame
+        self._invoker = invoker
+        self._ids = ids
+        self._settings = settings or AgentSettings()
+
+    @activity.defn(name="invoke_agent")
+    async def invoke_agent(self, order: InvokeOrder) -> ChatReply:
+        """Call the agent, stream its text into the log, and commit its answer."""
+        return await self._frame.carry(
+            order.run_id, order.step_id, lambda live: self._invoke(live, order)
+        )
+
+    async def _invoke(self, live: LiveAttempt, order: InvokeOrder) -> ChatReply:
+        opening = await self._frame.open(order.run_id, order.step_id)
+        if isinstance(opening, AlreadyClosed):
+            return ChatReply.model_validate(opening.result)
+        if isinstance(opening, OutcomeUnknown):
+            raise TypeError("an agent's call has no unknown outcome")
+        attempt = Attempt(order.run_id, order.step_id, opening.attempt)
+        try:
+            return await self._talk(live, order, opening, attempt)
+        except (StepRefusedError, StoreUnavailableError):
+            raise
+        except OrchestratorError as error:
+            raise await self._failed(order, attempt, error) from error
+        except asyncio.CancelledError:
+            await self._frame.let_go(live, attempt)
+            raise
+
+    async def _talk(
+        self, live: LiveAttempt, order: InvokeOrder, opened: Opened, attempt: Attempt
+    ) -> ChatReply:
+        writer = DeltaWriter(self._frame.book, attempt)
+        pieces: list[str] = []
+        try:
+            invocation = await self._invocation(order, opened)
+            done = await self._stream(live, invocation, attempt, writer, pieces)
+        except BaseException:
+            await asyncio.shield(writer.abandon())
+            raise
+        rest = await writer.rest()
+        text = done.final_message if done.final_message is not None else "".join(pieces)
+        reply = ChatReply(usage=opened.usage.model_copy(update={"turns": opened.usage.turns + 1}))
+        data: dict[str, Any] = {
+            "agent_id": opened.agent_id,
+            "step": order.step_id,
+            "usage": done.usage,
+        }
+        message = NewMessage(
+            message_id=self._ids.new("msg"),
+            role="assistant",
+            content=text,
+            tokens=done.usage.get("completion_tokens", estimate_tokens(text)),
+        )
+        closing = Closing(
+            result=reply.model_dump(mode="json"),
+            events=(EventDraft(type=EventType.AGENT_INVOKE_DONE, key="invoke_done", data=data),),
+            messages=(message,),
+            last_delta=rest,
+            delta_index=writer.rows + 1,
+            is_turn=True,
+            final_text=text,
+        )
+        await self._frame.book.close(attempt, closing)
+        return reply
+
+    async def _invocation(self, order: InvokeOrder, opened: Opened) -> AgentInvocation:
+        session_id = opened.session_id or ""
+        history = await self._frame.book.read_transcript(opened.owner, session_id)
+        return AgentInvocation(
+            endpoint=opened.spec.endpoint or "",
+            agent_id=opened.agent_id or "",
+            session_id=session_id,
+            run_id=order.run_id,
+            input_message=ChatMessage(role="user", content=opened.content),
+            messages=history,
+            context=opened.spec.context,
+        )
+
+    async def _stream(
+        self,
+        live: LiveAttempt,
+        invocation: AgentInvocation,
+        attempt: Attempt,
+        writer: DeltaWriter,
+        pieces: list[str],
+    ) -> AgentDone:
+        settings, loop = self._settings, asyncio.get_running_loop()
+        last_call = loop.time() + settings.total_seconds
+        stream = cast("AsyncGenerator[AgentChunk]", self._invoker.stream(invocation))
+        try:
+            async with (
+                asyncio.timeout(settings.idle_seconds) as patience,
+                aclosing(stream) as chunks,
+            ):
+                async for chunk in chunks:
+                    patience.reschedule(min(loop.time() + settings.idle_seconds, last_call))
+                    if isinstance(chunk, AgentDone):
+                        return chunk
+                    if isinstance(chunk, AgentDelta):
+                        pieces.append(chunk.text)
+                        live.progress += len(chunk.text)
+                        writer.feed(chunk.text)
+                    else:
+                        await self._note(attempt, chunk, len(pieces))
+        except TimeoutError as error:
+            raise AgentUnavailableError(
+                f"agent {invocation.agent_id} sent nothing in time (run {invocation.run_id})"
+            ) from error
+        raise AgentUnavailableError(f"agent {invocation.agent_id} ended without `done`")
+
+    async def _note(self, attempt: Attempt, state: AgentState, place: int) -> None:
+        data = {"state": state.state, "detail": state.detail, "step": attempt.step_id}
+        key = f"{attempt.step_id}:{attempt.number}:state:{place}:{state.state}"
+        draft = EventDraft(type=EventType.AGENT_STATE, key=key, data=data)
+        await self._frame.book.append_events(attempt, [draft])
+
+    async def _failed(
+        self, order: InvokeOrder, attempt: Attempt, error: OrchestratorError
+    ) -> Exception:
+        count = await self._frame.book.fail(attempt)
+        if isinstance(error, PermanentError) or count >= self._settings.failures:
+            return failures.final(error)
+        wait = error.retry_after or failures.backoff(count, order.retry_seconds)
+        return failures.again(error, wait)

@@ -1,0 +1,333 @@
+"""`complete_chat`: one model call as a step.
+
+Side effect: one request to a provider. Idempotency: run id and step id; a closed step returns its
+stored reply. Heartbeat: every second. Provider failures are counted in the step's row, and the
+policy's last one is final; lost workers and drains are not failures.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, cast
+
+from temporalio import activity
+
+from activities import failures
+from activities.deltas import DeltaWriter
+from activities.live import LiveAttempt
+from activities.steps import StepFrame
+from domain.chat import (
+    ChatChunk,
+    ChatMessage,
+    ChatRequest,
+    StreamEnd,
+    TextDelta,
+    TokenUsage,
+    ToolCallRequest,
+    split_model,
+)
+from domain.errors import (
+    ModelError,
+    ModelTimeoutError,
+    OrchestratorError,
+    PermanentError,
+    StepRefusedError,
+    StoreUnavailableError,
+)
+from domain.event import EventDraft, EventType
+from domain.money import to_pico, to_usd
+from domain.order import CallTicket, ChatOrder, ChatReply
+from domain.ports import Clock, Ids, ModelCatalog, PriceList
+from domain.run import RunUsage
+from domain.session import estimate_tokens
+from domain.step import (
+    AlreadyClosed,
+    Attempt,
+    CallBill,
+    CallPlan,
+    Closing,
+    NewMessage,
+    NewToolCall,
+    Opened,
+    OutcomeUnknown,
+    tool_step,
+)
+from domain.tool import Effect, ToolOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class ChatSettings:
+    """How patient a model call is. Times in seconds.
+
+    `failures` is how many failures of the provider end the step. `longest_wait` is how long a
+    Retry-After is honoured while another model stands behind this one.
+    """
+
+    first_token_seconds: float = 60.0
+    idle_seconds: float = 60.0
+    total_seconds: float = 290.0
+    failures: int = 3
+    longest_wait: float = 2.0
+    max_output_tokens: int = 4096
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call in progress: what is needed to bill it and to close it."""
+
+    order: ChatOrder
+    opened: Opened
+    attempt: Attempt
+    started_ms: int
+    streamed: list[str]
+
+
+class ChatActivities:
+    """Model calls.
+
+    Args:
+        frame: what all steps share.
+        models: the way to providers.
+        prices: what calls cost.
+    """
+
+    def __init__(
+        self,
+        frame: StepFrame,
+        models: ModelCatalog,
+        prices: PriceList,
+        clock: Clock,
+        ids: Ids,
+        settings: ChatSettings | None = None,
+    ) -> None:
+        self._frame = frame
+        self._models = models
+        self._prices = prices
+        self._clock = clock
+        self._ids = ids
+        self._settings = settings or ChatSettings()
+
+    @activity.defn(name="complete_chat")
+    async def complete_chat(self, order: ChatOrder) -> ChatReply:
+        """Call one model, stream its text into the log, and commit the reply."""
+        return await self._frame.carry(
+            order.run_id, order.step_id, lambda live: self._complete(live, order)
+        )
+
+    async def _complete(self, live: LiveAttempt, order: ChatOrder) -> ChatReply:
+        opening = await self._frame.open(order.run_id, order.step_id, self._plan(order))
+        if isinstance(opening, AlreadyClosed):
+            return ChatReply.model_validate(opening.result)
+        if isinstance(opening, OutcomeUnknown):
+            raise TypeError("a model call has no unknown outcome")
+        attempt = Attempt(order.run_id, order.step_id, opening.attempt)
+        call = _Call(order, opening, attempt, self._clock.now_ms(), [])
+        try:
+            return await self._talk(live, call)
+        except (StepRefusedError, StoreUnavailableError):
+            raise
+        except OrchestratorError as error:
+            raise await self._failed(call, error) from error
+        except asyncio.CancelledError:
+            await self._frame.let_go(live, attempt)
+            raise
+
+    def _plan(self, order: ChatOrder) -> CallPlan:
+        million = 1_000_000
+        per_input = self._prices.cost(order.model, TokenUsage(input_tokens=million))
+        per_output = self._prices.cost(order.model, TokenUsage(output_tokens=million))
+        return CallPlan(
+            model=order.model,
+            input_rate=None if per_input is None else to_pico(per_input) // million,
+            output_rate=None if per_output is None else to_pico(per_output) // million,
+            fallback_from=order.fallback_from,
+            fallback_reason=order.fallback_reason,
+            fallback_step=order.fallback_step,
+        )
+
+    async def _talk(self, live: LiveAttempt, call: _Call) -> ChatReply:
+        request = await self._request(call)
+        writer = DeltaWriter(self._frame.book, call.attempt)
+        try:
+            end = await self._stream(live, call, request, writer)
+        except BaseException:
+            # The rows in flight belong to this attempt: nothing may be written after its end.
+            await asyncio.shield(writer.abandon())
+            raise
+        return await self._close(call, end, writer)
+
+    async def _request(self, call: _Call) -> ChatRequest:
+        opened = call.opened
+        messages = opened.messages
+        if messages is None:
+            messages = await self._frame.book.read_transcript(
+                opened.owner, opened.session_id or ""
+            )
+        spec = opened.spec
+        if spec.instructions:
+            messages = (ChatMessage(role="system", content=spec.instructions), *messages)
+        _, name = split_model(call.order.model)
+        return ChatRequest(
+            model=name,
+            messages=messages,
+            tools=tuple(tool.definition() for tool in spec.tools),
+            max_output_tokens=self._output_cap(opened),
+        )
+
+    def _output_cap(self, opened: Opened) -> int:
+        cap = opened.spec.limits.max_tokens
+        if cap is None:
+            return self._settings.max_output_tokens
+        used = opened.usage.input_tokens + opened.usage.output_tokens
+        return max(1, min(self._settings.max_output_tokens, cap - used))
+
+    async def _stream(
+        self, live: LiveAttempt, call: _Call, request: ChatRequest, writer: DeltaWriter
+    ) -> StreamEnd:
+        """Read the stream under two watchdogs: one per meaningful event, one over all."""
+        settings, loop = self._settings, asyncio.get_running_loop()
+        last_call = loop.time() + settings.total_seconds
+        end: StreamEnd | None = None
+        model = self._models.resolve(call.order.model)
+        stream = cast("AsyncGenerator[ChatChunk]", model.stream(request))
+        try:
+            async with (
+                asyncio.timeout(settings.first_token_seconds) as patience,
+                aclosing(stream) as chunks,
+            ):
+                async for chunk in chunks:
+                    patience.reschedule(min(loop.time() + settings.idle_seconds, last_call))
+                    if isinstance(chunk, TextDelta):
+                        call.streamed.append(chunk.text)
+                        live.progress += len(chunk.text)
+                        writer.feed(chunk.text)
+                    else:
+                        end = chunk
+        except TimeoutError as error:
+            raise ModelTimeoutError(
+                f"{call.order.model} sent nothing meaningful in time (step {call.order.step_id} of"
+                f" run {call.order.run_id})"
+            ) from error
+        if end is None:
+            raise ModelTimeoutError(f"{call.order.model} ended its stream without an end")
+        return end
+
+    async def _close(self, call: _Call, end: StreamEnd, writer: DeltaWriter) -> ChatReply:
+        rest = await writer.rest()
+        text = "".join(call.streamed)
+        bill = self._bill(call, end.usage, None)
+        tickets, created, refused = self._tool_calls(call, end.tool_calls)
+        reply = ChatReply(
+            calls=tuple(tickets), refused=len(refused), usage=_add(call.opened.usage, bill)
+        )
+        called = tuple(
+            ToolCallRequest(call_id=c.tool_call_id, name=c.name, arguments=c.args)
+            for c in sorted((*created, *(c for c, _ in refused)), key=lambda c: _place(c.step_id))
+        )
+        message = NewMessage(
+            message_id=self._ids.new("msg"),
+            role="assistant",
+            content=text,
+            tool_calls=called,
+            tokens=bill.usage.output_tokens,
+        )
+        is_final = not called
+        closing = Closing(
+            result=reply.model_dump(mode="json"),
+            events=self._final_events(call) if is_final else (),
+            messages=(message,),
+            tool_calls=tuple(created),
+            refused=tuple(refused),
+            last_delta=rest,
+            delta_index=writer.rows + 1,
+            bill=bill,
+            is_turn=True,
+            final_text=text if is_final else None,
+        )
+        await self._frame.book.close(call.attempt, closing)
+        return reply
+
+    def _final_events(self, call: _Call) -> tuple[EventDraft, ...]:
+        data: dict[str, Any] = {"agent_id": call.opened.agent_id, "step": call.order.step_id}
+        return (EventDraft(type=EventType.AGENT_INVOKE_DONE, key="invoke_done", data=data),)
+
+    def _tool_calls(
+        self, call: _Call, wanted: Sequence[ToolCallRequest]
+    ) -> tuple[list[CallTicket], list[NewToolCall], list[tuple[NewToolCall, ToolOutcome]]]:
+        """Sort the calls of a reply into those to run and those to answer at once."""
+        tools = {tool.name: tool for tool in call.opened.spec.tools}
+        turn = int(call.order.step_id.split("-")[1])
+        tickets, created, refused = [], [], []
+        for index, request in enumerate(wanted):
+            tool = tools.get(request.name)
+            new = NewToolCall(
+                tool_call_id=self._ids.new("tc"),
+                step_id=tool_step(turn, index),
+                name=request.name,
+                args=request.arguments,
+                effect=(tool.effect if tool else Effect.NONE).value,
+                provider_call_id=request.call_id,
+            )
+            if tool is None:
+                known = ", ".join(sorted(tools)) or "none"
+                said = f"there is no tool {request.name!r}; the tools are: {known}"
+                outcome = ToolOutcome(ok=False, content=said, error_code="unknown_tool")
+                refused.append((new, outcome))
+                continue
+            created.append(new)
+            tickets.append(CallTicket(step_id=new.step_id, tool=tool.name))
+        return tickets, created, refused
+
+    def _bill(
+        self, call: _Call, usage: TokenUsage | None, error: OrchestratorError | None
+    ) -> CallBill:
+        estimated = usage is None
+        if usage is None:
+            said = call.opened.messages or ()
+            usage = TokenUsage(
+                input_tokens=sum(estimate_tokens(message.content) for message in said),
+                output_tokens=(sum(map(len, call.streamed)) + 3) // 4,
+            )
+        cost = self._prices.cost(call.order.model, usage)
+        return CallBill(
+            model=call.order.model,
+            usage=usage,
+            cost_pico=None if cost is None else to_pico(cost),
+            estimated=estimated,
+            latency_ms=max(0, self._clock.now_ms() - call.started_ms),
+            error={"code": error.code, "message": error.message[:2000]} if error else None,
+        )
+
+    async def _failed(self, call: _Call, error: OrchestratorError) -> Exception:
+        """Count the failure and say whether Temporal may try this model again."""
+        count = await self._frame.book.fail(call.attempt, self._bill(call, None, error))
+        if isinstance(error, PermanentError) or not isinstance(error, ModelError):
+            return failures.final(error)
+        told = error.retry_after
+        too_long = told is not None and told.total_seconds() > self._settings.longest_wait
+        if count >= self._settings.failures or (too_long and call.order.has_next):
+            return failures.final(error)
+        return failures.again(error, told or failures.backoff(count, call.order.retry_seconds))
+
+
+def _place(step_id: str) -> int:
+    return int(step_id.rsplit("-", 1)[1])
+
+
+def _add(usage: RunUsage, bill: CallBill) -> RunUsage:
+    """Return the run's total after one more committed reply."""
+    known = usage.cost_usd is not None and bill.cost_pico is not None
+    cost = None
+    if known and usage.cost_usd is not None and bill.cost_pico is not None:
+        cost = to_usd(to_pico(usage.cost_usd) + bill.cost_pico)
+    return usage.model_copy(
+        update={
+            "input_tokens": usage.input_tokens + bill.usage.input_tokens,
+            "output_tokens": usage.output_tokens + bill.usage.output_tokens,
+            "cached_tokens": usage.cached_tokens + bill.usage.cached_tokens,
+            "cost_usd": cost,
+            "model_calls": usage.model_calls + 1,
+            "turns": usage.turns + 1,
+        }
+    )

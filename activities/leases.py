@@ -1,0 +1,127 @@
+"""The lease of a worker: who is alive, and what happens to the attempts of one that is not.
+
+Every worker renews its lease in the store. When one runs out, or its process is seen to be gone,
+the one peer that removes the lease fails the dead worker's open attempts by their task tokens, so
+that the next attempt begins within milliseconds instead of after a heartbeat timeout.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from domain.errors import EngineUnavailableError, StoreUnavailableError
+from domain.ports import Clock, UpkeepBook
+from domain.upkeep import Lease, OpenStep
+
+_log = logging.getLogger(__name__)
+
+PREFIX = "worker:"
+
+
+class AttemptKiller(Protocol):
+    """The engine, as far as dead attempts go."""
+
+    async def fail_attempt(self, token: bytes) -> bool:
+        """Fail one attempt so that the next begins now; False when it is no longer current."""
+        ...
+
+    async def reset_sticky(self, run_id: str) -> None:
+        """Free a run's workflow tasks from the queue of a dead worker."""
+        ...
+
+
+class WorkerLease:
+    """Keeps one worker's lease, and takes over from workers that lost theirs.
+
+    Args:
+        process: names this process so that a peer on the same machine can see whether it lives.
+        is_gone: whether a named process certainly no longer lives (False when unsure).
+        renew_seconds: how often the lease is renewed.
+        valid_seconds: how long it is valid without renewal.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a lease is made of
+        self,
+        book: UpkeepBook,
+        engine: AttemptKiller,
+        clock: Clock,
+        worker_id: str,
+        process: str,
+        is_gone: Callable[[str], bool],
+        renew_seconds: float = 0.5,
+        valid_seconds: float = 2.0,
+    ) -> None:
+        self._book = book
+        self._engine = engine
+        self._clock = clock
+        self._worker_id = worker_id
+        self._process = process
+        self._is_gone = is_gone
+        self._renew_seconds = renew_seconds
+        self._valid_ms = int(valid_seconds * 1000)
+        self._suspects: dict[str, tuple[int, float]] = {}
+
+    async def keep(self) -> None:
+        """Renew the lease and watch the others, until cancelled."""
+        while True:
+            try:
+                await self.renew()
+                await self.take_over()
+            except StoreUnavailableError as error:
+                _log.warning("the worker's lease was not renewed: %s", error)
+            await asyncio.sleep(self._renew_seconds)
+
+    async def renew(self) -> None:
+        """Renew this worker's own lease."""
+        now = self._clock.now_ms()
+        name = PREFIX + self._worker_id
+        lease = Lease(name, self._worker_id, self._process, now + self._valid_ms)
+        await self._book.take_lease(lease, now)
+
+    async def drop(self) -> None:
+        """Give the lease back: this worker stops and has nothing open."""
+        await self._book.drop_lease(PREFIX + self._worker_id, self._worker_id)
+
+    async def take_over(self) -> int:
+        """Hand on the attempts of every dead worker; return how many attempts were failed."""
+        failed = 0
+        for lease in await self._book.list_leases(PREFIX):
+            if lease.holder == self._worker_id or not self._is_dead(lease):
+                continue
+            steps = await self._book.open_steps(lease.holder)
+            # The lease goes last but one: whoever removes it is the only one to act.
+            if not await self._book.drop_lease(lease.name, lease.holder):
+                continue
+            _log.warning("worker %s is gone with %d open attempts", lease.holder, len(steps))
+            failed += await self._hand_on(steps)
+        return failed
+
+    def _is_dead(self, lease: Lease) -> bool:
+        if self._is_gone(lease.process):
+            return True
+        # Another machine's clock may differ from ours, so what counts is that the lease has not
+        # been renewed for its whole validity by our own monotonic clock.
+        seen = self._suspects.get(lease.name)
+        now = time.monotonic()
+        if seen is None or seen[0] != lease.until_ms:
+            self._suspects[lease.name] = (lease.until_ms, now)
+            return False
+        return (now - seen[1]) * 1000 > self._valid_ms
+
+    async def _hand_on(self, steps: Sequence[OpenStep]) -> int:
+        results = await asyncio.gather(
+            *(self._fail(step) for step in steps), return_exceptions=True
+        )
+        for step, result in zip(steps, results, strict=True):
+            if isinstance(result, EngineUnavailableError):
+                _log.warning("step %s of %s waits for its heartbeat", step.step_id, step.run_id)
+            elif isinstance(result, BaseException):
+                raise result
+        return sum(1 for result in results if result is True)
+
+    async def _fail(self, step: OpenStep) -> bool:
+        failed = await self._engine.fail_attempt(step.token)
+        await self._engine.reset_sticky(step.run_id)
+        return failed

@@ -1,0 +1,142 @@
+"""The reconciler: what the store and the engine must agree on is made to agree.
+
+One pass at boot, on reconnect and every minute, in one worker at a time (a lease in the store).
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from domain.errors import EngineUnavailableError, NotFoundError, StoreUnavailableError
+from domain.ports import Clock, RunGateway, StepBook, UpkeepBook
+from domain.run import RunState
+from domain.step import Finish
+from domain.upkeep import Lease, Mend, OpenRun, what_to_mend
+
+_log = logging.getLogger(__name__)
+
+LEASE = "reconciler"
+PASS_RUNS = 10_000
+IDEMPOTENCY_MS = 24 * 3600 * 1000
+
+
+class EngineView(Protocol):
+    """What the engine knows of a run."""
+
+    async def look(self, run_id: str) -> tuple[str, str]:
+        """Return `missing`, `open` or `closed`, and for a closed one how it ended.
+
+        Raises:
+            EngineUnavailableError: the engine does not answer.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileSettings:
+    """How often and how soon. `settle_seconds` leaves a fresh run to whoever accepted it."""
+
+    every_seconds: float = 60.0
+    settle_seconds: float = 5.0
+    lease_seconds: float = 30.0
+
+
+class Reconciler:
+    """Passes over open runs."""
+
+    def __init__(  # noqa: PLR0913 - each is a port
+        self,
+        book: UpkeepBook,
+        steps: StepBook,
+        gateway: RunGateway,
+        view: EngineView,
+        clock: Clock,
+        worker_id: str,
+        settings: ReconcileSettings | None = None,
+    ) -> None:
+        self._book = book
+        self._steps = steps
+        self._gateway = gateway
+        self._view = view
+        self._clock = clock
+        self._worker_id = worker_id
+        self._settings = settings or ReconcileSettings()
+        self._nudge = asyncio.Event()
+
+    def nudge(self) -> None:
+        """Ask for a pass now: a connection came back."""
+        self._nudge.set()
+
+    async def run_forever(self) -> None:
+        """Make a pass at once, then regularly, until cancelled."""
+        settle = 0.0
+        while True:
+            try:
+                await self.make_pass(settle)
+            except (StoreUnavailableError, EngineUnavailableError) as error:
+                _log.warning("reconciling waits: %s", error)
+                await self._pause(min(2.0, self._settings.every_seconds))
+                continue
+            settle = self._settings.settle_seconds
+            await self._pause(self._settings.every_seconds)
+
+    async def _pause(self, seconds: float) -> None:
+        self._nudge.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._nudge.wait()
+        except TimeoutError:
+            return
+
+    async def make_pass(self, settle_seconds: float | None = None) -> dict[str, int]:
+        """Look at every open run once and mend it; return how many of each mend were made."""
+        now = self._clock.now_ms()
+        until = now + int(self._settings.lease_seconds * 1000)
+        if not await self._book.take_lease(Lease(LEASE, self._worker_id, "", until), now):
+            return {}
+        settle = self._settings.settle_seconds if settle_seconds is None else settle_seconds
+        counts: dict[str, int] = {}
+        for found in await self._book.open_runs(now - int(settle * 1000) + 1, PASS_RUNS):
+            state, how = await self._view.look(found.run.run_id)
+            mend = what_to_mend(found, state)
+            if mend is not Mend.NOTHING:
+                await self._mend(found, mend, how)
+                counts[mend] = counts.get(mend, 0) + 1
+        await self._book.purge_idempotency(now - IDEMPOTENCY_MS)
+        if counts:
+            _log.info("reconciled: %s", counts)
+        return counts
+
+    async def _mend(self, found: OpenRun, mend: Mend, how: str) -> None:
+        actions: dict[Mend, Callable[[], Awaitable[None]]] = {
+            Mend.START: lambda: self._start(found),
+            Mend.CANCEL: lambda: self._gateway.cancel(found.run.run_id),
+            Mend.WAKE: lambda: self._gateway.wake(found.run.run_id),
+            Mend.CLOSE: lambda: self._close(found, how),
+        }
+        await actions[mend]()
+
+    async def _start(self, found: OpenRun) -> None:
+        spec = await self._book.spec_of(found.run.run_id)
+        await self._gateway.start(found.run, spec, queued=found.queued)
+
+    async def _close(self, found: OpenRun, how: str) -> None:
+        """End a run whose workflow is gone: no code of ours will run for it any more."""
+        run_id = found.run.run_id
+        code, said = _why_closed(how)
+        try:
+            finished = await self._steps.finalize(
+                run_id, Finish(state=RunState.FAILED, code=code, message=said)
+            )
+        except NotFoundError:
+            return
+        if finished.woken_run_id is not None:
+            await self._gateway.wake(finished.woken_run_id)
+
+
+def _why_closed(how: str) -> tuple[str, str]:
+    if how == "missing":
+        return "engine_state_lost", "the engine no longer knows this run; start it again"
+    return f"engine_{how}", f"the engine closed this run as {how} before it could end"

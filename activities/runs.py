@@ -1,0 +1,57 @@
+"""The ends of a run: `finalize_run` and `read_turn`. Short, idempotent store writes."""
+
+import logging
+
+from temporalio import activity
+
+from activities import failures
+from domain.errors import EngineUnavailableError, OrchestratorError
+from domain.order import FinishOrder, RunResult, TurnOrder
+from domain.ports import RunGateway, StepBook
+from domain.run import RunState
+from domain.step import Finish
+
+_log = logging.getLogger(__name__)
+
+
+class RunActivities:
+    """Terminal moves and session turns."""
+
+    def __init__(self, book: StepBook, gateway: RunGateway) -> None:
+        self._book = book
+        self._gateway = gateway
+
+    @activity.defn(name="finalize_run")
+    async def finalize_run(self, order: FinishOrder) -> RunResult:
+        """End the run in the store, wake whoever gets its session, return the state on record.
+
+        Safe to repeat: the first terminal move counts, and the heir is woken again.
+        """
+        finish = Finish(
+            state=RunState(order.state),
+            code=order.code,
+            message=order.message,
+            dead_letter_step=order.dead_letter_step,
+        )
+        try:
+            finished = await self._book.finalize(order.run_id, finish)
+        except OrchestratorError as error:
+            raise failures.named(error) from error
+        if finished.woken_run_id is not None:
+            await self._wake(finished.woken_run_id)
+        return RunResult(state=finished.state, code=finished.code, message=finished.message)
+
+    async def _wake(self, run_id: str) -> None:
+        try:
+            await self._gateway.wake(run_id)
+        except EngineUnavailableError as error:
+            _log.warning("run %s gets the session but was not woken yet: %s", run_id, error)
+
+    @activity.defn(name="read_turn")
+    async def read_turn(self, order: TurnOrder) -> str:
+        """Say whether the run may work in its session: `held`, `queued` or `ended`."""
+        temporal_run_id = activity.info().workflow_run_id or ""
+        try:
+            return await self._book.read_turn(order.run_id, temporal_run_id)
+        except OrchestratorError as error:
+            raise failures.named(error) from error

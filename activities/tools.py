@@ -1,0 +1,145 @@
+"""Tool calls as steps: a dynamic activity, so that every tool has its own name in the history.
+
+Side effect: the tool's. Idempotency: the key `{run_id}:{tool_call_id}`; a closed step returns its
+stored end. An unsafe tool that was opened and not closed, cut, or that failed in an unknown way is
+never run again: a person resolves it.
+"""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from temporalio import activity
+from temporalio.common import RawValue
+
+from activities import failures
+from activities.live import LiveAttempt
+from activities.steps import StepFrame
+from domain.errors import OrchestratorError, StepRefusedError, StoreUnavailableError, TransientError
+from domain.order import ToolCallOrder, ToolReply
+from domain.ports import Toolbox
+from domain.step import AlreadyClosed, Attempt, Opened, OutcomeUnknown
+from domain.tool import Effect, ToolCallStatus, ToolInvocation, ToolOutcome, ToolSpec
+
+PREFIX = "tool:"
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One execution: what was ordered, of which tool, as which attempt."""
+
+    order: ToolCallOrder
+    spec: ToolSpec
+    opened: Opened
+    attempt: Attempt
+
+
+class ToolActivities:
+    """Executions of tools."""
+
+    def __init__(self, frame: StepFrame, toolbox: Toolbox) -> None:
+        self._frame = frame
+        self._toolbox = toolbox
+
+    @activity.defn(dynamic=True)
+    async def run_tool(self, args: Sequence[RawValue]) -> ToolReply:
+        """Run the tool that the activity's type names, once."""
+        kind = activity.info().activity_type
+        if not kind.startswith(PREFIX):
+            raise failures.final(StepRefusedError(f"no activity {kind!r}", reason="unknown"))
+        order = activity.payload_converter().from_payload(args[0].payload, ToolCallOrder)
+        spec = self._spec(kind.removeprefix(PREFIX))
+        return await self._frame.carry(
+            order.run_id,
+            order.step_id,
+            lambda live: self._call(live, order, spec),
+            drains=spec is None or spec.effect is not Effect.UNSAFE,
+        )
+
+    def _spec(self, name: str) -> ToolSpec | None:
+        return next((spec for spec in self._toolbox.specs() if spec.name == name), None)
+
+    async def _call(
+        self, live: LiveAttempt, order: ToolCallOrder, spec: ToolSpec | None
+    ) -> ToolReply:
+        opening = await self._frame.open(order.run_id, order.step_id)
+        if isinstance(opening, AlreadyClosed):
+            return ToolReply(status=opening.result["status"])
+        if isinstance(opening, OutcomeUnknown):
+            return ToolReply(status="outcome_unknown", tool_call_id=opening.tool_call_id)
+        attempt = Attempt(order.run_id, order.step_id, opening.attempt)
+        if spec is None:
+            said = ToolOutcome(
+                ok=False, content="this worker has no such tool", error_code="unknown_tool"
+            )
+            return await self._close(attempt, ToolCallStatus.FAILED, said)
+        return await self._execute(live, _Call(order, spec, opening, attempt))
+
+    async def _execute(self, live: LiveAttempt, call: _Call) -> ToolReply:
+        spec = call.spec
+        try:
+            outcome = await self._toolbox.run(_invocation(call))
+        except asyncio.CancelledError:
+            if spec.effect is not Effect.UNSAFE:
+                await self._frame.let_go(live, call.attempt)
+            raise
+        except (StepRefusedError, StoreUnavailableError):
+            raise
+        except TransientError as error:
+            # The tool says that nothing happened.
+            return await self._try_again(call, error.code, error.message)
+        except TimeoutError:
+            said = f"{spec.name} was cut after {call.order.timeout_seconds:g} s"
+            return await self._unclear(call, "tool_timeout", said)
+        except Exception as error:  # noqa: BLE001 - a tool may raise anything; it is put on record
+            activity.logger.warning("tool %s failed", spec.name, exc_info=error)
+            said = error.message if isinstance(error, OrchestratorError) else repr(error)
+            return await self._unclear(call, "tool_error", said[:2000])
+        status = ToolCallStatus.SUCCEEDED if outcome.ok else ToolCallStatus.FAILED
+        return await self._close(call.attempt, status, outcome)
+
+    async def _unclear(self, call: _Call, code: str, said: str) -> ToolReply:
+        """Decide about a call that may or may not have acted."""
+        if call.spec.effect is Effect.UNSAFE:
+            call_id = await self._frame.book.mark_unknown(call.attempt, said)
+            return ToolReply(status="outcome_unknown", tool_call_id=call_id)
+        return await self._try_again(call, code, said)
+
+    async def _try_again(self, call: _Call, code: str, said: str) -> ToolReply:
+        """Have Temporal try once more, or give the model the error after the last attempt."""
+        if call.opened.failures + 1 < call.spec.attempts:
+            count = await self._frame.book.fail(call.attempt)
+            raise failures.again(
+                TransientError(said), failures.backoff(count, call.order.retry_seconds)
+            )
+        status = ToolCallStatus.TIMEOUT if code == "tool_timeout" else ToolCallStatus.FAILED
+        outcome = ToolOutcome(ok=False, content=said, error_code=code)
+        return await self._close(call.attempt, status, outcome)
+
+    async def _close(
+        self, attempt: Attempt, status: ToolCallStatus, outcome: ToolOutcome
+    ) -> ToolReply:
+        await self._frame.book.close_tool(attempt, status, outcome)
+        return ToolReply(status=status.value)
+
+
+def _invocation(call: _Call) -> ToolInvocation:
+    call_id = call.opened.tool_call_id or ""
+    return ToolInvocation(
+        run_id=call.order.run_id,
+        tool_call_id=call_id,
+        idempotency_key=f"{call.order.run_id}:{call_id}",
+        name=call.spec.name,
+        args=_parsed(call.opened.args),
+        timeout_seconds=call.order.timeout_seconds,
+    )
+
+
+def _parsed(text: str) -> dict[str, object]:
+    """Return the arguments; text that is no JSON object becomes one that no schema accepts."""
+    try:
+        value = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {"__malformed__": text[:200]}
+    return value if isinstance(value, dict) else {"__malformed__": text[:200]}

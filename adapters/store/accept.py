@@ -1,0 +1,210 @@
+"""Accepting a run: row, session claim, message and first events in one transaction."""
+
+from adapters.store import transcript
+from adapters.store.appender import append
+from adapters.store.rows import run_from
+from adapters.store.tx import Row, Tx
+from domain.acceptance import Accepted, NewRun
+from domain.errors import (
+    IdempotencyKeyConflictError,
+    NotFoundError,
+    QueueFullError,
+    RunTerminalError,
+    SessionBusyError,
+)
+from domain.event import EventDraft, EventType, encode_json
+from domain.run import TERMINAL, RunKind, RunSpec
+from domain.session import OnBusy, estimate_tokens
+from domain.step import NewMessage, tool_step
+
+_INSERT_RUN = (
+    "INSERT INTO runs (run_id, owner, session_id, agent_id, kind, state, spec, input, goal_id,"
+    " priority, parent_run_id, root_run_id, depth, metadata, created_at, queue_seq, tool_calls)"
+    " VALUES (:run_id, :owner, :session_id, :agent_id, :kind, 'CREATED', :spec, :input, :goal_id,"
+    " :priority, :parent_run_id, :root_run_id, :depth, :metadata, :now, :queue_seq, :tool_calls)"
+)
+INSERT_TOOL_CALL = (
+    "INSERT INTO tool_calls (tool_call_id, owner, run_id, step_id, tool_name, args, status, effect,"
+    " provider_call_id, idempotency_key, created_at) VALUES (:tool_call_id, :owner, :run_id,"
+    " :step_id, :tool_name, :args, 'created', :effect, :provider_call_id, :idempotency_key, :now)"
+)
+
+
+def accept(tx: Tx, new: NewRun, now: int) -> Accepted:
+    """Make the run durable, or return the one that the same idempotency key made before.
+
+    Raises:
+        IdempotencyKeyConflictError: the key was used with another body.
+        QueueFullError: too many runs are open.
+        SessionBusyError: the session is held and the caller chose `reject`.
+        NotFoundError, RunTerminalError: the parent run is not there, or has ended.
+    """
+    earlier = _claim_key(tx, new, now)
+    if earlier is not None:
+        return earlier
+    _check_room(tx, new.max_open_runs)
+    parent = _open_parent(tx, new)
+    queue_seq = _claim_session(tx, new, now)
+    tx.run(
+        _INSERT_RUN,
+        run_id=new.run_id,
+        owner=new.owner,
+        session_id=new.session_id,
+        agent_id=new.agent_id,
+        kind=new.kind.value,
+        spec=new.spec.model_dump_json(),
+        input=encode_json({"role": "user", "content": new.content}),
+        goal_id=new.goal_id,
+        priority=new.priority,
+        parent_run_id=new.parent_run_id,
+        root_run_id=parent["root_run_id"] if parent else new.run_id,
+        depth=parent["depth"] + 1 if parent else 0,
+        metadata=encode_json(new.metadata or {}),
+        now=now,
+        queue_seq=queue_seq,
+        tool_calls=1 if new.kind is RunKind.TOOL else 0,
+    )
+    run = _row(tx, new.run_id)
+    _add_input(tx, new, run, now)
+    last = append(tx, run, _first_events(new), now, 0)
+    tx.run("UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=new.run_id)
+    fresh = run_from(run).model_copy(update={"last_seq": last})
+    return Accepted(run=fresh, queued=queue_seq is not None, replayed=False, spec=new.spec)
+
+
+def _row(tx: Tx, run_id: str) -> Row:
+    row = tx.one("SELECT * FROM runs WHERE run_id = :id", id=run_id)
+    if row is None:
+        raise NotFoundError(f"there is no run {run_id}")
+    return row
+
+
+def _claim_key(tx: Tx, new: NewRun, now: int) -> Accepted | None:
+    if new.idempotency is None:
+        return None
+    key = new.idempotency
+    inserted = tx.run(
+        "INSERT INTO idempotency (owner, scope, key, fingerprint, run_id, created_at) VALUES"
+        " (:owner, :scope, :key, :print, :run_id, :now) ON CONFLICT (owner, scope, key) DO NOTHING",
+        owner=new.owner,
+        scope=key.scope,
+        key=key.key,
+        print=key.fingerprint,
+        run_id=new.run_id,
+        now=now,
+    )
+    if inserted:
+        return None
+    known = tx.one(
+        "SELECT fingerprint, run_id FROM idempotency"
+        " WHERE owner = :owner AND scope = :scope AND key = :key",
+        owner=new.owner,
+        scope=key.scope,
+        key=key.key,
+    )
+    if known is None or known["fingerprint"] != key.fingerprint:
+        raise IdempotencyKeyConflictError(
+            f"Idempotency-Key {key.key!r} was used with another body; send the same body or a new"
+            " key"
+        )
+    row = _row(tx, known["run_id"])
+    spec = RunSpec.model_validate_json(row["spec"])
+    queued = row["queue_seq"] is not None
+    return Accepted(run=run_from(row), queued=queued, replayed=True, spec=spec)
+
+
+def _check_room(tx: Tx, max_open_runs: int) -> None:
+    row = tx.one("SELECT count(*) AS n FROM runs WHERE state IN ('CREATED', 'RUNNING')")
+    if row is not None and row["n"] >= max_open_runs:
+        raise QueueFullError(f"{row['n']} runs are open, which is the most taken; try again later")
+
+
+def _open_parent(tx: Tx, new: NewRun) -> Row | None:
+    if new.parent_run_id is None:
+        return None
+    parent = tx.one(
+        "SELECT run_id, root_run_id, depth, state FROM runs WHERE run_id = :id AND owner = :owner"
+        + tx.lock,
+        id=new.parent_run_id,
+        owner=new.owner,
+    )
+    if parent is None:
+        raise NotFoundError(f"there is no run {new.parent_run_id}")
+    if parent["state"] in TERMINAL:
+        raise RunTerminalError(f"run {new.parent_run_id} is {parent['state']}; start a new one")
+    return parent
+
+
+def _claim_session(tx: Tx, new: NewRun, now: int) -> int | None:
+    """Claim the session, or return this run's place in its queue."""
+    if new.session_id is None:
+        return None
+    key = {"owner": new.owner, "session_id": new.session_id}
+    tx.run(
+        "INSERT INTO sessions (owner, session_id, on_busy, created_at) VALUES"
+        " (:owner, :session_id, :on_busy, :now) ON CONFLICT (owner, session_id) DO NOTHING",
+        **key,
+        on_busy=(new.on_busy or OnBusy.ENQUEUE).value,
+        now=now,
+    )
+    where = " WHERE owner = :owner AND session_id = :session_id"
+    session = tx.one(f"SELECT active_run_id, on_busy FROM sessions{where}{tx.lock}", **key)
+    if session is None:
+        raise NotFoundError(f"session {new.session_id} was deleted; send the message again")
+    holder = session["active_run_id"]
+    if holder is None:
+        tx.run(f"UPDATE sessions SET active_run_id = :run{where}", **key, run=new.run_id)
+        return None
+    if (new.on_busy or OnBusy(session["on_busy"])) is OnBusy.REJECT:
+        raise SessionBusyError(
+            f"session {new.session_id} is held by run {holder}; wait for it or use on_busy=enqueue"
+        )
+    row = tx.one(
+        f"UPDATE sessions SET last_queue_seq = last_queue_seq + 1{where} RETURNING last_queue_seq",
+        **key,
+    )
+    return int(row["last_queue_seq"]) if row else None
+
+
+def _add_input(tx: Tx, new: NewRun, run: Row, now: int) -> None:
+    if new.kind is RunKind.TOOL:
+        tool = new.spec.tools[0]
+        call_id = new.tool_call_id or ""
+        tx.run(
+            INSERT_TOOL_CALL,
+            tool_call_id=call_id,
+            owner=new.owner,
+            run_id=new.run_id,
+            step_id=tool_step(1, 0),
+            tool_name=tool.name,
+            args=new.args,
+            effect=tool.effect.value,
+            provider_call_id=call_id,
+            idempotency_key=f"{new.run_id}:{call_id}",
+            now=now,
+        )
+        return
+    tokens = estimate_tokens(new.content)
+    message = NewMessage(new.message_id, "user", new.content, tokens=tokens)
+    if run["queue_seq"] is None:
+        transcript.extend(tx, run, (message,), now)
+    else:
+        transcript.add_message(tx, run, message, None, now)
+
+
+def _first_events(new: NewRun) -> list[EventDraft]:
+    if new.kind is RunKind.TOOL:
+        data = {
+            "tool_call_id": new.tool_call_id,
+            "tool_name": new.spec.tools[0].name,
+            "args": new.args,
+            "kind": "server",
+            "step": tool_step(1, 0),
+        }
+        key = f"{new.tool_call_id}:created"
+        return [EventDraft(type=EventType.TOOL_CALL_CREATED, key=key, data=data)]
+    data = {"role": "user", "content": new.content, "message_id": new.message_id}
+    drafts = [EventDraft(type=EventType.USER_INPUT, key="user_input", data=data)]
+    if new.route is not None:
+        drafts.append(EventDraft(type=EventType.ROUTE_DECIDED, key="route", data=new.route))
+    return drafts

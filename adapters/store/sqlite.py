@@ -1,0 +1,229 @@
+"""SQLite: one writer thread that commits whatever has arrived as one group; readers beside it.
+
+Every waiting unit runs in its own savepoint, so one that fails takes nothing else with it. There is
+no timer: an idle writer starts with the first unit. Source: ADR 0008.
+"""
+
+import asyncio
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from adapters.store.tx import Row, Unit
+from domain.errors import StoreFullError, StoreUnavailableError
+from domain.event import StoredEvent
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+GROUP_MAX = 512
+"""Units in one commit; keeps the first waiter's delay small."""
+
+
+class SqliteTx:
+    """A `Tx` over a plain connection."""
+
+    lock = ""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.committed: list[StoredEvent] = []
+
+    def one(self, sql: str, **params: object) -> Row | None:
+        row: Row | None = self._connection.execute(sql, params).fetchone()
+        return row
+
+    def all(self, sql: str, **params: object) -> Sequence[Row]:
+        return self._connection.execute(sql, params).fetchall()
+
+    def run(self, sql: str, **params: object) -> int:
+        return self._connection.execute(sql, params).rowcount
+
+
+@dataclass(slots=True)
+class _Job:
+    """A unit of work and where its outcome goes."""
+
+    unit: Unit[Any]
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+    value: Any = None
+    error: BaseException | None = None
+    events: list[StoredEvent] = field(default_factory=list)
+
+
+class SqliteEngine:
+    """An `Engine` on one file.
+
+    Args:
+        path: the database file; made if missing.
+        on_commit: called in the event loop with the events of each committed group.
+        busy_seconds: how long a write waits while another process holds the file.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        on_commit: Callable[[list[StoredEvent]], None],
+        busy_seconds: float = 10.0,
+    ) -> None:
+        self._path = path
+        self._on_commit = on_commit
+        self._busy_seconds = busy_seconds
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._readers = ThreadPoolExecutor(2, "store-read")
+        self._reader_local = threading.local()
+        self._writer: threading.Thread | None = None
+        self.groups_committed = 0
+
+    def start(self) -> None:
+        """Open the file and start the writer thread.
+
+        Raises:
+            StoreUnavailableError: the file cannot be opened.
+        """
+        try:
+            connection = self._connect()
+        except sqlite3.Error as error:
+            raise StoreUnavailableError(f"cannot open {self._path}: {error}") from error
+        self._writer = threading.Thread(
+            target=self._write_forever, args=(connection,), name="store-write", daemon=True
+        )
+        self._writer.start()
+
+    async def close(self) -> None:
+        """Commit what waits, then stop. Returns when the file is closed."""
+        if self._writer is not None:
+            self._jobs.put(None)
+            await asyncio.to_thread(self._writer.join)
+        self._readers.shutdown(wait=True)
+
+    async def write(self, unit: Unit[T]) -> T:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        future.add_done_callback(_mark_seen)
+        self._jobs.put(_Job(unit, future, loop))
+        # A caller that gives up must not make the commit look undone: the unit still runs.
+        return await asyncio.shield(future)
+
+    async def read(self, unit: Unit[T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self._read, unit)
+
+    def read_now(self, unit: Unit[T]) -> T:
+        """Run a short read in the calling thread: for keyed look-ups of a few microseconds."""
+        return self._read(unit)
+
+    def _read(self, unit: Unit[T]) -> T:
+        connection = getattr(self._reader_local, "connection", None)
+        if connection is None:
+            connection = self._reader_local.connection = self._connect()
+        try:
+            connection.execute("BEGIN")
+            try:
+                return unit(SqliteTx(connection))
+            finally:
+                connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise _translated(error, self._path) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False, cached_statements=512
+        )
+        connection.row_factory = sqlite3.Row
+        connection.execute(f"PRAGMA busy_timeout={int(self._busy_seconds * 1000)}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA wal_autocheckpoint=4000")
+        return connection
+
+    def _write_forever(self, connection: sqlite3.Connection) -> None:
+        stopping = False
+        while not stopping:
+            group = [self._jobs.get()]
+            while len(group) < GROUP_MAX:
+                try:
+                    group.append(self._jobs.get_nowait())
+                except queue.Empty:
+                    break
+            stopping = None in group
+            jobs = [job for job in group if job is not None]
+            if jobs:
+                self._commit_group(connection, jobs)
+        connection.close()
+
+    def _commit_group(self, connection: sqlite3.Connection, jobs: list[_Job]) -> None:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for job in jobs:
+                _run_in_savepoint(connection, job)
+            connection.execute("COMMIT")
+            self.groups_committed += 1
+        except sqlite3.Error as error:
+            _roll_back(connection)
+            for job in jobs:
+                job.error, job.events = _translated(error, self._path), []
+        for loop in {job.loop for job in jobs}:
+            try:
+                loop.call_soon_threadsafe(self._deliver, [j for j in jobs if j.loop is loop])
+            except RuntimeError:
+                _log.debug("a write finished after its event loop closed")
+
+    def _deliver(self, jobs: list[_Job]) -> None:
+        # Viewers first: a caller that sees its write done may rely on viewers having it.
+        events = [event for job in jobs for event in job.events]
+        if events:
+            self._on_commit(events)
+        for job in jobs:
+            if job.future.done():
+                continue
+            if job.error is None:
+                job.future.set_result(job.value)
+            else:
+                job.future.set_exception(job.error)
+
+
+def _mark_seen(future: asyncio.Future[Any]) -> None:
+    # The caller may be gone; its error is then nobody's news.
+    if not future.cancelled():
+        future.exception()
+
+
+def _run_in_savepoint(connection: sqlite3.Connection, job: _Job) -> None:
+    tx = SqliteTx(connection)
+    connection.execute("SAVEPOINT unit")
+    try:
+        job.value = job.unit(tx)
+    except sqlite3.OperationalError:
+        # The file, not the unit, is in trouble: the whole group is refused.
+        raise
+    except Exception as error:  # noqa: BLE001 - handed to the caller, whatever it is
+        connection.execute("ROLLBACK TO unit")
+        job.error = error
+    else:
+        job.events = tx.committed
+    connection.execute("RELEASE unit")
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        try:
+            connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            _log.exception("rollback failed")
+
+
+def _translated(error: sqlite3.Error, path: Path) -> StoreUnavailableError:
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith("SQLITE_FULL"):
+        return StoreFullError(f"the disk under {path} is full; free space, nothing else is needed")
+    return StoreUnavailableError(f"the store {path} is not available: {error}")
+

@@ -1,0 +1,86 @@
+"""Messages in order: a place in the transcript is given inside the transaction that earns it."""
+
+from collections.abc import Sequence
+
+from adapters.store.rows import chat_message_from
+from adapters.store.tx import Row, Tx
+from domain.chat import ChatMessage
+from domain.event import encode_json
+from domain.step import NewMessage
+
+INLINE_MESSAGES = 60
+"""A transcript up to this long is read in the opening transaction; a longer one beside it, so that
+it does not hold up other writers."""
+
+_INSERT = (
+    "INSERT INTO messages (message_id, owner, session_id, run_id, seq, role, content, tool_calls,"
+    " tool_call_id, agent_id, tokens, created_at) VALUES (:message_id, :owner, :session_id,"
+    " :run_id, :seq, :role, :content, :tool_calls, :tool_call_id, :agent_id, :tokens, :now)"
+)
+_TAKE_PLACE = (
+    "UPDATE sessions SET message_count = message_count + 1, token_count = token_count + :tokens,"
+    " last_message_seq = last_message_seq + 1 WHERE owner = :owner AND session_id = :session_id"
+    " RETURNING last_message_seq"
+)
+
+
+def take_place(tx: Tx, owner: str, session_id: str, tokens: int) -> int:
+    """Return the next `seq` of a session's transcript, counted from 1."""
+    row = tx.one(_TAKE_PLACE, owner=owner, session_id=session_id, tokens=tokens)
+    if row is None:
+        raise LookupError(f"session {session_id} has no row")
+    return int(row["last_message_seq"])
+
+
+def add_message(tx: Tx, run: Row, message: NewMessage, seq: int | None, now: int) -> None:
+    """Insert one message of `run`, in place `seq` or waiting for one."""
+    calls = [call.model_dump() for call in message.tool_calls]
+    tx.run(
+        _INSERT,
+        message_id=message.message_id,
+        owner=run["owner"],
+        session_id=run["session_id"],
+        run_id=run["run_id"],
+        seq=seq,
+        role=message.role,
+        content=message.content,
+        tool_calls=encode_json(calls) if calls else None,
+        tool_call_id=message.tool_call_id,
+        agent_id=run["agent_id"],
+        tokens=message.tokens,
+        now=now,
+    )
+
+
+def extend(tx: Tx, run: Row, messages: Sequence[NewMessage], now: int) -> None:
+    """Append `messages` to the transcript of the session that `run` holds."""
+    if run["session_id"] is None:
+        return
+    for message in messages:
+        seq = take_place(tx, run["owner"], run["session_id"], message.tokens)
+        add_message(tx, run, message, seq, now)
+
+
+def read_transcript(tx: Tx, owner: str, session_id: str) -> tuple[ChatMessage, ...]:
+    """Return the whole conversation, in order."""
+    rows = tx.all(
+        "SELECT role, content, tool_calls, tool_call_id FROM messages WHERE owner = :owner"
+        " AND session_id = :session_id AND seq IS NOT NULL ORDER BY seq",
+        owner=owner,
+        session_id=session_id,
+    )
+    return tuple(chat_message_from(row) for row in rows)
+
+
+def read_short_transcript(tx: Tx, run: Row) -> tuple[ChatMessage, ...] | None:
+    """Return the conversation if it is short, else None: it is then read outside the writer."""
+    if run["session_id"] is None:
+        return ()
+    session = tx.one(
+        "SELECT message_count FROM sessions WHERE owner = :owner AND session_id = :session_id",
+        owner=run["owner"],
+        session_id=run["session_id"],
+    )
+    if session is None or session["message_count"] > INLINE_MESSAGES:
+        return None
+    return read_transcript(tx, run["owner"], run["session_id"])

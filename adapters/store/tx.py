@@ -1,0 +1,54 @@
+"""A transaction as the store's functions see it, whichever database is below.
+
+The functions in this package are plain and synchronous: they take a `Tx`, run SQL with `:name`
+parameters and return values. SQLite runs them in its writer thread, PostgreSQL inside an asyncpg
+transaction. So each rule about steps, sessions and runs is written once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from domain.event import StoredEvent
+
+Row = Mapping[str, Any]
+T = TypeVar("T")
+
+
+class Tx(Protocol):
+    """One open transaction."""
+
+    lock: str
+    """Appended to a SELECT to lock its rows: empty on SQLite, which has one writer at a time."""
+    committed: list[StoredEvent]
+    """Events to hand to viewers once this transaction has committed."""
+
+    def one(self, sql: str, **params: object) -> Row | None:
+        """Return the first row, or None."""
+        ...
+
+    def all(self, sql: str, **params: object) -> Sequence[Row]:
+        """Return every row."""
+        ...
+
+    def run(self, sql: str, **params: object) -> int:
+        """Execute and return how many rows were touched."""
+        ...
+
+
+Unit = Callable[[Tx], T]
+
+
+class Engine(Protocol):
+    """A database that runs units of work."""
+
+    async def write(self, unit: Unit[T]) -> T:
+        """Run `unit` in a transaction that commits before this returns.
+
+        Raises:
+            StoreUnavailableError: it could not commit; nothing of it was kept.
+        """
+        ...
+
+    async def read(self, unit: Unit[T]) -> T:
+        """Run `unit`, which must only read, on a consistent snapshot."""
+        ...

@@ -1,0 +1,285 @@
+"""The engine: starts, wakes and cancels the workflows of runs, and looks at what it waits for.
+
+The one place that knows that run `run_x` is workflow `run-x`, and that Temporal has run ids of its
+own. Every call is bounded in time, because the SDK's own limit is per attempt.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.workflowservice.v1 import ResetStickyTaskQueueRequest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.common import (
+    Priority,
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.live import LiveAttempts
+from domain.errors import EngineUnavailableError
+from domain.order import RunOrder, Timing, ToolOrder
+from domain.run import Run, RunKind, RunSpec
+from workflows.run import RunWorkflow
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+RPC_SECONDS = 10.0
+
+_AGENT_ID = SearchAttributeKey.for_keyword("AgentId")
+_SESSION_ID = SearchAttributeKey.for_keyword("SessionId")
+_GOAL_ID = SearchAttributeKey.for_keyword("GoalId")
+_RUN_KIND = SearchAttributeKey.for_keyword("RunKind")
+
+
+def workflow_id(run_id: str) -> str:
+    """Return the Temporal workflow id of a run."""
+    return f"run-{run_id.removeprefix('run_')}"
+
+
+def run_id_of(temporal_workflow_id: str) -> str:
+    """Return the run of a Temporal workflow id."""
+    return f"run_{temporal_workflow_id.removeprefix('run-')}"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Where and how runs are started."""
+
+    task_queue: str
+    timing: Timing = Timing()
+    ui_url: str | None = None
+    namespace: str = "default"
+
+
+class TemporalGateway:
+    """The `RunGateway` over one client.
+
+    Args:
+        live: the attempts of this process, stopped at once by a cancel; None in an API alone.
+    """
+
+    def __init__(
+        self, client: Client, settings: EngineSettings, live: LiveAttempts | None = None
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._live = live
+        self.mismatch: str | None = None
+        """A sentence while the cluster is not the store's own; nothing is started then."""
+
+    async def start(self, run: Run, spec: RunSpec, *, queued: bool) -> None:
+        if self.mismatch is not None:
+            raise EngineUnavailableError(self.mismatch)
+        order = self._order(run, spec, queued)
+        try:
+            await _bounded(
+                self._client.start_workflow(
+                    RunWorkflow.run,
+                    order,
+                    id=workflow_id(run.run_id),
+                    task_queue=self._settings.task_queue,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                    request_eager_start=True,
+                    task_timeout=timedelta(seconds=5),
+                    static_summary=_summary(run, spec),
+                    search_attributes=_attributes(run),
+                    priority=Priority(priority_key=run.priority, fairness_key=run.owner[:64]),
+                )
+            )
+        except WorkflowAlreadyStartedError:
+            _log.info("run %s has ended already", run.run_id)
+
+    def _order(self, run: Run, spec: RunSpec, queued: bool) -> RunOrder:
+        tools = [
+            ToolOrder(name=tool.name, effect=tool.effect, timeout_seconds=tool.timeout_seconds)
+            for tool in spec.tools
+        ]
+        return RunOrder(
+            run_id=run.run_id,
+            kind=run.kind,
+            agent_kind=spec.agent_kind,
+            agent_id=run.agent_id or "",
+            session_id=run.session_id or "",
+            models=spec.models,
+            tools=tuple(tools),
+            limits=spec.limits,
+            timing=self._settings.timing,
+            queued=queued,
+        )
+
+    async def cancel(self, run_id: str) -> None:
+        request = asyncio.ensure_future(
+            _bounded(self._client.get_workflow_handle(workflow_id(run_id)).cancel())
+        )
+        # The request is on its way; then the attempts here stop without waiting for a heartbeat.
+        await asyncio.sleep(0)
+        if self._live is not None:
+            self._live.cancel(run_id)
+        await _ignoring_missing(request)
+
+    async def wake(self, run_id: str) -> None:
+        handle = self._client.get_workflow_handle(workflow_id(run_id))
+        await _ignoring_missing(_bounded(handle.signal("wake")))
+
+    async def check(self) -> str | None:
+        if self.mismatch is not None:
+            return self.mismatch
+        try:
+            healthy = await asyncio.wait_for(self._client.service_client.check_health(), 2)
+        except (RPCError, TimeoutError) as error:
+            return f"the Temporal server does not answer: {error or 'timeout'}"
+        return None if healthy else "the Temporal server says that it is not serving"
+
+    def ui_url(self, run_id: str) -> str | None:
+        if self._settings.ui_url is None:
+            return None
+        base = self._settings.ui_url.rstrip("/")
+        return f"{base}/namespaces/{self._settings.namespace}/workflows/{workflow_id(run_id)}"
+
+    async def describe(self, run_id: str) -> WorkflowExecutionDescription | None:
+        """Return the latest execution of a run's workflow, None when the engine knows none.
+
+        Raises:
+            EngineUnavailableError: the engine does not answer.
+        """
+        # Without a Temporal run id: a continued or reset run also shows closed executions.
+        handle = self._client.get_workflow_handle(workflow_id(run_id))
+        try:
+            return await _bounded(handle.describe())
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            raise
+
+    async def look(self, run_id: str) -> tuple[str, str]:
+        """Return `missing`, `open` or `closed`, and how a closed or missing one ended.
+
+        Raises:
+            EngineUnavailableError: the engine does not answer, or is not the store's own.
+        """
+        if self.mismatch is not None:
+            raise EngineUnavailableError(self.mismatch)
+        try:
+            found = await self.describe(run_id)
+        except RPCError as error:
+            raise EngineUnavailableError(f"the Temporal server refused: {error}") from error
+        if found is None:
+            return "missing", "missing"
+        if found.status is None or not has_closed(found):
+            return "open", ""
+        return "closed", found.status.name.lower()
+
+    async def is_wanted(self, run_id: str, activity_id: str, attempt: int) -> bool:
+        """Whether the engine waits for this very attempt of a pending activity."""
+        try:
+            found = await self.describe(run_id)
+        except (EngineUnavailableError, RPCError):
+            return False
+        pending = found.raw_description.pending_activities if found else ()
+        return any(
+            one.activity_id == activity_id
+            and one.attempt == attempt
+            and one.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+            for one in pending
+        )
+
+    async def fail_attempt(self, token: bytes) -> bool:
+        """Fail one attempt of a dead worker so that the next begins now; False when it is stale.
+
+        By token, because by id the failure would hit whatever attempt is current.
+        """
+        lost = ApplicationError(
+            "the worker was lost", type="WorkerLost", next_retry_delay=timedelta(milliseconds=1)
+        )
+        handle = self._client.get_async_activity_handle(task_token=token)
+        try:
+            await _bounded(handle.fail(lost))
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise
+        return True
+
+    async def reset_sticky(self, run_id: str) -> None:
+        """Free a run's workflow tasks from the queue of a dead worker."""
+        request = ResetStickyTaskQueueRequest(
+            namespace=self._client.namespace,
+            execution=WorkflowExecution(workflow_id=workflow_id(run_id)),
+        )
+        await _ignoring_missing(
+            _bounded(self._client.workflow_service.reset_sticky_task_queue(request))
+        )
+
+
+def has_closed(found: WorkflowExecutionDescription) -> bool:
+    """Whether an execution has ended (and was not continued as a new one)."""
+    return found.status not in (
+        WorkflowExecutionStatus.RUNNING,
+        WorkflowExecutionStatus.CONTINUED_AS_NEW,
+    )
+
+
+def _summary(run: Run, spec: RunSpec) -> str:
+    what = spec.tools[0].name if run.kind is RunKind.TOOL else run.agent_id
+    return f"{run.kind} {what}"[:200]
+
+
+def _attributes(run: Run) -> TypedSearchAttributes:
+    pairs = [SearchAttributePair(_RUN_KIND, run.kind.value)]
+    for key, value in (
+        (_AGENT_ID, run.agent_id),
+        (_SESSION_ID, run.session_id),
+        (_GOAL_ID, run.goal_id),
+    ):
+        if value:
+            pairs.append(SearchAttributePair(key, value))
+    return TypedSearchAttributes(pairs)
+
+
+async def _bounded(call: Awaitable[T]) -> T:
+    """Wait for an RPC, but not for ever.
+
+    Raises:
+        EngineUnavailableError: it did not answer in time, or is not there.
+    """
+    try:
+        return await asyncio.wait_for(call, RPC_SECONDS)
+    except TimeoutError as error:
+        raise EngineUnavailableError("the Temporal server did not answer in time") from error
+    except RPCError as error:
+        if error.status in _AWAY:
+            raise EngineUnavailableError(f"the Temporal server is away: {error}") from error
+        raise
+
+
+_AWAY = (
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.UNKNOWN,
+    # A namespace or search attribute that was made moments ago is not everywhere yet.
+    RPCStatusCode.INVALID_ARGUMENT,
+)
+
+
+async def _ignoring_missing(call: Awaitable[object]) -> None:
+    """Wait for an RPC about a workflow that may have ended or never begun."""
+    try:
+        await call
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise EngineUnavailableError(f"the Temporal server refused: {error}") from error

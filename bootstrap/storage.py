@@ -1,0 +1,85 @@
+"""Opens the store that the settings name and gives every port that stands on it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from adapters.store.directory import SqlDirectory
+from adapters.store.eventlog import SqlEventLog, watch_other_processes
+from adapters.store.hub import Hub
+from adapters.store.keyring import SqlKeyRing
+from adapters.store.migrate import upgrade
+from adapters.store.postgres import PostgresEngine
+from adapters.store.runbook import SqlRunBook
+from adapters.store.sqlite import SqliteEngine
+from adapters.store.stepbook import SqlStepBook
+from adapters.store.upkeep import SqlUpkeep
+from adapters.store.urls import SqliteFile, parse_database_url
+from bootstrap.crash import crash_at
+from bootstrap.identity import SystemClock
+from bootstrap.settings import Settings
+
+APART_POLL_SECONDS = 0.02
+"""Between two looks for what another process committed to the same SQLite file."""
+TOGETHER_POLL_SECONDS = 0.5
+"""The same where API and worker are one process: only a second worker could commit elsewhere."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The store of one process, and what stands on it."""
+
+    engine: SqliteEngine | PostgresEngine
+    hub: Hub
+    clock: SystemClock
+    steps: SqlStepBook
+    runs: SqlRunBook
+    directory: SqlDirectory
+    keys: SqlKeyRing
+    events: SqlEventLog
+    upkeep: SqlUpkeep
+
+    async def watch(self, *, apart: bool) -> None:
+        """Notice what other processes commit, until cancelled."""
+        if isinstance(self.engine, PostgresEngine):
+            await self.engine.listen(self.hub.notice)
+        else:
+            seconds = APART_POLL_SECONDS if apart else TOGETHER_POLL_SECONDS
+            await watch_other_processes(self.engine, self.hub, seconds)
+
+    async def close(self) -> None:
+        """Commit what waits and close the database."""
+        await self.engine.close()
+
+
+async def open_storage(settings: Settings, crash: Callable[[str], None] | None = None) -> Storage:
+    """Bring the schema up to date and open the store.
+
+    Raises:
+        SetupError: the database URL is not understood, or its schema is newer than this release.
+        StoreUnavailableError: the database does not answer.
+    """
+    database = parse_database_url(settings.database)
+    if isinstance(database, SqliteFile):
+        database.path.parent.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(upgrade, database)
+    hub = Hub()
+    engine: SqliteEngine | PostgresEngine
+    if isinstance(database, SqliteFile):
+        engine = SqliteEngine(database.path, hub.publish, settings.busy_seconds)
+        engine.start()
+    else:
+        engine = PostgresEngine(database.url, hub.publish, settings.pool_size)
+    clock = SystemClock()
+    hook = crash or crash_at(settings.crash_point)
+    return Storage(
+        engine=engine,
+        hub=hub,
+        clock=clock,
+        steps=SqlStepBook(engine, clock, hook),
+        runs=SqlRunBook(engine, clock, hook),
+        directory=SqlDirectory(engine, clock),
+        keys=SqlKeyRing(engine),
+        events=SqlEventLog(engine, hub),
+        upkeep=SqlUpkeep(engine),
+    )

@@ -1,0 +1,133 @@
+"""The worker of a process: activities with their ports, a lease, heartbeats and the reconciler."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities.agents import AgentActivities, AgentSettings
+from activities.chat import ChatActivities, ChatSettings
+from activities.leases import WorkerLease
+from activities.live import LiveAttempts
+from activities.reconcile import Reconciler, ReconcileSettings
+from activities.runs import RunActivities
+from activities.steps import StepFrame
+from activities.tools import ToolActivities
+from adapters.temporal import TemporalGateway
+from bootstrap.capabilities import Capabilities
+from bootstrap.identity import SortableIds, is_gone, process_name
+from bootstrap.settings import Settings
+from bootstrap.storage import Storage
+from worker import ActivitySet, build_worker
+
+_log = logging.getLogger(__name__)
+
+
+def new_live_attempts(settings: Settings, storage: Storage) -> LiveAttempts:
+    """Return the registry of this process's attempts, under a worker id of its own."""
+    worker_id = f"w-{secrets.token_hex(6)}"
+    return LiveAttempts(worker_id, settings.worker_slots, storage.clock.now_ms())
+
+
+@dataclass
+class WorkerRole:
+    """A running worker and its loops."""
+
+    worker: Worker
+    live: LiveAttempts
+    lease: WorkerLease
+    reconciler: Reconciler
+    drain_seconds: float
+    _tasks: list[asyncio.Task[None]]
+
+    async def start(self) -> None:
+        """Take over from dead workers, then begin to serve."""
+        await self.lease.renew()
+        self._tasks = [
+            asyncio.create_task(self.lease.keep(), name="worker lease"),
+            asyncio.create_task(self.live.heartbeat_forever(), name="heartbeats"),
+            asyncio.create_task(self.reconciler.run_forever(), name="reconciler"),
+            asyncio.create_task(self.worker.run(), name="temporal worker"),
+        ]
+
+    @property
+    def serving(self) -> asyncio.Task[None]:
+        """Return the task that ends if the worker fails."""
+        return self._tasks[-1]
+
+    async def stop(self) -> None:
+        """Hand open attempts over, stop serving, give the lease back."""
+        shutdown = asyncio.create_task(self.worker.shutdown())
+        if not await self.live.drain(self.drain_seconds):
+            _log.warning("not every attempt ended in %.0f s; others take over", self.drain_seconds)
+        try:
+            async with asyncio.timeout(self.drain_seconds):
+                await shutdown
+        except TimeoutError:
+            _log.warning("the worker did not stop in time")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(Exception):
+            await self.lease.drop()
+
+
+def build_worker_role(
+    settings: Settings,
+    client: Client,
+    storage: Storage,
+    gateway: TemporalGateway,
+    live: LiveAttempts,
+    can: Capabilities,
+) -> WorkerRole:
+    """Return a worker with everything in place, not started."""
+    clock, ids = storage.clock, SortableIds()
+    frame = StepFrame(storage.steps, live, gateway)
+    chat = ChatSettings(
+        first_token_seconds=settings.first_token_seconds,
+        idle_seconds=settings.idle_seconds,
+        total_seconds=settings.attempt_seconds - 5,
+        failures=settings.provider_failures,
+        max_output_tokens=settings.max_output_tokens,
+    )
+    agents = AgentSettings(
+        idle_seconds=settings.idle_seconds, total_seconds=settings.agent_timeout_ms / 1000
+    )
+    activities = ActivitySet(
+        chat=ChatActivities(frame, can.models, can.prices, clock, ids, chat),
+        agents=AgentActivities(frame, can.invoker, ids, agents),
+        tools=ToolActivities(frame, can.toolbox),
+        runs=RunActivities(storage.steps, gateway),
+    )
+    lease = WorkerLease(
+        storage.upkeep,
+        gateway,
+        clock,
+        live.worker_id,
+        process_name(),
+        is_gone,
+        renew_seconds=settings.lease_seconds / 4,
+        valid_seconds=settings.lease_seconds,
+    )
+    reconciler = Reconciler(
+        storage.upkeep,
+        storage.steps,
+        gateway,
+        gateway,
+        clock,
+        live.worker_id,
+        ReconcileSettings(every_seconds=settings.reconcile_seconds),
+    )
+    worker = build_worker(
+        client,
+        activities,
+        settings.task_queue,
+        settings.worker_slots,
+        timedelta(seconds=settings.drain_seconds),
+    )
+    return WorkerRole(worker, live, lease, reconciler, settings.drain_seconds, [])

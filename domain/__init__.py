@@ -1,0 +1,1 @@
+"""What is true: values, legal moves and decisions. No I/O, no clock, no randomness."""

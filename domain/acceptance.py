@@ -1,0 +1,76 @@
+"""What it takes to accept a run, and what the caller is told. Values only."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from domain.run import Run, RunKind, RunSpec
+from domain.session import OnBusy
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """A caller's promise that two requests are the same one.
+
+    `scope` is the route and session; `fingerprint` is a digest of the body, so that a key used for
+    another body is noticed.
+    """
+
+    scope: str
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run to accept, complete and checked.
+
+    `max_open_runs` is the admission cap at this moment. For kind `tool`, `tool_call_id` and `args`
+    name the one call; `session_id` is then None.
+    """
+
+    run_id: str
+    owner: str
+    kind: RunKind
+    spec: RunSpec
+    agent_id: str | None
+    session_id: str | None
+    message_id: str
+    content: str
+    max_open_runs: int
+    on_busy: OnBusy | None = None
+    priority: int = 3
+    goal_id: str | None = None
+    parent_run_id: str | None = None
+    metadata: dict[str, Any] | None = None
+    route: dict[str, Any] | None = None
+    tool_call_id: str | None = None
+    args: str = "{}"
+    idempotency: IdempotencyKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The run on record. `replayed` when an earlier request with the same key made it."""
+
+    run: Run
+    queued: bool
+    replayed: bool
+    spec: RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs a list shows; None does not filter."""
+
+    state: str | None = None
+    agent_id: str | None = None
+    session_id: str | None = None
+    kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where a list starts and how long it is. `cursor` is what the page before ended with."""
+
+    limit: int = 100
+    cursor: str | None = None

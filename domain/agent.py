@@ -1,0 +1,103 @@
+"""Agents: what can be addressed and can do a run. Knows no store and no wire."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from domain.chat import ChatMessage
+
+AgentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
+
+
+class AgentKind(StrEnum):
+    """Who does the work of a run."""
+
+    LLM = "llm"
+    """We do: instructions, a chain of models and tools."""
+    HTTP = "http"
+    """A service that speaks the agent protocol (POST /invoke, SSE). Source: seed B."""
+
+
+class Limits(BaseModel):
+    """Caps of one run; each ends the run with its own reason. None means the default applies."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_turns: int | None = Field(default=None, ge=1, le=10_000)
+    max_tool_calls: int | None = Field(default=None, ge=0, le=100_000)
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_cost_usd: str | None = Field(default=None, pattern=r"^\d{1,9}(\.\d{1,12})?$")
+    max_seconds: float | None = Field(default=None, gt=0, le=31_536_000)
+
+    def over(self, other: "Limits") -> "Limits":
+        """Return these limits, with `other` filling what is None here."""
+        mine = self.model_dump(exclude_none=True)
+        return Limits.model_validate({**other.model_dump(), **mine})
+
+
+class Agent(BaseModel):
+    """One registered agent. `owner` None means that every owner sees it (config file, built in)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    agent_id: str
+    owner: str | None
+    kind: AgentKind
+    name: str
+    description: str = ""
+    instructions: str = ""
+    models: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    endpoint: str | None = None
+    capabilities: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    tool_policy: dict[str, Any] = Field(default_factory=dict)
+    status: str = "active"
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    created_at: int
+    """Milliseconds since the epoch, as every time in the domain."""
+    updated_at: int
+
+
+class AgentDelta(BaseModel):
+    """A piece of an external agent's answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str
+
+
+class AgentState(BaseModel):
+    """An external agent says what it is doing."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state: str
+    detail: str = ""
+
+
+class AgentDone(BaseModel):
+    """An external agent's answer is whole. `usage` is as the agent reports it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    final_message: str | None = None
+    usage: dict[str, int] = Field(default_factory=dict)
+
+
+AgentChunk = AgentDelta | AgentState | AgentDone
+
+
+class AgentInvocation(BaseModel):
+    """What an external agent is sent. Source: seed B, agent protocol."""
+
+    model_config = ConfigDict(frozen=True)
+
+    endpoint: str
+    agent_id: str
+    session_id: str
+    run_id: str
+    input_message: ChatMessage
+    messages: tuple[ChatMessage, ...]
+    context: dict[str, Any] = Field(default_factory=dict)

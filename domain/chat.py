@@ -1,0 +1,108 @@
+"""What is said to a model and what it answers. Knows no vendor's wire format."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class ToolCallRequest(_Value):
+    """One call of a tool that a model asks for.
+
+    `call_id` is the provider's own id, unique within the reply. `arguments` is the JSON text as the
+    model wrote it: it is parsed and checked where the tool runs, so that a malformed text can be
+    answered with an error the model sees.
+    """
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+class ChatMessage(_Value):
+    """One message of a conversation, in the order a provider expects it."""
+
+    role: Role
+    content: str
+    tool_calls: tuple[ToolCallRequest, ...] = ()
+    tool_call_id: str | None = None
+    """For role `tool`: the `call_id` this message answers."""
+
+
+class ToolDefinition(_Value):
+    """A tool as a model sees it: a name, what it does, and a JSON Schema of its arguments."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+class ChatRequest(_Value):
+    """One model call. `model` is the name after the provider (`gpt-x`, not `openai/gpt-x`)."""
+
+    model: str
+    messages: tuple[ChatMessage, ...]
+    tools: tuple[ToolDefinition, ...] = ()
+    max_output_tokens: int = 4096
+    temperature: float | None = None
+
+
+class TokenUsage(_Value):
+    """Tokens of one call as the provider reports them. `input_tokens` includes cached ones."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+
+class TextDelta(_Value):
+    """A piece of the answer's text, in order."""
+
+    text: str
+
+
+class StreamEnd(_Value):
+    """The provider's terminal marker arrived: the reply is whole.
+
+    `tool_calls` are complete here; they are never handed out before the end, so that a truncated
+    stream cannot run a tool. `usage` is None when the provider sent none.
+    """
+
+    stop_reason: str
+    tool_calls: tuple[ToolCallRequest, ...] = ()
+    usage: TokenUsage | None = None
+
+
+ChatChunk = TextDelta | StreamEnd
+
+
+class ModelInfo(_Value):
+    """A model that may be named in a chain. `model` is `<provider>/<name>`.
+
+    Prices are decimal strings in USD per million tokens, None while unknown.
+    """
+
+    model: str
+    provider: str
+    configured: bool
+    context_window: int | None = None
+    input_per_mtok_usd: str | None = None
+    output_per_mtok_usd: str | None = None
+    cached_input_per_mtok_usd: str | None = None
+
+
+def split_model(model: str) -> tuple[str, str]:
+    """Split `provider/name` at the first slash; the rest of the name may hold slashes.
+
+    Raises:
+        ValueError: there is no provider or no name.
+    """
+    provider, slash, name = model.partition("/")
+    if not (provider and slash and name):
+        raise ValueError(f"model {model!r} is not of the form <provider>/<name>")
+    return provider, name

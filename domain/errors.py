@@ -1,0 +1,291 @@
+"""Every failure the product can name, as one tree. Knows nothing of HTTP or Temporal.
+
+OrchestratorError
+├── TransientError                 a retry may help; may carry `retry_after`
+│   ├── StoreUnavailableError      store_unavailable
+│   │   └── StoreFullError         store_full
+│   ├── EngineUnavailableError     engine_unavailable
+│   ├── QueueFullError             queue_full
+│   ├── DrainingError              draining
+│   ├── RateLimitedError           rate_limited           (a caller of ours)
+│   ├── ModelError
+│   │   ├── ModelRateLimitedError  model_rate_limited
+│   │   ├── ModelUnavailableError  model_unavailable
+│   │   ├── ModelTimeoutError      model_timeout
+│   │   ├── StreamIncompleteError  stream_incomplete
+│   │   └── MalformedReplyError    malformed_reply
+│   └── AgentUnavailableError      agent_unavailable
+└── PermanentError                 a retry will not help
+    ├── InvalidRequestError        invalid_request
+    │   ├── NotSupportedError      not_supported
+    │   └── RequestTooLargeError   request_too_large
+    ├── UnauthorizedError          unauthorized
+    ├── ForbiddenError             forbidden
+    ├── NotFoundError              not_found
+    ├── ConflictError              conflict
+    │   ├── SessionBusyError       session_busy
+    │   ├── IdempotencyKeyConflictError  idempotency_key_conflict
+    │   └── RunTerminalError       run_terminal
+    ├── ModelNotConfiguredError    model_not_configured
+    ├── ModelRequestError          model_bad_request
+    ├── ModelAuthError             model_auth
+    ├── ReplyTooLargeError         reply_too_large
+    ├── AgentFailedError           agent_error
+    ├── ToolFailedError            tool_error
+    ├── AddressRefusedError        address_refused
+    ├── EngineMismatchError        engine_mismatch
+    ├── SetupError                 setup_failed
+    ├── LimitReachedError          limit_reached   (max_turns, max_tool_calls, ...)
+    └── StepRefusedError           step_refused    (cancel_asked, superseded, ...)
+"""
+
+from datetime import timedelta
+from typing import ClassVar
+
+
+class OrchestratorError(Exception):
+    """A failure with a stable `code` and a sentence that says what, which id and what to do."""
+
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after
+
+
+class TransientError(OrchestratorError):
+    """A retry may help. `retry_after`, when set, is the shortest useful wait."""
+
+    code = "temporarily_unavailable"
+
+
+class PermanentError(OrchestratorError):
+    """A retry of the same request will fail in the same way."""
+
+    code = "rejected"
+
+
+class StoreUnavailableError(TransientError):
+    """The store cannot be reached or is locked; nothing of the refused write was kept."""
+
+    code = "store_unavailable"
+
+
+class StoreFullError(StoreUnavailableError):
+    """The disk under the store is full; writes work again once space is freed."""
+
+    code = "store_full"
+
+
+class EngineUnavailableError(TransientError):
+    """The Temporal server cannot be reached; accepted runs start when it is back."""
+
+    code = "engine_unavailable"
+
+
+class QueueFullError(TransientError):
+    """Too many runs are in flight; nothing was accepted."""
+
+    code = "queue_full"
+
+
+class DrainingError(TransientError):
+    """This process is shutting down and takes no new work."""
+
+    code = "draining"
+
+
+class RateLimitedError(TransientError):
+    """The caller sent more requests than its key or address may."""
+
+    code = "rate_limited"
+
+
+class ModelError(TransientError):
+    """A model call failed in a way that another attempt may mend."""
+
+    code = "model_error"
+
+
+class ModelRateLimitedError(ModelError):
+    """The provider answered 429."""
+
+    code = "model_rate_limited"
+
+
+class ModelUnavailableError(ModelError):
+    """The provider could not be reached or answered 5xx."""
+
+    code = "model_unavailable"
+
+
+class ModelTimeoutError(ModelError):
+    """No meaningful event arrived from the provider in time."""
+
+    code = "model_timeout"
+
+
+class StreamIncompleteError(ModelError):
+    """The stream ended without the provider's terminal marker; its text is not an answer."""
+
+    code = "stream_incomplete"
+
+
+class MalformedReplyError(ModelError):
+    """The provider sent something that is not its own wire format."""
+
+    code = "malformed_reply"
+
+
+class AgentUnavailableError(TransientError):
+    """An external agent could not be reached, timed out or ended its stream early."""
+
+    code = "agent_unavailable"
+
+
+class InvalidRequestError(PermanentError):
+    """The request is malformed or breaks a rule of its schema."""
+
+    code = "invalid_request"
+
+
+class NotSupportedError(InvalidRequestError):
+    """The field or value is documented but not served by this release."""
+
+    code = "not_supported"
+
+
+class RequestTooLargeError(InvalidRequestError):
+    """The request body exceeds the configured limit."""
+
+    code = "request_too_large"
+
+
+class UnauthorizedError(PermanentError):
+    """No credential, or one that is unknown, expired or revoked."""
+
+    code = "unauthorized"
+
+
+class ForbiddenError(PermanentError):
+    """The credential lacks the scope this needs."""
+
+    code = "forbidden"
+
+
+class NotFoundError(PermanentError):
+    """No such object for this owner."""
+
+    code = "not_found"
+
+
+class ConflictError(PermanentError):
+    """The object's state does not allow this."""
+
+    code = "conflict"
+
+
+class SessionBusyError(ConflictError):
+    """Another run holds the session and the caller asked not to queue."""
+
+    code = "session_busy"
+
+
+class IdempotencyKeyConflictError(ConflictError):
+    """The Idempotency-Key was used before with another body."""
+
+    code = "idempotency_key_conflict"
+
+
+class RunTerminalError(ConflictError):
+    """The run has ended; nothing can be added to it."""
+
+    code = "run_terminal"
+
+
+class ModelNotConfiguredError(PermanentError):
+    """The model's provider is unknown or has no credentials here."""
+
+    code = "model_not_configured"
+
+
+class ModelRequestError(PermanentError):
+    """The provider refused the request itself (4xx other than 401, 403, 408, 409, 429)."""
+
+    code = "model_bad_request"
+
+
+class ModelAuthError(PermanentError):
+    """The provider refused our credentials."""
+
+    code = "model_auth"
+
+
+class ReplyTooLargeError(PermanentError):
+    """A reply or tool result went past its configured size."""
+
+    code = "reply_too_large"
+
+
+class AgentFailedError(PermanentError):
+    """An external agent reported an error or broke its protocol."""
+
+    code = "agent_error"
+
+
+class ToolFailedError(PermanentError):
+    """A tool says that it failed and that nothing happened; the model may read the message."""
+
+    code = "tool_error"
+
+
+class AddressRefusedError(PermanentError):
+    """A URL leads to an address, port or scheme that may not be contacted."""
+
+    code = "address_refused"
+
+
+class EngineMismatchError(PermanentError):
+    """The Temporal cluster is not the one this store belongs to."""
+
+    code = "engine_mismatch"
+
+
+class SetupError(PermanentError):
+    """The process cannot start as configured."""
+
+    code = "setup_failed"
+
+
+class LimitReachedError(PermanentError):
+    """A cap of the run was reached. `reason` names which one."""
+
+    code = "limit_reached"
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class StepRefusedError(PermanentError):
+    """The fence refused an opening or a write. `reason` says why.
+
+    Reasons: `run_terminal`, `cancel_asked`, `superseded` (an older execution or attempt),
+    `poison_step`, `max_cost_usd`.
+    """
+
+    code = "step_refused"
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def leaves(root: type[OrchestratorError] = OrchestratorError) -> list[type[OrchestratorError]]:
+    """Return every class below `root`, depth first, for tests and generated pages."""
+    found: list[type[OrchestratorError]] = []
+    for child in root.__subclasses__():
+        found.append(child)
+        found.extend(leaves(child))
+    return found

@@ -1,0 +1,165 @@
+"""The event log's vocabulary: the types, the envelope, and how both look on the wire.
+
+One list of types with the shape of their `data`; `docs/reference/events.md` is generated from it.
+"""
+
+import json
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class EventType(StrEnum):
+    """The name of an event. Stored for ever: renaming one is a migration."""
+
+    RUN_STARTED = "run_started"
+    USER_INPUT = "user_input"
+    AGENT_INVOKE_STARTED = "agent_invoke_started"
+    AGENT_STREAM_DELTA = "agent_stream_delta"
+    AGENT_STREAM_RESET = "agent_stream_reset"
+    AGENT_STATE = "agent_state"
+    AGENT_INVOKE_DONE = "agent_invoke_done"
+    RUN_WAITING = "run_waiting"
+    RUN_RESUMED = "run_resumed"
+    RUN_DONE = "run_done"
+    RUN_FAILED = "run_failed"
+    RUN_CANCELLED = "run_cancelled"
+    RUN_DEAD_LETTERED = "run_dead_lettered"
+    LLM_CALL_STARTED = "llm_call_started"
+    LLM_CALL_DONE = "llm_call_done"
+    MODEL_FALLBACK = "model_fallback"
+    ROUTE_DECIDED = "route_decided"
+    TOOL_CALL_CREATED = "tool_call_created"
+    TOOL_DISPATCHED = "tool_dispatched"
+    TOOL_RESULT = "tool_result"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+
+
+TERMINAL_EVENTS = frozenset({EventType.RUN_DONE, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
+
+DATA_OF: dict[EventType, dict[str, str]] = {
+    EventType.RUN_STARTED: {"agent_id": "the agent", "kind": "agent or tool"},
+    EventType.USER_INPUT: {"role": "user", "content": "what was asked", "message_id": "its id"},
+    EventType.AGENT_INVOKE_STARTED: {"agent_id": "the agent"},
+    EventType.AGENT_STREAM_DELTA: {
+        "text": "the next piece of the answer",
+        "step": "the step it belongs to",
+        "attempt": "the attempt it belongs to; only the committed attempt counts",
+    },
+    EventType.AGENT_STREAM_RESET: {
+        "step": "the step that begins again",
+        "attempt": "the attempt that begins; drop the text of earlier ones",
+    },
+    EventType.AGENT_STATE: {"state": "as the agent says", "detail": "more", "step": "the step"},
+    EventType.AGENT_INVOKE_DONE: {"agent_id": "the agent", "step": "the committed step"},
+    EventType.RUN_WAITING: {"waiting_on": "what for", "reason": "a sentence"},
+    EventType.RUN_RESUMED: {"waiting_on": "what it had waited for"},
+    EventType.RUN_DONE: {"final_message": "{role, content}", "usage": "the run's usage"},
+    EventType.RUN_FAILED: {"code": "stable", "message": "a sentence", "usage": "the run's usage"},
+    EventType.RUN_CANCELLED: {
+        "reason": "why, if said",
+        "partial": "text of the open attempt, if any",
+        "usage": "the run's usage",
+    },
+    EventType.RUN_DEAD_LETTERED: {"code": "why", "step": "the step that kept failing"},
+    EventType.LLM_CALL_STARTED: {"step": "the step", "attempt": "its attempt", "model": "which"},
+    EventType.LLM_CALL_DONE: {
+        "step": "the step",
+        "attempt": "its attempt",
+        "model": "which",
+        "prompt_tokens": "input tokens, cached ones too",
+        "completion_tokens": "output tokens",
+        "total_tokens": "both",
+        "cached_tokens": "part of the input",
+        "cost_usd": "decimal string, null while unpriced",
+        "estimated": "true when the provider never reported usage",
+        "latency_ms": "from opening to the end",
+        "error": "null or {code, message}",
+    },
+    EventType.MODEL_FALLBACK: {"from": "model that failed", "to": "next model", "reason": "code"},
+    EventType.ROUTE_DECIDED: {"agent_id": "chosen", "reason": "a sentence", "scores": "per agent"},
+    EventType.TOOL_CALL_CREATED: {
+        "tool_call_id": "tc_...",
+        "tool_name": "which",
+        "args": "as the model wrote them",
+        "kind": "server",
+        "step": "the step that will run it",
+    },
+    EventType.TOOL_DISPATCHED: {"tool_call_id": "tc_...", "attempt": "of its step"},
+    EventType.TOOL_RESULT: {
+        "tool_call_id": "tc_...",
+        "status": "of the call",
+        "result": "what the model reads, or null",
+        "error": "null or {code, message}",
+    },
+    EventType.OUTCOME_UNKNOWN: {"tool_call_id": "tc_...", "reason": "a sentence"},
+}
+"""What `data` holds, field by field."""
+
+
+class EventDraft(BaseModel):
+    """An event before it has a place in the log. `key` is unique within its run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: EventType
+    key: str
+    data: dict[str, Any]
+
+
+class Lineage(BaseModel):
+    """Where a run stands in its tree; part of every envelope."""
+
+    model_config = ConfigDict(frozen=True)
+
+    root_run_id: str
+    parent_run_id: str | None = None
+    depth: int = 0
+
+
+class StoredEvent(BaseModel):
+    """An entry of the log. `envelope` is its JSON, ready to be sent."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    seq: int
+    type: str
+    envelope: str
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing follows this event in its run."""
+        return self.type in TERMINAL_EVENTS
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def encode_json(value: object) -> str:
+    """Return compact JSON on one line, with lone surrogates replaced so that it is valid UTF-8."""
+    text = _encode(value)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def envelope(run_id: str, seq: int, ts: int, draft: EventDraft, lineage: Lineage) -> str:
+    """Return the event's envelope as one line of JSON. `ts` is in milliseconds."""
+    return encode_json(
+        {
+            "event_id": f"evt_{run_id.removeprefix('run_')}_{seq}",
+            "run_id": run_id,
+            "seq": seq,
+            "ts": ts,
+            "type": draft.type.value,
+            "data": draft.data,
+            "root_run_id": lineage.root_run_id,
+            "parent_run_id": lineage.parent_run_id,
+            "depth": lineage.depth,
+        }
+    )
+
+
+def sse_frame(event: StoredEvent) -> bytes:
+    """Return the event as one server-sent event. Source: WHATWG HTML 9.2."""
+    return f"id: {event.seq}\nevent: {event.type}\ndata: {event.envelope}\n\n".encode()

@@ -1,0 +1,262 @@
+"""Taking work in: who does it, as what snapshot, and how it is handed to the engine.
+
+Knows ports only. Once a run is accepted nothing here fails any more: what the engine could not be
+told now, the reconciler tells it later.
+"""
+
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from domain.acceptance import Accepted, IdempotencyKey, NewRun, Page
+from domain.agent import Agent, Limits
+from domain.errors import InvalidRequestError, NotFoundError, OrchestratorError
+from domain.event import encode_json
+from domain.matching import Card, choose
+from domain.ports import Directory, Ids, ModelCatalog, RunBook, RunGateway, Toolbox
+from domain.principal import Principal
+from domain.run import Run, RunKind, RunSpec
+from domain.session import OnBusy
+from domain.snapshot import Defaults, check_agent, snapshot
+from domain.tool import ToolSpec, Verdict
+
+_LOG = logging.getLogger(__name__)
+_MOST_AGENTS = 1000
+"""Agents that take part in a match; more are not looked at."""
+
+Spawn = Callable[[Coroutine[Any, Any, None]], None]
+"""Runs something after the caller was answered, and keeps it until it ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class IntakePorts:
+    """What taking work in needs of the world."""
+
+    runs: RunBook
+    directory: Directory
+    toolbox: Toolbox
+    models: ModelCatalog
+    gateway: RunGateway
+    ids: Ids
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeSettings:
+    """What is filled in where an agent or a request says nothing."""
+
+    default_limits: Limits
+    default_models: tuple[str, ...]
+    max_open_runs: int
+    default_agent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartRun:
+    """A request for a run, checked for form. None leaves the choice to us."""
+
+    content: str
+    agent_id: str | None = None
+    session_id: str | None = None
+    on_busy: OnBusy | None = None
+    context: dict[str, Any] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    priority: int = 3
+    metadata: dict[str, Any] = field(default_factory=dict)
+    idempotency: IdempotencyKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InvokeTool:
+    """A request for one tool call as a run of its own, a child of `parent_run_id` if given."""
+
+    name: str
+    args: dict[str, Any]
+    parent_run_id: str | None = None
+    timeout_seconds: float | None = None
+    idempotency: IdempotencyKey | None = None
+
+
+class Intake:
+    """The one way in for work, whichever channel asks.
+
+    `spawn` runs the hand-over to the engine behind the answer; without it the caller waits.
+    """
+
+    def __init__(
+        self, ports: IntakePorts, settings: IntakeSettings, spawn: Spawn | None = None
+    ) -> None:
+        self._ports = ports
+        self._settings = settings
+        self._defaults = Defaults(settings.default_limits, settings.default_models)
+        self._spawn = spawn
+
+    async def start_run(
+        self,
+        who: Principal,
+        ask: StartRun,
+        before_accept: Callable[[NewRun], None] | None = None,
+    ) -> Accepted:
+        """Make a run durable and hand it to the engine.
+
+        `before_accept` sees the run before it exists, so that a reader of its events can be there
+        first.
+
+        Raises:
+            InvalidRequestError: no agent fits, or the chosen one names a tool that is gone.
+            NotFoundError: no such agent.
+            QueueFullError, SessionBusyError, IdempotencyKeyConflictError: nothing was kept.
+        """
+        agent, route = await self._choose(who, ask)
+        new = NewRun(
+            run_id=self._ports.ids.new("run"),
+            owner=who.owner,
+            kind=RunKind.AGENT,
+            spec=snapshot(
+                agent, self._tools(), self._defaults, asked=ask.limits, context=ask.context
+            ),
+            agent_id=agent.agent_id,
+            session_id=ask.session_id or self._ports.ids.new("sess"),
+            message_id=self._ports.ids.new("msg"),
+            content=ask.content,
+            max_open_runs=self._settings.max_open_runs,
+            on_busy=ask.on_busy,
+            priority=ask.priority,
+            metadata=ask.metadata,
+            route=route,
+            idempotency=ask.idempotency,
+        )
+        return await self._accept(new, before_accept)
+
+    async def invoke_tool(
+        self,
+        who: Principal,
+        ask: InvokeTool,
+        before_accept: Callable[[NewRun], None] | None = None,
+    ) -> Accepted:
+        """Make a run of one tool call durable and hand it to the engine.
+
+        Raises:
+            NotFoundError: no such tool or parent run.
+            RunTerminalError: the parent run has ended.
+            QueueFullError, IdempotencyKeyConflictError: nothing was kept.
+        """
+        tool = self._tools().get(ask.name)
+        if tool is None:
+            raise NotFoundError(f"there is no tool {ask.name}; GET /v1/tools lists them")
+        if ask.timeout_seconds is not None:
+            cut = min(tool.timeout_seconds, ask.timeout_seconds)
+            tool = tool.model_copy(update={"timeout_seconds": cut})
+        args = encode_json(ask.args)
+        new = NewRun(
+            run_id=self._ports.ids.new("run"),
+            owner=who.owner,
+            kind=RunKind.TOOL,
+            spec=RunSpec(kind=RunKind.TOOL, tools=(tool,), limits=self._settings.default_limits),
+            agent_id=None,
+            session_id=None,
+            message_id=self._ports.ids.new("msg"),
+            content=args,
+            max_open_runs=self._settings.max_open_runs,
+            parent_run_id=ask.parent_run_id,
+            tool_call_id=self._ports.ids.new("tc"),
+            args=args,
+            idempotency=ask.idempotency,
+        )
+        return await self._accept(new, before_accept)
+
+    async def cancel(self, who: Principal, run_id: str, reason: str | None) -> Run:
+        """Put on record that a run is to stop, and tell the engine; one that ended stays as it is.
+
+        Raises:
+            NotFoundError: no such run for this owner.
+        """
+        run = await self._ports.runs.ask_cancel(who.owner, run_id, reason)
+        if not run.is_terminal:
+            await self._hand_over(run.run_id, "cancel", self._ports.gateway.cancel(run.run_id))
+        return run
+
+    async def resolve(self, who: Principal, tool_call_id: str, said: Verdict) -> Run:
+        """Put on record what a person says of an unknown outcome, and wake its run.
+
+        Raises:
+            NotFoundError: no such call for this owner.
+            ConflictError: its outcome is not, or no longer, unknown.
+        """
+        run = await self._ports.runs.resolve_tool_call(who.owner, tool_call_id, said)
+        if not run.is_terminal:
+            await self._hand_over(run.run_id, "wake", self._ports.gateway.wake(run.run_id))
+        return run
+
+    def check_agent(self, agent: Agent) -> None:
+        """Refuse an agent that no run could be made of.
+
+        Raises:
+            InvalidRequestError: names the tool, model or field that is wrong.
+        """
+        check_agent(agent, self._tools(), self._ports.models)
+
+    async def _accept(
+        self, new: NewRun, before_accept: Callable[[NewRun], None] | None
+    ) -> Accepted:
+        if before_accept is not None:
+            before_accept(new)
+        accepted = await self._ports.runs.accept(new)
+        run = accepted.run
+        if not run.is_terminal:
+            start = self._ports.gateway.start(run, accepted.spec, queued=accepted.queued)
+            await self._hand_over(run.run_id, "start", start)
+        return accepted
+
+    async def _hand_over(self, run_id: str, what: str, call: Coroutine[Any, Any, None]) -> None:
+        work = _tell(run_id, what, call)
+        if self._spawn is None:
+            await work
+        else:
+            self._spawn(work)
+
+    async def _choose(
+        self, who: Principal, ask: StartRun
+    ) -> tuple[Agent, dict[str, object] | None]:
+        if ask.agent_id is not None:
+            return await self._ports.directory.get_agent(who.owner, ask.agent_id), None
+        held = await self._agent_of_session(who, ask.session_id)
+        if held is not None:
+            agent = await self._ports.directory.get_agent(who.owner, held)
+            reason = f"{held} is the agent of session {ask.session_id}"
+            return agent, {"agent_id": held, "reason": reason, "scores": {}}
+        agents, _ = await self._ports.directory.list_agents(who.owner, Page(limit=_MOST_AGENTS))
+        active = {agent.agent_id: agent for agent in agents if agent.status == "active"}
+        cards = [_card(agent) for agent in active.values()]
+        choice = choose(ask.content, cards, self._settings.default_agent_id)
+        if choice is None:
+            raise InvalidRequestError("there is no agent; make one with POST /v1/agents")
+        return active[choice.agent_id], choice.as_route()
+
+    async def _agent_of_session(self, who: Principal, session_id: str | None) -> str | None:
+        if session_id is None:
+            return None
+        try:
+            return (await self._ports.directory.get_session(who.owner, session_id)).agent_id
+        except NotFoundError:
+            return None
+
+    def _tools(self) -> dict[str, ToolSpec]:
+        return {spec.name: spec for spec in self._ports.toolbox.specs()}
+
+
+def _card(agent: Agent) -> Card:
+    parts = (agent.agent_id, agent.name, agent.description, *agent.capabilities)
+    return Card(agent.agent_id, " ".join(parts))
+
+
+async def _tell(run_id: str, what: str, call: Coroutine[Any, Any, None]) -> None:
+    try:
+        await call
+    except OrchestratorError as error:
+        _LOG.warning(
+            "the engine could not be told to %s a run; the reconciler will: %s",
+            what,
+            error.message,
+            extra={"run_id": run_id},
+        )

@@ -1,0 +1,141 @@
+"""What crosses the engine: orders to activities and their short answers. Ids, never transcripts.
+
+Everything here is stored in Temporal histories for as long as they are kept: a field may be added
+with a default, never renamed or removed.
+"""
+
+from pydantic import BaseModel, ConfigDict
+
+from domain.agent import AgentKind, Limits
+from domain.run import RunKind, RunUsage
+from domain.tool import Effect
+
+
+class _Payload(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Timing(_Payload):
+    """How long a run's steps may take, in seconds; from settings, fixed when the run starts."""
+
+    heartbeat_seconds: float = 10.0
+    attempt_seconds: float = 300.0
+    """One attempt of a model call or an external agent."""
+    retry_seconds: float = 1.0
+    """Before the second attempt; doubles after that."""
+    finalize_seconds: float = 10.0
+
+
+class ToolOrder(_Payload):
+    """What the workflow has to know of a tool to schedule a call of it."""
+
+    name: str
+    effect: Effect = Effect.NONE
+    timeout_seconds: float = 30.0
+
+
+class Progress(_Payload):
+    """What a run carries over when it continues as a new execution."""
+
+    turn: int = 0
+    tool_calls: int = 0
+    repairs: int = 0
+    """Replies in a row that asked for nothing but tools that do not exist."""
+    started_at_ms: int | None = None
+    usage: RunUsage = RunUsage()
+
+
+class RunOrder(_Payload):
+    """The input of a run's workflow: a snapshot, without any text of the conversation."""
+
+    run_id: str
+    kind: RunKind = RunKind.AGENT
+    agent_kind: AgentKind = AgentKind.LLM
+    agent_id: str = ""
+    session_id: str = ""
+    models: tuple[str, ...] = ()
+    tools: tuple[ToolOrder, ...] = ()
+    limits: Limits = Limits()
+    timing: Timing = Timing()
+    queued: bool = False
+    """Whether the run has to wait for its session first."""
+    progress: Progress = Progress()
+
+
+class ChatOrder(_Payload):
+    """One model call: the `index`-th model of the chain in `turn`."""
+
+    run_id: str
+    step_id: str
+    model: str
+    has_next: bool = False
+    """Whether another model stands behind this one, so that a long wait is not worth it."""
+    retry_seconds: float = 1.0
+    seconds_left: float | None = None
+    fallback_from: str | None = None
+    fallback_reason: str | None = None
+    fallback_step: str | None = None
+
+
+class CallTicket(_Payload):
+    """A tool call that a reply asks for."""
+
+    step_id: str
+    tool: str
+
+
+class ChatReply(_Payload):
+    """How a model call ended. `usage` is the run's total after it."""
+
+    calls: tuple[CallTicket, ...] = ()
+    refused: int = 0
+    """Calls that were answered at once, because the run has no such tool."""
+    usage: RunUsage = RunUsage()
+
+
+class InvokeOrder(_Payload):
+    """One call to an external agent."""
+
+    run_id: str
+    step_id: str
+    retry_seconds: float = 1.0
+
+
+class ToolCallOrder(_Payload):
+    """One execution of a tool call."""
+
+    run_id: str
+    step_id: str
+    timeout_seconds: float
+    retry_seconds: float = 1.0
+
+
+class ToolReply(_Payload):
+    """How a tool call ended: `succeeded`, `failed`, `timeout`, or `outcome_unknown`."""
+
+    status: str
+    tool_call_id: str | None = None
+
+
+class FinishOrder(_Payload):
+    """A terminal move for the store to make. `state` is a terminal `RunState`."""
+
+    run_id: str
+    state: str
+    code: str | None = None
+    message: str = ""
+    dead_letter_step: str | None = None
+
+
+class RunResult(_Payload):
+    """The state on record, with which the workflow ends."""
+
+    state: str
+    code: str | None = None
+    message: str = ""
+
+
+class TurnOrder(_Payload):
+    """Ask whether a run may work in its session now."""
+
+    run_id: str

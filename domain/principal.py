@@ -1,0 +1,61 @@
+"""Who asks: the credential behind a request, and what it may do. Knows no HTTP."""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from domain.errors import ForbiddenError
+
+
+class Scope(StrEnum):
+    """What a key may do."""
+
+    READ = "read"
+    INVOKE = "invoke"
+    """Start and cancel runs."""
+    APPROVE = "approve"
+    """Decide approvals and resolve unknown outcomes."""
+    ADMIN = "admin"
+    """Register agents, manage keys. Implies every other scope."""
+    PROXY = "proxy"
+    """Call models through the OpenAI-compatible gateway."""
+
+
+LOCAL_OWNER = "local"
+"""The owner of everything made while authentication is off."""
+
+
+class Principal(BaseModel):
+    """An authenticated caller. `name` is what is put on record for its decisions."""
+
+    model_config = ConfigDict(frozen=True)
+
+    owner: str
+    name: str
+    scopes: frozenset[Scope]
+    key_id: str | None = None
+
+    def require(self, scope: Scope) -> None:
+        """Refuse a caller without `scope`.
+
+        Raises:
+            ForbiddenError: names the scope that is missing.
+        """
+        if scope not in self.scopes and Scope.ADMIN not in self.scopes:
+            raise ForbiddenError(f"key {self.name!r} lacks the scope {scope}")
+
+
+class ApiKey(BaseModel):
+    """A key as it is listed; the secret itself is shown once and never stored."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key_id: str
+    owner: str
+    name: str
+    prefix: str
+    """The first characters of the key, to recognise it by."""
+    scopes: tuple[Scope, ...]
+    created_at: int
+    expires_at: int | None
+    revoked_at: int | None

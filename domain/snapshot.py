@@ -1,0 +1,104 @@
+"""An agent as a run takes it along: checked, completed, frozen. Asks only the catalogue."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from domain.agent import Agent, AgentKind, Limits
+from domain.chat import split_model
+from domain.errors import InvalidRequestError, ModelNotConfiguredError
+from domain.money import to_pico
+from domain.ports import ModelCatalog
+from domain.run import RunSpec
+from domain.tool import ToolSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What is filled in where an agent says nothing."""
+
+    limits: Limits
+    models: tuple[str, ...]
+
+
+def snapshot(
+    agent: Agent,
+    tools: Mapping[str, ToolSpec],
+    defaults: Defaults,
+    *,
+    asked: Limits,
+    context: dict[str, Any],
+) -> RunSpec:
+    """Return `agent` as a run takes it along, with the caps that the request asks to be lower.
+
+    Raises:
+        InvalidRequestError: the agent names a tool that is not there (any more).
+    """
+    is_llm = agent.kind is AgentKind.LLM
+    return RunSpec(
+        agent_kind=agent.kind,
+        agent_name=agent.name,
+        instructions=agent.instructions,
+        models=(agent.models or defaults.models) if is_llm else (),
+        tools=_specs(agent, tools) if is_llm else (),
+        endpoint=agent.endpoint,
+        limits=lower(agent.limits.over(defaults.limits), asked),
+        context=context,
+    )
+
+
+def check_agent(agent: Agent, tools: Mapping[str, ToolSpec], models: ModelCatalog) -> None:
+    """Refuse an agent that no run could be made of.
+
+    A known provider without credentials here is fine: the workers may hold them.
+
+    Raises:
+        InvalidRequestError: names the tool, model or field that is wrong.
+    """
+    if agent.kind is AgentKind.HTTP and not agent.endpoint:
+        raise InvalidRequestError("an agent of kind http needs an endpoint")
+    if agent.kind is AgentKind.LLM and agent.endpoint:
+        raise InvalidRequestError("an agent of kind llm has no endpoint; use kind http")
+    _specs(agent, tools)
+    providers = {info.provider for info in models.models()}
+    for model in agent.models:
+        _check_model(model, providers, models)
+
+
+def lower(limits: Limits, asked: Limits) -> Limits:
+    """Return `limits` with every cap that is asked to be lower; none is ever raised."""
+    merged = limits.model_dump()
+    for name, cap in asked.model_dump(exclude_none=True).items():
+        mine = merged[name]
+        if mine is None or _amount(name, cap) < _amount(name, mine):
+            merged[name] = cap
+    return Limits.model_validate(merged)
+
+
+def _amount(name: str, cap: float | str) -> float:
+    return to_pico(str(cap)) if name == "max_cost_usd" else float(cap)
+
+
+def _specs(agent: Agent, tools: Mapping[str, ToolSpec]) -> tuple[ToolSpec, ...]:
+    unknown = [name for name in agent.tools if name not in tools]
+    if unknown:
+        raise InvalidRequestError(
+            f"agent {agent.agent_id} names tools that are not there: {', '.join(unknown)}"
+        )
+    return tuple(tools[name] for name in agent.tools)
+
+
+def _check_model(model: str, providers: set[str], models: ModelCatalog) -> None:
+    try:
+        provider, _ = split_model(model)
+    except ValueError as error:
+        raise InvalidRequestError(str(error)) from error
+    if provider in providers:
+        return
+    try:
+        models.resolve(model)
+    except ModelNotConfiguredError as error:
+        known = ", ".join(sorted(providers))
+        raise InvalidRequestError(
+            f"model {model}: there is no provider {provider}; there are {known}"
+        ) from error

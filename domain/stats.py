@@ -1,0 +1,42 @@
+"""Figures about the work done and the workers that do it. Values only."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class RunStats(BaseModel):
+    """Counts and times over the runs on record (durations in milliseconds, from start to end)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    total: int
+    by_state: dict[str, int]
+    waiting: dict[str, int]
+    """Open runs by what they wait for."""
+    average_ms: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    wait_p95_ms: float | None
+    """From acceptance to the first step."""
+
+    @property
+    def success_rate(self) -> float | None:
+        """Return DONE over all that ended, None before any has."""
+        ended = sum(self.by_state.get(state, 0) for state in ("DONE", "FAILED", "CANCELLED"))
+        return self.by_state.get("DONE", 0) / ended if ended else None
+
+
+class WorkerSlot(BaseModel):
+    """One place of a worker where a step can run. Source: seed C, agents of the pool."""
+
+    model_config = ConfigDict(frozen=True)
+
+    agent_id: str
+    """`<worker id>/<n>`: the seed calls a slot an agent."""
+    state: str
+    """`idle` or `busy`."""
+    current_step: str | None
+    processed: int
+    succeeded: int
+    failed: int
+    busy_ms: int
+    started_at: int

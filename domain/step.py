@@ -1,0 +1,206 @@
+"""Steps: the logical calls of a run, and the fence that makes each happen once.
+
+A step is known by run id and step id; the step id is also the Temporal activity id. Each execution
+of it is an attempt with a number that the store mints.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from domain.chat import ChatMessage, TokenUsage, ToolCallRequest
+from domain.event import EventDraft
+from domain.run import RunSpec, RunState, RunUsage
+from domain.tool import ToolOutcome
+
+
+class StepState(StrEnum):
+    """Where a step stands."""
+
+    OPEN = "open"
+    """An attempt runs, or its worker died."""
+    IDLE = "idle"
+    """The last attempt ended without an outcome and another may come."""
+    CLOSED = "closed"
+    """Its result is stored; further executions return it."""
+    UNKNOWN = "unknown"
+    """An unsafe tool that may have acted: a person decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """Who opens a step: one attempt of one activity of one Temporal run.
+
+    `scheduled_at_us` is Temporal's `current_attempt_scheduled_time` in microseconds. `token` is the
+    task token, with which this very attempt can be failed from outside.
+    """
+
+    run_id: str
+    step_id: str
+    temporal_run_id: str
+    scheduled_at_us: int
+    token: bytes
+    worker_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The name under which everything of one execution of a step is written."""
+
+    run_id: str
+    step_id: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallPlan:
+    """The model call that a step is about to make.
+
+    Rates are picodollars per token, None while unpriced: they price an attempt that dies. The
+    fallback fields say, for the first attempt of a later model of the chain, which model failed and
+    why, and which step's streamed text is now void.
+    """
+
+    model: str
+    input_rate: int | None = None
+    output_rate: int | None = None
+    fallback_from: str | None = None
+    fallback_reason: str | None = None
+    fallback_step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The step is ours: attempt number, and what the work needs.
+
+    `messages` is None when the transcript is long: it is then read apart.
+    """
+
+    attempt: int
+    spec: RunSpec
+    owner: str
+    session_id: str | None
+    agent_id: str | None
+    usage: RunUsage
+    messages: tuple[ChatMessage, ...] | None
+    content: str
+    """The text of the run's input."""
+    args: str = "{}"
+    tool_call_id: str | None = None
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyClosed:
+    """The step has a stored result."""
+
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeUnknown:
+    """An unsafe tool was opened before and never closed; it is not run again."""
+
+    tool_call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Older:
+    """A newer attempt was scheduled already; ask Temporal which one it wants."""
+
+    attempt: int
+
+
+Opening = Opened | AlreadyClosed | OutcomeUnknown | Older
+
+
+@dataclass(frozen=True, slots=True)
+class CallBill:
+    """What one attempt of a model call used. `cost_pico` is None while unpriced."""
+
+    model: str
+    usage: TokenUsage
+    cost_pico: int | None
+    estimated: bool
+    latency_ms: int
+    error: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to add to the transcript when a step closes."""
+
+    message_id: str
+    role: str
+    content: str
+    tool_calls: tuple[ToolCallRequest, ...] = ()
+    tool_call_id: str | None = None
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewToolCall:
+    """A tool call to create when a step closes. `step_id` will run it."""
+
+    tool_call_id: str
+    step_id: str
+    name: str
+    args: str
+    effect: str
+    provider_call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """Everything that one step's end writes, in one transaction.
+
+    `last_delta` is the text that was not streamed yet, `delta_index` its place in the attempt.
+    `refused` holds calls that are answered at once, because no such tool may be called.
+    """
+
+    result: dict[str, Any]
+    events: tuple[EventDraft, ...] = ()
+    messages: tuple[NewMessage, ...] = ()
+    tool_calls: tuple[NewToolCall, ...] = ()
+    refused: tuple[tuple[NewToolCall, ToolOutcome], ...] = ()
+    last_delta: str = ""
+    delta_index: int = 0
+    bill: CallBill | None = None
+    is_turn: bool = False
+    final_text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """A terminal move to make: which state, and why."""
+
+    state: RunState
+    code: str | None = None
+    message: str = ""
+    dead_letter_step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The state on record, and whose turn it is now in the session."""
+
+    state: RunState
+    code: str | None = None
+    message: str = ""
+    woken_run_id: str | None = None
+    changed: bool = False
+
+
+def llm_step(turn: int, index: int) -> str:
+    """Return the step id of the `index`-th model of the chain in `turn`, both from 1."""
+    return f"llm-{turn}-{index}"
+
+
+def invoke_step(turn: int) -> str:
+    """Return the step id of a call to an external agent."""
+    return f"invoke-{turn}"
+
+
+def tool_step(turn: int, index: int) -> str:
+    """Return the step id of the `index`-th tool call of `turn`, from 1 and 0."""
+    return f"tool-{turn}-{index}"

@@ -1,0 +1,67 @@
+"""What keeps runs going: leases of workers, and what a pass over open runs has to mend."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from domain.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A claim that runs out by itself. `process` names the process: `host:boot:pid:started`."""
+
+    name: str
+    holder: str
+    process: str
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStep:
+    """A step that was opened and not ended, and the token that fails exactly that attempt."""
+
+    run_id: str
+    step_id: str
+    token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run that has not ended, with what a pass over it needs to know."""
+
+    run: Run
+    queued: bool
+    """It was not given its session when it was accepted."""
+    holds_session: bool
+    was_woken: bool
+    """Its workflow has seen that it holds the session."""
+    resolved_unseen: bool
+    """A person resolved a call of it that its workflow has not looked at again."""
+
+
+class Mend(StrEnum):
+    """What an open run needs."""
+
+    NOTHING = "nothing"
+    START = "start"
+    CANCEL = "cancel"
+    WAKE = "wake"
+    CLOSE = "close"
+
+
+def what_to_mend(found: OpenRun, engine: str) -> Mend:
+    """Decide what an open run needs.
+
+    Args:
+        engine: what the engine says of it: `missing`, `open` or `closed`.
+    """
+    if engine == "missing":
+        return Mend.START if found.run.state == "CREATED" else Mend.CLOSE
+    if engine == "closed":
+        return Mend.CLOSE
+    if found.run.cancel_asked:
+        return Mend.CANCEL
+    waits_in_vain = found.queued and found.holds_session and not found.was_woken
+    if found.resolved_unseen or waits_in_vain:
+        return Mend.WAKE
+    return Mend.NOTHING

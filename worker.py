@@ -1,0 +1,68 @@
+"""The table of contents: which workflows and activities a worker serves.
+
+`python worker.py` starts one against TEMPORAL_ADDRESS and DATABASE_URL, as `orchestrator worker`
+does.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from activities.agents import AgentActivities
+from activities.chat import ChatActivities
+from activities.runs import RunActivities
+from activities.tools import ToolActivities
+from workflows.run import RunWorkflow
+
+WORKFLOWS: Sequence[type] = [RunWorkflow]
+
+
+@dataclass(frozen=True, slots=True)
+class ActivitySet:
+    """The activities of a worker, with their ports in place."""
+
+    chat: ChatActivities
+    agents: AgentActivities
+    tools: ToolActivities
+    runs: RunActivities
+
+    def all(self) -> Sequence[Callable[..., Any]]:
+        """Return every activity that is served."""
+        return [
+            self.chat.complete_chat,
+            self.agents.invoke_agent,
+            self.tools.run_tool,
+            self.runs.finalize_run,
+            self.runs.read_turn,
+        ]
+
+
+def build_worker(
+    client: Client, activities: ActivitySet, task_queue: str, slots: int, grace: timedelta
+) -> Worker:
+    """Return a worker on `client`, which eager starts need to be the one that starts runs."""
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=WORKFLOWS,
+        activities=activities.all(),
+        # Replayed and loaded in the sandbox by the tests; here it would double the cost of a run.
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_concurrent_workflow_tasks=200,
+        max_concurrent_activities=slots,
+        max_cached_workflows=500,
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+        max_heartbeat_throttle_interval=timedelta(seconds=1),
+        default_heartbeat_throttle_interval=timedelta(seconds=1),
+        graceful_shutdown_timeout=grace,
+    )
+
+
+if __name__ == "__main__":
+    from bootstrap.cli import main
+
+    main(["worker"])

@@ -1,0 +1,384 @@
+"""RunWorkflow: what happens in a run, in which order.
+
+States: the store's CREATED and RUNNING, then DONE, FAILED or CANCELLED. Messages: the signal `wake`
+says that the store has something new for a run that waits. Continue-as-new keeps `Progress`. It
+ends with the state on record, which the one `finalize` returns.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    is_cancelled_exception,
+)
+
+with workflow.unsafe.imports_passed_through():
+    from domain.agent import AgentKind
+    from domain.errors import LimitReachedError
+    from domain.order import (
+        CallTicket,
+        ChatOrder,
+        ChatReply,
+        FinishOrder,
+        InvokeOrder,
+        RunOrder,
+        RunResult,
+        ToolCallOrder,
+        ToolReply,
+        TurnOrder,
+    )
+    from domain.run import RunKind, RunState, check_caps
+    from domain.step import invoke_step, llm_step, tool_step
+    from workflows import policies
+
+StepOrder = ChatOrder | InvokeOrder | ToolCallOrder
+Reply = TypeVar("Reply", ChatReply, ToolReply)
+
+WAITING_ON = SearchAttributeKey.for_keyword("WaitingOn")
+_CANCEL_CODES = frozenset({"cancel_asked", "RunCancelled"})
+_FINAL_CODES = frozenset({"run_terminal", "poison_step", "max_cost_usd", "superseded"})
+
+
+class RunFailedError(ApplicationError):
+    """Ends a run as FAILED. Its type is the run's error code."""
+
+    def __init__(self, code: str, message: str, step: str | None = None) -> None:
+        super().__init__(message, type=code, non_retryable=True)
+        self.code = code
+        self.step = step
+
+
+class RunStoppedError(Exception):
+    """Ends a run as CANCELLED: the store refused a step because a cancel was asked."""
+
+
+@workflow.defn(
+    name="RunWorkflow",
+    failure_exception_types=[ValueError, TypeError, LookupError, AttributeError],
+)
+class RunWorkflow:
+    """One run, from its first step to its last."""
+
+    @workflow.init
+    def __init__(self, order: RunOrder) -> None:
+        self._order = order
+        self._progress = order.progress
+        self._wakes = 0
+        self._tools = {tool.name: tool for tool in order.tools}
+
+    @workflow.run
+    async def run(self, order: RunOrder) -> RunResult:
+        """Do the work, then end with the state that the store has on record."""
+        if self._progress.started_at_ms is None:
+            self._note(started_at_ms=_now_ms())
+        try:
+            await self._work()
+        except RunStoppedError:
+            finish = self._finish(RunState.CANCELLED)
+        except RunFailedError as error:
+            finish = self._finish(
+                RunState.FAILED,
+                code=error.code,
+                message=error.message,
+                dead_letter_step=error.step if error.code == "poison_step" else None,
+            )
+        except BaseException as error:
+            if not is_cancelled_exception(error):
+                raise
+            finish = self._finish(RunState.CANCELLED)
+        else:
+            finish = self._finish(RunState.DONE)
+        return await self._end(finish)
+
+    @workflow.signal(name="wake", description="look at the store again")
+    def wake(self) -> None:
+        """Note that the store has something new; what it is stands in the store."""
+        self._wakes += 1
+
+    async def _work(self) -> None:
+        if self._order.queued and self._progress.turn == 0:
+            await self._wait_for_session()
+        if self._order.kind is RunKind.TOOL:
+            tool = self._order.tools[0].name
+            await self._call_tool(CallTicket(step_id=tool_step(1, 0), tool=tool))
+            return
+        while not await self._take_turn():
+            if workflow.info().is_continue_as_new_suggested():
+                await workflow.wait_condition(workflow.all_handlers_finished)
+                workflow.continue_as_new(
+                    self._order.model_copy(update={"progress": self._progress, "queued": False})
+                )
+
+    async def _take_turn(self) -> bool:
+        """Do one turn and return whether the run is done."""
+        if workflow.cancellation_reason() is not None:
+            raise asyncio.CancelledError
+        self._check_caps()
+        self._note(turn=self._progress.turn + 1)
+        self._show(f"turn {self._progress.turn}")
+        if self._order.agent_kind is AgentKind.HTTP:
+            await self._invoke_agent()
+            return True
+        reply = await self._ask_chain()
+        self._note(usage=reply.usage)
+        if not reply.calls and not reply.refused:
+            return True
+        self._count_calls(reply)
+        await self._call_tools(reply.calls)
+        return False
+
+    def _check_caps(self) -> None:
+        started = self._progress.started_at_ms or _now_ms()
+        elapsed = (_now_ms() - started) / 1000
+        usage = self._progress.usage.model_copy(update={"turns": self._progress.turn})
+        try:
+            check_caps(self._order.limits, usage, elapsed)
+        except LimitReachedError as error:
+            raise RunFailedError(error.reason, error.message) from error
+
+    def _count_calls(self, reply: ChatReply) -> None:
+        repairs = 0 if reply.calls else self._progress.repairs + 1
+        total = self._progress.tool_calls + len(reply.calls) + reply.refused
+        self._note(repairs=repairs, tool_calls=total)
+        if repairs > policies.MAX_REPAIRS:
+            raise RunFailedError(
+                "malformed_reply", f"the model asked {repairs} times in a row for unknown tools"
+            )
+        cap = self._order.limits.max_tool_calls
+        if cap is not None and total > cap:
+            raise RunFailedError("max_tool_calls", f"the run reached its cap of {cap} tool calls")
+
+    async def _ask_chain(self) -> ChatReply:
+        """Ask each model of the chain in turn until one answers."""
+        turn, models = self._progress.turn, self._order.models
+        failed: RunFailedError | None = None
+        for index, model in enumerate(models, start=1):
+            chat = ChatOrder(
+                run_id=self._order.run_id,
+                step_id=llm_step(turn, index),
+                model=model,
+                has_next=index < len(models),
+                retry_seconds=self._order.timing.retry_seconds,
+                seconds_left=self._seconds_left(),
+                fallback_from=models[index - 2] if failed else None,
+                fallback_reason=failed.code if failed else None,
+                fallback_step=llm_step(turn, index - 1) if failed else None,
+            )
+            try:
+                return await self._complete_chat(chat)
+            except RunFailedError as error:
+                if error.code in _FINAL_CODES:
+                    raise
+                failed = error
+        raise failed or RunFailedError("model_not_configured", "the agent has no model")
+
+    async def _complete_chat(self, chat: ChatOrder) -> ChatReply:
+        return await self._step(
+            "complete_chat",
+            chat,
+            ChatReply,
+            f"llm {chat.model} turn {self._progress.turn}",
+            self._order.timing.attempt_seconds,
+        )
+
+    async def _invoke_agent(self) -> None:
+        step_id = invoke_step(self._progress.turn)
+        reply = await self._step(
+            "invoke_agent",
+            InvokeOrder(
+                run_id=self._order.run_id,
+                step_id=step_id,
+                retry_seconds=self._order.timing.retry_seconds,
+            ),
+            ChatReply,
+            f"agent {self._order.agent_id}",
+            self._order.timing.attempt_seconds,
+        )
+        self._note(usage=reply.usage)
+
+    async def _call_tools(self, calls: Sequence[CallTicket]) -> None:
+        """Run the calls of one reply side by side; the first failure of the run stops the rest."""
+        tasks = [asyncio.create_task(self._call_tool(call)) for call in calls]
+        try:
+            await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+
+    async def _call_tool(self, call: CallTicket) -> None:
+        """Run one call; when its outcome is unknown, wait for a person and look again."""
+        tool = self._tools[call.tool]
+        order = ToolCallOrder(
+            run_id=self._order.run_id,
+            step_id=call.step_id,
+            timeout_seconds=tool.timeout_seconds,
+            retry_seconds=self._order.timing.retry_seconds,
+        )
+        while True:
+            seen = self._wakes
+            reply = await self._step(
+                f"tool:{call.tool}",
+                order,
+                ToolReply,
+                f"tool {call.tool}",
+                tool.timeout_seconds + policies.SERVER_GRACE.total_seconds(),
+            )
+            if reply.status != "outcome_unknown":
+                return
+            self._wait_on("approval", f"resolve tool call {reply.tool_call_id}")
+            await self._wait_for_wake(seen)
+            self._wait_on(None, "")
+
+    async def _step(
+        self, activity: str, order: StepOrder, reply: type[Reply], summary: str, seconds: float
+    ) -> Reply:
+        """Run one step as an activity whose id is the step's, and name its failure."""
+        timing = self._order.timing
+        left = self._seconds_left()
+        try:
+            return await workflow.execute_activity(
+                activity,
+                order,
+                result_type=reply,
+                activity_id=order.step_id,
+                start_to_close_timeout=timedelta(seconds=min(seconds, left or seconds)),
+                # Only a run with a deadline has one: an attempt may else outlive a laptop's sleep.
+                schedule_to_close_timeout=timedelta(seconds=left) if left else None,
+                heartbeat_timeout=timedelta(seconds=timing.heartbeat_seconds),
+                retry_policy=policies.step_retry(timing),
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                summary=summary,
+            )
+        except ActivityError as error:
+            self._check_deadline()
+            raise _named(error, order.step_id) from error
+
+    async def _wait_for_session(self) -> None:
+        """Wait until the session is this run's; the row says so, the signal only wakes."""
+        waited = False
+        while True:
+            seen = self._wakes
+            turn = await workflow.execute_local_activity(
+                "read_turn",
+                TurnOrder(run_id=self._order.run_id),
+                result_type=str,
+                start_to_close_timeout=timedelta(seconds=self._order.timing.finalize_seconds),
+                retry_policy=policies.PATIENT,
+            )
+            if turn != "queued":
+                break
+            if not waited:
+                self._wait_on("session", f"another run holds session {self._order.session_id}")
+                waited = True
+            await self._wait_for_wake(seen)
+        if waited:
+            self._wait_on(None, "")
+
+    async def _wait_for_wake(self, seen: int) -> None:
+        """Wait for a `wake` after the `seen`-th, but not past the run's deadline."""
+        try:
+            await workflow.wait_condition(
+                lambda: self._wakes > seen,
+                timeout=self._seconds_left(),
+                timeout_summary="the run's deadline",
+            )
+        except asyncio.TimeoutError:
+            self._check_deadline()
+
+    async def _end(self, finish: FinishOrder) -> RunResult:
+        """Have the store make the terminal move, and end as it says."""
+        self._show(f"ending as {finish.state}")
+        result = await self._finalize(finish)
+        self._show(f"{result.state} {result.message}")
+        if result.state == RunState.FAILED:
+            raise RunFailedError(result.code or "internal_error", result.message)
+        if result.state == RunState.CANCELLED:
+            # The engine closes a workflow as cancelled only if it was asked to; it will be.
+            await workflow.wait_condition(lambda: workflow.cancellation_reason() is not None)
+            raise asyncio.CancelledError
+        return result
+
+    async def _finalize(self, finish: FinishOrder) -> RunResult:
+        seconds = timedelta(seconds=self._order.timing.finalize_seconds)
+        if finish.state == RunState.DONE:
+            try:
+                return await workflow.execute_local_activity(
+                    "finalize_run",
+                    finish,
+                    result_type=RunResult,
+                    start_to_close_timeout=seconds,
+                    retry_policy=policies.LOCAL,
+                )
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    finish = self._finish(RunState.DONE)
+        return await workflow.execute_activity(
+            "finalize_run",
+            finish,
+            result_type=RunResult,
+            start_to_close_timeout=seconds,
+            retry_policy=policies.PATIENT,
+            summary=f"finalize {finish.state}",
+        )
+
+    def _finish(self, state: RunState, **why: str | None) -> FinishOrder:
+        return FinishOrder.model_validate(
+            {"run_id": self._order.run_id, "state": state.value, **why}
+        )
+
+    def _check_deadline(self) -> None:
+        cap, started = self._order.limits.max_seconds, self._progress.started_at_ms
+        if cap is not None and started is not None and _now_ms() - started >= cap * 1000:
+            raise RunFailedError("max_seconds", f"the run reached its cap max_seconds of {cap:g}")
+
+    def _seconds_left(self) -> float | None:
+        cap = self._order.limits.max_seconds
+        if cap is None:
+            return None
+        started = self._progress.started_at_ms or _now_ms()
+        return max(0.1, cap - (_now_ms() - started) / 1000)
+
+    def _note(self, **changes: object) -> None:
+        self._progress = self._progress.model_copy(update=changes)
+
+    def _wait_on(self, what: str | None, why: str) -> None:
+        """Show in the search attributes and the UI that the run waits, or no longer does."""
+        update: SearchAttributeUpdate[str] = (
+            WAITING_ON.value_unset() if what is None else WAITING_ON.value_set(what)
+        )
+        workflow.upsert_search_attributes([update])
+        self._show(f"waiting on {what}: {why}" if what else "going on")
+
+    def _show(self, now: str) -> None:
+        """Tell the Temporal UI where the run stands; costs no history."""
+        order, done = self._order, self._progress
+        workflow.set_current_details(
+            f"**{now}**\n\n- run `{order.run_id}`, agent `{order.agent_id}`\n"
+            f"- session `{order.session_id}`\n- turns {done.turn}, tool calls {done.tool_calls},"
+            f" tokens {done.usage.input_tokens} + {done.usage.output_tokens}"
+        )
+
+
+def _now_ms() -> int:
+    return int(workflow.now().timestamp() * 1000)
+
+
+def _named(error: ActivityError, step_id: str) -> Exception:
+    """Return the run's way to end that an activity's failure stands for."""
+    if is_cancelled_exception(error):
+        return error
+    cause = error.cause
+    if not isinstance(cause, ApplicationError):
+        reason = str(cause or error)
+        return RunFailedError("step_timeout", f"step {step_id} did not end: {reason}", step_id)
+    if cause.type in _CANCEL_CODES:
+        return RunStoppedError(cause.message)
+    return RunFailedError(cause.type or "internal_error", cause.message, step_id)
