@@ -64,6 +64,9 @@ class Reconciler:
         self._worker_id = worker_id
         self._settings = settings or ReconcileSettings()
         self._nudge = asyncio.Event()
+        self.restarts_missing = False
+        """Start runs again that the engine does not know, instead of ending them: their finished
+        steps return what is stored."""
 
     def nudge(self) -> None:
         """Ask for a pass now: a connection came back."""
@@ -100,7 +103,7 @@ class Reconciler:
         counts: dict[str, int] = {}
         for found in await self._book.open_runs(now - int(settle * 1000) + 1, PASS_RUNS):
             state, how = await self._view.look(found.run.run_id)
-            mend = what_to_mend(found, state)
+            mend = what_to_mend(found, state, restarts_missing=self.restarts_missing)
             if mend is not Mend.NOTHING:
                 await self._mend(found, mend, how)
                 counts[mend] = counts.get(mend, 0) + 1

@@ -18,6 +18,7 @@ from adapters.store.urls import SqliteFile, parse_database_url
 from bootstrap.crash import crash_at
 from bootstrap.identity import SystemClock
 from bootstrap.settings import Settings
+from domain.errors import StoreUnavailableError
 
 APART_POLL_SECONDS = 0.02
 """Between two looks for what another process committed to the same SQLite file."""
@@ -46,6 +47,25 @@ class Storage:
         else:
             seconds = APART_POLL_SECONDS if apart else TOGETHER_POLL_SECONDS
             await watch_other_processes(self.engine, self.hub, seconds)
+
+    async def check(self) -> str | None:
+        """Return None when the database answers, else a sentence."""
+        try:
+            await asyncio.wait_for(self.engine.read(lambda tx: tx.one("SELECT 1 AS one")), 2)
+        except (StoreUnavailableError, TimeoutError) as error:
+            return f"the store does not answer: {error or 'timeout'}"
+        return None
+
+    async def check_workers(self) -> str | None:
+        """Return None when a worker's lease is valid, else a sentence."""
+        try:
+            leases = await asyncio.wait_for(self.upkeep.list_leases("worker:"), 2)
+        except (StoreUnavailableError, TimeoutError):
+            return "the store does not say which workers live"
+        now = self.clock.now_ms()
+        if any(lease.until_ms > now for lease in leases):
+            return None
+        return "no worker is alive; start one with `orchestrator worker`"
 
     async def close(self) -> None:
         """Commit what waits and close the database."""

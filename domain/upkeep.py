@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from domain.run import Run
+from domain.run import Run, RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,17 @@ class Mend(StrEnum):
     CLOSE = "close"
 
 
-def what_to_mend(found: OpenRun, engine: str) -> Mend:
+def what_to_mend(found: OpenRun, engine: str, *, restarts_missing: bool = False) -> Mend:
     """Decide what an open run needs.
 
     Args:
+        found: the run.
         engine: what the engine says of it: `missing`, `open` or `closed`.
+        restarts_missing: whether a run that began is started again when the engine lost it.
     """
     if engine == "missing":
-        return Mend.START if found.run.state == "CREATED" else Mend.CLOSE
+        may_start = restarts_missing or found.run.state == RunState.CREATED
+        return Mend.START if may_start else Mend.CLOSE
     if engine == "closed":
         return Mend.CLOSE
     if found.run.cancel_asked:

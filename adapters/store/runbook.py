@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from adapters.store import accept, cancelling, reads, toolcalls
+from adapters.store.commits import Commits, CrashPoint, no_crash
 from adapters.store.tx import Engine, Tx
 from domain.acceptance import Accepted, NewRun, Page, RunFilter
 from domain.ports import Clock
@@ -14,14 +15,15 @@ from domain.tool import ToolCall, Verdict
 class SqlRunBook:
     """Runs on record. Source of every promise: `domain.ports.RunBook`."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, engine: Engine, clock: Clock, crash: CrashPoint = no_crash) -> None:
         self._engine = engine
         self._clock = clock
+        self._commit = Commits(engine, crash)
 
     async def accept(self, new: NewRun) -> Accepted:
         """Make a run durable."""
         now = self._clock.now_ms()
-        return await self._engine.write(lambda tx: accept.accept(tx, new, now))
+        return await self._commit("accept", lambda tx: accept.accept(tx, new, now))
 
     async def get_run(self, owner: str | None, run_id: str) -> Run:
         """Return one run."""
@@ -36,8 +38,8 @@ class SqlRunBook:
     async def ask_cancel(self, owner: str | None, run_id: str, reason: str | None) -> Run:
         """Record that a run is to stop."""
         now = self._clock.now_ms()
-        return await self._engine.write(
-            lambda tx: cancelling.ask_cancel(tx, owner, run_id, reason, now)
+        return await self._commit(
+            "ask_cancel", lambda tx: cancelling.ask_cancel(tx, owner, run_id, reason, now)
         )
 
     async def get_tool_call(self, owner: str | None, tool_call_id: str) -> ToolCall:
@@ -60,7 +62,7 @@ class SqlRunBook:
             found = toolcalls.resolve(tx, owner, tool_call_id, said, now)
             return reads.get_run(tx, None, found["run_id"])
 
-        return await self._engine.write(resolve)
+        return await self._commit("resolve", resolve)
 
     async def stats(self, owner: str | None) -> RunStats:
         """Return figures over the runs on record."""

@@ -1,44 +1,24 @@
-"""The `StepBook` over a database: each method is one transaction with a name of its own.
+"""The `StepBook` over a database: each method is one transaction with a name of its own."""
 
-The name is also the crash point before and after the commit, which the fault tests use.
-"""
-
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from adapters.store import ending, steps, transcript, writes
-from adapters.store.tx import Engine, Unit
+from adapters.store.commits import Commits, CrashPoint, no_crash
+from adapters.store.tx import Engine
 from domain.chat import ChatMessage
 from domain.event import EventDraft
 from domain.ports import Clock
 from domain.step import Attempt, CallBill, CallPlan, Closing, Execution, Finish, Finished, Opening
 from domain.tool import ToolCallStatus, ToolOutcome
 
-T = TypeVar("T")
-CrashPoint = Callable[[str], None]
-
-
-def no_crash(_point: str) -> None:
-    """Pass a crash point that nobody asked for."""
-
 
 class SqlStepBook:
-    """Steps on record.
-
-    Args:
-        crash: called with `<name>:before` and `<name>:after` around each commit.
-    """
+    """Steps on record. Source of every promise: `domain.ports.StepBook`."""
 
     def __init__(self, engine: Engine, clock: Clock, crash: CrashPoint = no_crash) -> None:
         self._engine = engine
         self._clock = clock
-        self._crash = crash
-
-    async def _commit(self, name: str, unit: Unit[T]) -> T:
-        self._crash(f"{name}:before")
-        value = await self._engine.write(unit)
-        self._crash(f"{name}:after")
-        return value
+        self._commit = Commits(engine, crash)
 
     async def open(
         self, who: Execution, plan: CallPlan | None = None, *, wanted: bool = False

@@ -1,0 +1,170 @@
+"""The API of a process: the app with its ports, on a socket of ours, without uvicorn's signals."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import uvicorn
+from fastapi import FastAPI
+
+from activities.live import LiveAttempts
+from adapters.temporal import TemporalGateway
+from api.app import create_app
+from api.ports import ApiConfig, ApiPorts, StreamConfig
+from bootstrap.capabilities import Capabilities
+from bootstrap.exposure import is_loopback
+from bootstrap.identity import SortableIds
+from bootstrap.settings import Settings
+from bootstrap.slots import LivePool, StoredPool
+from bootstrap.storage import Storage
+from bootstrap.telemetry import log_feed
+from domain.agent import Limits
+from domain.errors import SetupError
+from domain.intake import IntakePorts, IntakeSettings
+
+_DEFAULT_LIMITS = Limits(max_turns=50, max_tool_calls=200)
+_READY_SECONDS = 10.0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but the signals belong to the supervisor."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+@dataclass
+class ApiRole:
+    """A running HTTP server."""
+
+    app: FastAPI
+    server: _Server
+    listener: socket.socket
+    host: str
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """Return where the API answers; the real port, also when any was asked for."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
+        return f"http://{host}:{self.listener.getsockname()[1]}"
+
+    async def start(self) -> None:
+        """Serve, and return once connections are taken.
+
+        Raises:
+            SetupError: the server ended before it was ready.
+        """
+        self.task = asyncio.create_task(
+            self.server.serve(sockets=[self.listener]), name="HTTP server"
+        )
+        async with asyncio.timeout(_READY_SECONDS):
+            while not self.server.started:
+                if self.task.done():
+                    raise SetupError("the HTTP server ended before it was ready")
+                await asyncio.sleep(0.005)
+
+    async def stop(self) -> None:
+        """Refuse new work, end every stream with a notice, then close."""
+        await self.app.state.drain()
+        self.server.should_exit = True
+        if self.task is not None:
+            await asyncio.gather(self.task, return_exceptions=True)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a bound socket.
+
+    Raises:
+        SetupError: the port is taken or the host is not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise SetupError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another with"
+            " ORCHESTRATOR_PORT (0 = any free port)"
+        ) from error
+    listener.listen(2048)
+    listener.setblocking(False)
+    return listener
+
+
+async def build_api_role(
+    settings: Settings,
+    storage: Storage,
+    gateway: TemporalGateway,
+    can: Capabilities,
+    live: LiveAttempts | None,
+) -> ApiRole:
+    """Return the HTTP server with everything in place, bound and not yet serving.
+
+    Raises:
+        SetupError: the port is taken.
+    """
+    ports = ApiPorts(
+        intake=IntakePorts(
+            runs=storage.runs,
+            directory=storage.directory,
+            toolbox=can.toolbox,
+            models=can.models,
+            gateway=gateway,
+            ids=SortableIds(),
+        ),
+        events=storage.events,
+        keys=storage.keys,
+        clock=storage.clock,
+        workers=LivePool(live) if live else StoredPool(storage.engine, settings.worker_slots),
+        logs=log_feed(),
+        addresses=can.policy,
+        checks={"engine": gateway.check, "store": storage.check, "worker": storage.check_workers},
+    )
+    config = ApiConfig(
+        intake=IntakeSettings(
+            default_limits=_DEFAULT_LIMITS,
+            default_models=default_models(settings),
+            max_open_runs=settings.max_open_runs,
+            default_agent_id="assistant",
+        ),
+        open_without_keys=settings.auth == "auto" and is_loopback(settings.host),
+        allowed_hosts=frozenset({"localhost", "127.0.0.1", "::1", *settings.allowed_hosts}),
+        allowed_origins=frozenset(settings.allowed_origins),
+        max_body_bytes=settings.max_body_bytes,
+        stream=StreamConfig(ping_seconds=settings.ping_seconds),
+    )
+    app = create_app(ports, config)
+    listener = listen(settings.host, settings.port)
+    server = _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            http="httptools",
+            timeout_graceful_shutdown=5,
+            timeout_keep_alive=75,
+            server_header=False,
+            date_header=False,
+        )
+    )
+    return ApiRole(app, server, listener, settings.host)
+
+
+def default_models(settings: Settings) -> tuple[str, ...]:
+    """Return the chain of agents that name none: the operator's, or the best that is configured."""
+    if settings.default_models:
+        return settings.default_models
+    chain = []
+    if settings.anthropic_api_key or settings.anthropic_auth_token:
+        chain.append("anthropic/claude-sonnet-5")
+    if settings.openai_api_key:
+        chain.append("openai/gpt-5.5")
+    return tuple(chain) or ("offline/assistant",)

@@ -1,0 +1,89 @@
+"""The connection to Temporal: one client, the namespace made ready, and whose cluster it is."""
+
+import logging
+from datetime import timedelta
+
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, GetClusterInfoRequest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.envconfig import ClientConfig
+from temporalio.runtime import Runtime
+from temporalio.service import GrpcCompression, RPCError
+
+from adapters.store.upkeep import SqlUpkeep
+from bootstrap.settings import Settings
+from bootstrap.temporal_setup import prepare_namespace
+from domain.errors import EngineUnavailableError
+
+_log = logging.getLogger(__name__)
+
+ENGINE_KEY = "engine"
+
+
+async def connect(settings: Settings, runtime: Runtime, own_address: str | None) -> Client:
+    """Return a client of our own server, or of the one that `TEMPORAL_*` names.
+
+    Raises:
+        EngineUnavailableError: nothing answers there.
+    """
+    config = ClientConfig.load_client_connect_config()
+    if own_address is not None:
+        config = {"target_host": own_address}
+    target = config.get("target_host", "localhost:7233")
+    is_local = target.startswith(("127.", "localhost", "[::1]"))
+    try:
+        client = await Client.connect(
+            **config,
+            data_converter=pydantic_data_converter,
+            grpc_compression=GrpcCompression.NONE if is_local else GrpcCompression.GZIP,
+            runtime=runtime,
+        )
+        await _prepare(client, settings, is_ours=own_address is not None)
+    except (RuntimeError, RPCError) as error:
+        raise EngineUnavailableError(
+            f"the Temporal server at {target} does not answer: {error}; check TEMPORAL_ADDRESS"
+        ) from error
+    return client
+
+
+async def _prepare(client: Client, settings: Settings, *, is_ours: bool) -> None:
+    try:
+        await prepare_namespace(client, timedelta(hours=settings.retention_hours))
+    except RPCError as error:
+        if is_ours:
+            raise
+        # A cluster's operator may have made the namespace ready and forbid us to.
+        _log.warning("the namespace was not prepared from here: %s", error)
+
+
+async def engine_identity(client: Client) -> str:
+    """Return `<cluster id>/<namespace id>`, which a restored or foreign server does not have.
+
+    Raises:
+        RPCError: the server does not answer.
+    """
+    service = client.workflow_service
+    cluster = await service.get_cluster_info(GetClusterInfoRequest())
+    namespace = await service.describe_namespace(
+        DescribeNamespaceRequest(namespace=client.namespace)
+    )
+    return f"{cluster.cluster_id}/{namespace.namespace_info.id}"
+
+
+async def claim_engine(client: Client, upkeep: SqlUpkeep, *, is_ours: bool) -> str | None:
+    """Note whose cluster this store belongs to; return a sentence when it is another one.
+
+    Our own dev server is ours by its data file: a new file is a new engine, and runs it does not
+    know are ended by the reconciler. A cluster that others run fails nothing.
+    """
+    identity = await engine_identity(client)
+    known = await upkeep.meta(ENGINE_KEY, identity)
+    if known == identity:
+        return None
+    if is_ours:
+        await upkeep.set_meta(ENGINE_KEY, identity)
+        return None
+    return (
+        "engine_mismatch: this store belongs to another Temporal cluster or namespace; point"
+        " TEMPORAL_ADDRESS back at it, or use another DATABASE_URL"
+    )

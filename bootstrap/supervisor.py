@@ -1,0 +1,138 @@
+"""The life of a process: what starts in which order, who owns the signals, what stops first.
+
+`up` is API and worker on one event loop and one Temporal client, with the dev server as a child.
+The roles apart are the same parts against TEMPORAL_ADDRESS and DATABASE_URL.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bootstrap.devserver import DevServer, DevServerInfo, DevServerOptions
+from bootstrap.settings import Settings
+from domain.errors import SetupError
+
+if TYPE_CHECKING:
+    # Imported while the dev server starts: together they take longer than it does.
+    from bootstrap.parts import Parts
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where a running process can be reached."""
+
+    api: str | None
+    temporal: str
+    temporal_ui: str | None
+    data_dir: str
+    pid: int
+    providers: tuple[str, ...]
+    version: str
+
+
+def embeds_server(roles: frozenset[str]) -> bool:
+    """Whether these roles bring their own Temporal dev server."""
+    return roles == {"api", "worker"} and not os.environ.get("TEMPORAL_ADDRESS")
+
+
+async def serve(
+    roles: frozenset[str],
+    settings: Settings,
+    on_ready: Callable[[Endpoints], None],
+    *,
+    restart_unfinished: bool = False,
+) -> int:
+    """Run the roles until a signal or a fatal failure; return the exit code.
+
+    Raises:
+        SetupError: the process cannot start as configured.
+        StoreUnavailableError, EngineUnavailableError: what it needs does not answer.
+    """
+    stop = _stop_on_signal()
+    async with contextlib.AsyncExitStack() as stack:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        server = None
+        if embeds_server(roles):
+            server = _dev_server(settings, restart_unfinished)
+            await server.spawn()
+            stack.push_async_callback(server.stop)
+        # Heavy imports happen here, beside the starting server.
+        parts = await asyncio.to_thread(_import_parts)
+        running = await parts(roles, settings, stack, server, restart_unfinished)
+        endpoints = running.endpoints
+        _write_endpoints(settings.data_dir, endpoints)
+        stack.callback(_remove_endpoints, settings.data_dir)
+        on_ready(endpoints)
+        failed = await _until_stopped(stop, running.watched)
+        await running.stop()
+    return 1 if failed else 0
+
+
+def _import_parts() -> "Parts":
+    from bootstrap.parts import assemble
+
+    return assemble
+
+
+def _dev_server(settings: Settings, restart_unfinished: bool) -> DevServer:
+    return DevServer(
+        DevServerOptions(
+            data_file=settings.data_dir / "temporal.db",
+            port=settings.temporal_port,
+            ui_port=settings.temporal_ui_port,
+            restart_unfinished=restart_unfinished,
+        )
+    )
+
+
+def _stop_on_signal() -> asyncio.Event:
+    """Return an event that the first SIGINT or SIGTERM sets; a second one kills."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def asked(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked, number)
+    return stop
+
+
+async def _until_stopped(stop: asyncio.Event, watched: list[asyncio.Task[None]]) -> bool:
+    """Wait for a signal or for a part that ends on its own; return whether one failed."""
+    waiting = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait({waiting, *watched}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    failed = False
+    for task in done - {waiting}:
+        failed = True
+        error = task.exception() if not task.cancelled() else None
+        _log.error("%s ended: %s", task.get_name(), error or "no reason given")
+    return failed
+
+
+def _write_endpoints(data_dir: Path, endpoints: Endpoints) -> None:
+    shown = {key: asdict(endpoints)[key] for key in ("api", "temporal", "temporal_ui", "pid")}
+    target = data_dir / "endpoints.json"
+    scratch = target.with_suffix(".tmp")
+    scratch.write_text(json.dumps(shown))
+    scratch.replace(target)
+
+
+def _remove_endpoints(data_dir: Path) -> None:
+    target = data_dir / "endpoints.json"
+    with contextlib.suppress(OSError, ValueError):
+        if json.loads(target.read_text()).get("pid") == os.getpid():
+            target.unlink()
