@@ -1,0 +1,123 @@
+"""The rules of `offline/assistant`: a few questions it answers with tools, and a plain reply.
+
+Arithmetic goes to the tool `calculator` {operation, a, b}, "what time" to `time` {action}, "reverse
+'some text'" and its like to `text` {operation, text}, if the agent has them. After tool results it
+answers with them. It remembers the conversation as far as it says what was said before.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+
+from adapters.llm.offline_plan import Plan
+from domain.chat import ChatMessage, ChatRequest
+
+_NUMBER = r"(-?\d{1,30}(?:\.\d{1,30})?)"
+_ARITHMETIC = re.compile(
+    rf"{_NUMBER}\s*"
+    r"(\+|\*|\u00d7|x(?=\s*-?\d)|/|\u00f7|(?<=\s)[-\u2212](?=\s)"
+    r"|plus|minus|times|multiplied by|divided by|over)"
+    rf"\s*{_NUMBER}",
+    re.IGNORECASE,
+)
+_OPERATIONS = {
+    "add": ("+", "plus"),
+    "subtract": ("-", "\u2212", "minus"),
+    "multiply": ("*", "\u00d7", "x", "times", "multiplied by"),
+    "divide": ("/", "\u00f7", "divided by", "over"),
+}
+_SYMBOLS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
+_TIME = re.compile(r"\b(?:what|which|tell me the|current)\b.{0,20}\btime\b", re.IGNORECASE)
+_TEXT = re.compile(
+    r"\b(uppercase|lowercase|title|reverse|count|trim|word_count)\b[^\"']{0,40}[\"'](.+?)[\"']",
+    re.IGNORECASE,
+)
+_QUOTED = 200
+"""Characters of an earlier message that are repeated."""
+
+
+def plan_assistant(request: ChatRequest) -> Plan:
+    """Return what the assistant says or calls next."""
+    results = _results(request.messages)
+    if results:
+        return Plan(text=" ".join(results))
+    asked = next((m.content for m in reversed(request.messages) if m.role == "user"), "")
+    tools = {tool.name for tool in request.tools}
+    calls = tuple(
+        (name, json.dumps(arguments, ensure_ascii=False))
+        for name, arguments in _calls(asked)
+        if name in tools
+    )
+    if calls:
+        return Plan(calls=calls)
+    return Plan(text=_plain(request.messages, asked))
+
+
+def _calls(asked: str) -> Iterator[tuple[str, dict[str, object]]]:
+    for a, sign, b in _ARITHMETIC.findall(asked):
+        yield "calculator", {"operation": _operation(sign), "a": _number(a), "b": _number(b)}
+    if _TIME.search(asked):
+        yield "time", {"action": "current"}
+    for operation, text in _TEXT.findall(asked):
+        yield "text", {"operation": operation.lower(), "text": text}
+
+
+def _operation(sign: str) -> str:
+    return next(name for name, signs in _OPERATIONS.items() if sign.lower() in signs)
+
+
+def _number(text: str) -> int | float:
+    return float(text) if "." in text else int(text)
+
+
+def _results(messages: tuple[ChatMessage, ...]) -> list[str]:
+    """Return a sentence for each tool result at the end of the conversation."""
+    asked = {call.call_id: call for message in messages for call in message.tool_calls}
+    sentences: list[str] = []
+    for message in reversed(messages):
+        if message.role != "tool":
+            break
+        call = asked.get(message.tool_call_id or "")
+        name, arguments = (call.name, call.arguments) if call else ("the tool", "{}")
+        sentences.insert(0, _sentence(name, arguments, _value(message.content)))
+    return sentences
+
+
+def _sentence(name: str, arguments: str, value: str) -> str:
+    if name == "calculator":
+        given = _arguments(arguments)
+        symbol = _SYMBOLS.get(str(given.get("operation")), "?")
+        return f"{given.get('a')} {symbol} {given.get('b')} = {value}."
+    return f"{name} says {value}."
+
+
+def _arguments(text: str) -> dict[str, object]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _value(content: str) -> str:
+    """Return what a tool result says: its one value, or all of it."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return content
+    if isinstance(value, dict) and "result" in value:
+        value = value["result"]
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _plain(messages: tuple[ChatMessage, ...], asked: str) -> str:
+    answer = f"No model is configured, so this is a prepared answer to: {_short(asked)}"
+    earlier = [m.content for m in messages if m.role == "assistant" and m.content]
+    if not earlier:
+        return answer
+    return f"{answer} Said before in this conversation: {_short(earlier[-1])}"
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.removeprefix("[offline] ").split())
+    return f'"{text if len(text) <= _QUOTED else text[:_QUOTED] + "..."}"'

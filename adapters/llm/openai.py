@@ -1,0 +1,157 @@
+"""OpenAI chat completions, and servers compatible with them.
+
+The SDK makes and authorises the request; the stream is read here. One event a line:
+
+```text
+data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}
+data: [DONE]
+```
+
+A reply is whole only with a `finish_reason` and `[DONE]`. Stop reasons are OpenAI's own words.
+Limits: `ReplyLimits`. Specification: https://platform.openai.com/docs/api-reference/chat-streaming
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from adapters.llm.openai_reply import OpenAIReply
+from adapters.llm.patience import Patience
+from adapters.llm.reading import Opening, read_reply
+from adapters.llm.reply import ReplyLimits
+from adapters.llm.values import clean
+from domain.chat import ChatChunk, ChatMessage, ChatRequest
+
+DEFAULT_BASE_URL = "https://api.openai.com/v1"
+_STREAM_HEADERS = {"Accept-Encoding": "identity"}
+"""Compression would hold tokens back and let a small body grow without bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIAccount:
+    """Where requests go and who pays for them."""
+
+    api_key: str = field(repr=False)
+    base_url: str = DEFAULT_BASE_URL
+    organization: str | None = None
+    project: str | None = None
+
+
+class OpenAIChat:
+    """A `ChatModel` over an OpenAI-compatible server. The SDK is imported at the first call."""
+
+    def __init__(
+        self,
+        account: OpenAIAccount,
+        *,
+        provider: str = "openai",
+        patience: Patience | None = None,
+        limits: ReplyLimits | None = None,
+    ) -> None:
+        self._account = account
+        self._provider = provider
+        self._patience = patience or Patience()
+        self._limits = limits or ReplyLimits()
+        self._client: Any = None
+        self._create: Any = None
+        self._errors: tuple[type[Exception], ...] = ()
+
+    def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+        """Yield the reply as the port says; nothing is sent before the first item is asked for."""
+        reply = OpenAIReply(self._provider, self._limits, (self._account.api_key,))
+
+        async def open_request() -> Opening:
+            await self.warm()
+            return Opening(self._create(**self._body(request)), self._errors)
+
+        return read_reply(self._provider, open_request, reply, self._patience)
+
+    async def warm(self) -> None:
+        """Import the SDK and build its client, off the event loop; does nothing when done."""
+        if self._create is None:
+            await asyncio.to_thread(self._connect)
+
+    async def aclose(self) -> None:
+        """Close idle connections; the next call opens new ones."""
+        client, self._client, self._create = self._client, None, None
+        if client is not None:
+            await client.close()
+
+    def _connect(self) -> None:
+        # Here, not above: the SDK takes a second that most processes can do without.
+        import openai  # noqa: PLC0415
+
+        from adapters.llm.transport import TRANSPORT_ERRORS, build_client  # noqa: PLC0415
+
+        client = openai.AsyncOpenAI(
+            api_key=self._account.api_key,
+            base_url=self._account.base_url,
+            max_retries=0,
+            http_client=build_client(
+                self._provider,
+                self._account.base_url,
+                self._patience.connect_seconds,
+                (self._account.api_key,),
+            ),
+        )
+        # Set afterwards: given None, the SDK takes them from the environment, for any host.
+        client.organization = self._account.organization
+        client.project = self._account.project
+        self._errors = (openai.OpenAIError, *TRANSPORT_ERRORS)
+        self._client = client
+        self._create = client.chat.completions.with_streaming_response.create
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": request.model,
+            "messages": [_message(message) for message in request.messages],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            self._max_tokens_field(): request.max_output_tokens,
+            "extra_headers": _STREAM_HEADERS,
+        }
+        if request.tools:
+            body["tools"] = [
+                {
+                    "type": "function",
+                    "function": {
+                        "name": tool.name,
+                        "description": tool.description,
+                        "parameters": tool.parameters,
+                    },
+                }
+                for tool in request.tools
+            ]
+        if request.temperature is not None:
+            body["temperature"] = request.temperature
+        return body
+
+    def _max_tokens_field(self) -> str:
+        # OpenAI's newer models refuse the old name, many compatible servers know no other.
+        host = urlsplit(self._account.base_url).hostname or ""
+        return "max_completion_tokens" if host.endswith(".openai.com") else "max_tokens"
+
+
+def _message(message: ChatMessage) -> dict[str, Any]:
+    if message.role == "tool":
+        return {
+            "role": "tool",
+            "tool_call_id": message.tool_call_id or "",
+            "content": clean(message.content),
+        }
+    if not message.tool_calls:
+        return {"role": message.role, "content": clean(message.content)}
+    return {
+        "role": message.role,
+        "content": clean(message.content) or None,
+        "tool_calls": [
+            {
+                "id": call.call_id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": clean(call.arguments)},
+            }
+            for call in message.tool_calls
+        ],
+    }

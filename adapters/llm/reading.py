@@ -1,0 +1,166 @@
+"""Reads one reply from a provider: bytes to events to chunks, against deadlines.
+
+What the vendor SDK does ends with the response's headers; the body is read here, because building
+the SDK's chunk objects costs about three times the CPU. Knows no vendor's events.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from adapters.llm.patience import Patience
+from adapters.llm.reply import ReplyParser
+from adapters.llm.sse import SseEvent, SseLimitError, SseParser
+from domain.chat import ChatChunk, TextDelta
+from domain.errors import (
+    ModelTimeoutError,
+    ModelUnavailableError,
+    OrchestratorError,
+    ReplyTooLargeError,
+    StreamIncompleteError,
+)
+
+if TYPE_CHECKING:
+    import httpx2
+
+_DRAIN_SECONDS = 0.05
+"""How long the end of a body may trail its terminal marker for the connection to be kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A request that an SDK is ready to send, and what the SDK and its transport raise."""
+
+    response: AbstractAsyncContextManager[Any]
+    """Gives an object whose `http_response` is the httpx2 response, its body unread."""
+    errors: tuple[type[Exception], ...]
+
+
+class Deadlines:
+    """When the current wait ends, on the loop's clock."""
+
+    def __init__(self, provider: str, patience: Patience) -> None:
+        self._provider = provider
+        self._patience = patience
+        self._now = asyncio.get_running_loop().time
+        start = self._now()
+        self._last = start + patience.total_seconds
+        self._next = min(start + patience.first_seconds, self._last)
+        self._has_progress = False
+
+    def progress(self) -> None:
+        """Note a meaningful event: the wait for the next one begins now."""
+        self._has_progress = True
+        self._next = min(self._now() + self._patience.idle_seconds, self._last)
+
+    def guard(self) -> asyncio.Timeout:
+        """Return the timeout of one wait."""
+        return asyncio.timeout_at(self._next)
+
+    def error(self) -> ModelTimeoutError:
+        """Return the error that names the wait that was too long."""
+        if self._now() >= self._last:
+            seconds, wait = self._patience.total_seconds, "did not end its reply"
+        elif self._has_progress:
+            seconds, wait = self._patience.idle_seconds, "sent nothing more"
+        else:
+            seconds, wait = self._patience.first_seconds, "sent nothing"
+        return ModelTimeoutError(f"{self._provider} {wait} within {seconds:g} seconds")
+
+
+async def read_reply(
+    provider: str,
+    open_request: Callable[[], Awaitable[Opening]],
+    reply: ReplyParser,
+    patience: Patience,
+) -> AsyncGenerator[ChatChunk, None]:
+    """Yield a reply's text as it arrives, then its end. Leaving early closes the socket.
+
+    Raises:
+        ModelError: and its leaves, as the port says.
+        ModelRequestError, ModelAuthError, ReplyTooLargeError: a retry will not help.
+    """
+    opening = await open_request()
+    deadlines = Deadlines(provider, patience)
+    async with AsyncExitStack() as stack:
+        response = await _enter(provider, stack, opening, deadlines)
+        body = response.aiter_raw()
+        stack.push_async_callback(body.aclose)
+        source = _EventSource(provider, body, deadlines, opening.errors)
+        while not reply.is_complete and (events := await source.next()) is not None:
+            has_progress = False
+            for event in events:
+                text = reply.take(event)
+                if text is not None:
+                    has_progress = True
+                    if text:
+                        yield TextDelta(text=text)
+            # Only now: the time the consumer took is not the provider's idleness.
+            if has_progress:
+                deadlines.progress()
+        yield reply.end()
+        await _drain(body, opening.errors)
+
+
+async def _enter(
+    provider: str, stack: AsyncExitStack, opening: Opening, deadlines: Deadlines
+) -> "httpx2.Response":
+    try:
+        async with deadlines.guard():
+            raw = await stack.enter_async_context(opening.response)
+    except TimeoutError as error:
+        raise deadlines.error() from error
+    except opening.errors as error:
+        if isinstance(error.__cause__, OrchestratorError):
+            # One SDK wraps whatever its transport raises, our refusals (transport.py) too.
+            raise error.__cause__ from None
+        reason = type(error.__cause__ or error).__name__
+        raise ModelUnavailableError(f"{provider} cannot be reached ({reason})") from error
+    response: httpx2.Response = raw.http_response
+    return response
+
+
+class _EventSource:
+    """A body as batches of events."""
+
+    def __init__(
+        self,
+        provider: str,
+        body: AsyncGenerator[bytes, None],
+        deadlines: Deadlines,
+        errors: tuple[type[Exception], ...],
+    ) -> None:
+        self._provider = provider
+        self._body = body
+        self._deadlines = deadlines
+        self._parser = SseParser()
+        self._errors = errors
+
+    async def next(self) -> list[SseEvent] | None:
+        """Return the events of the next piece of the body, None at its end."""
+        try:
+            async with self._deadlines.guard():
+                chunk = await anext(self._body, None)
+            return None if chunk is None else self._parser.feed(chunk)
+        except TimeoutError as error:
+            raise self._deadlines.error() from error
+        except SseLimitError as error:
+            raise ReplyTooLargeError(f"{self._provider}: {error}") from error
+        except self._errors as error:
+            reason = type(error).__name__
+            raise StreamIncompleteError(
+                f"the connection to {self._provider} broke inside its reply ({reason})"
+            ) from error
+
+
+async def _drain(body: AsyncGenerator[bytes, None], errors: tuple[type[Exception], ...]) -> None:
+    """Read to the end of the body, if it is near, so that the connection can serve again."""
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            await anext(body, None)
+    except TimeoutError:
+        return
+    except errors:
+        return  # The reply is whole; only the connection is lost.

@@ -1,0 +1,1 @@
+"""Servers that misbehave on command: a model provider, an effect ledger, an external agent."""
