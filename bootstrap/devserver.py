@@ -18,7 +18,12 @@ from bootstrap.devserver_build import Report
 from bootstrap.devserver_errors import DataVersionError, ServerFailedError
 from bootstrap.devserver_find import Search, to_stderr
 from bootstrap.devserver_lock import DataLock
-from bootstrap.devserver_process import ServerProcess, choose_endpoint, command_line
+from bootstrap.devserver_process import (
+    ServerProcess,
+    answers,
+    choose_endpoint,
+    command_line,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +41,9 @@ _STABLE_SECONDS = 10.0
 
 _MAX_RESTARTS = 5
 """Restarts in a row, none of which lived `_STABLE_SECONDS`, before we give up."""
+
+_BACKOFF_SECONDS = 0.1
+"""Added to the pause before each further restart in a row; the first restart waits for nothing."""
 
 _SPAWN_TRIES = 3
 """A port that was free a moment ago may be gone; only ports that we chose are chosen again."""
@@ -181,7 +189,7 @@ class DevServer:
             if in_a_row > _MAX_RESTARTS:
                 raise self._failed(f"died {in_a_row} times within seconds (exit code {code})")
             _log.warning("the Temporal server died (exit code %s): starting it again", code)
-            await asyncio.sleep(0.25 * (in_a_row - 1))
+            await asyncio.sleep(_BACKOFF_SECONDS * (in_a_row - 1))
             await self._restart()
 
     async def wait_dead(self) -> int:
@@ -226,7 +234,7 @@ class DevServer:
     async def _becomes_ready(self) -> bool:
         """Poll until the server answers; False when it ended instead."""
         deadline = time.monotonic() + READY_TIMEOUT.total_seconds()
-        while not await _answers(self.info.address):
+        while not await answers(self.info.address):
             if not self._running().is_running:
                 return False
             if time.monotonic() > deadline:
@@ -279,25 +287,3 @@ class DevServer:
 
 def _port_of(url: str) -> int:
     return int(url.rpartition(":")[2])
-
-
-async def _answers(address: str) -> bool:
-    """Whether the frontend says that it serves. Cheap while nothing listens yet."""
-    host, _, port = address.rpartition(":")
-    try:
-        _, writer = await asyncio.open_connection(host, int(port))
-    except OSError:
-        return False
-    writer.close()
-    return await _is_healthy(address)
-
-
-async def _is_healthy(address: str) -> bool:
-    # Imported here: 0.6 s that pass while the server boots.
-    from temporalio.service import ConnectConfig, RPCError, ServiceClient  # noqa: PLC0415
-
-    try:
-        client = await ServiceClient.connect(ConnectConfig(target_host=address))
-        return await client.check_health(timeout=timedelta(seconds=1))
-    except (RPCError, RuntimeError):
-        return False

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -41,6 +41,20 @@ def to_stderr(line: str) -> None:
     print(f"==> {line}", file=sys.stderr, flush=True)  # noqa: T201 - progress for who waits
 
 
+async def download_with_sdk(folder: Path) -> None:
+    """Let the SDK download the server it recommends; it also starts it, so stop that again."""
+    from temporalio.testing import WorkflowEnvironment  # noqa: PLC0415 - 0.6 s, rarely needed
+
+    with tempfile.TemporaryDirectory() as scratch:
+        environment = await WorkflowEnvironment.start_local(
+            download_dest_dir=str(folder),
+            dev_server_database_filename=str(Path(scratch) / "unused.db"),
+            dev_server_startup_timeout=timedelta(seconds=30),
+        )
+        with suppress(RuntimeError):
+            await environment.shutdown()
+
+
 @dataclass
 class Search:
     """One search for a binary.
@@ -49,12 +63,16 @@ class Search:
         data_file: The file that will be served, for the messages.
         sidecar: What wrote that file, if it exists; then only that server version will do.
         report: Takes lines of progress.
+        download_page: Where the SDK's download begins; asked first whether it answers at all.
+        download: Puts a binary into a folder, or raises RuntimeError.
     """
 
     data_file: Path | None = None
     sidecar: Sidecar | None = None
     cache: Path = field(default_factory=cache_folder)
     report: Report = to_stderr
+    download_page: str = _DOWNLOAD_PAGE
+    download: Callable[[Path], Awaitable[None]] = download_with_sdk
     failures: list[str] = field(default_factory=list)
     other_version: Binary | None = None
 
@@ -120,14 +138,14 @@ class Search:
         return None
 
     def _download(self) -> Binary | None:
-        if not _is_reachable(_DOWNLOAD_PAGE):
-            self.failures.append(f"the SDK's download: {_DOWNLOAD_PAGE} cannot be reached")
+        if not _is_reachable(self.download_page):
+            self.failures.append(f"the SDK's download: {self.download_page} cannot be reached")
             return None
         self.report("downloading the Temporal dev server (about 50 MB, once per machine)")
         folder = self.cache / "temporal" / "downloaded"
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            asyncio.run(asyncio.wait_for(_download_with_sdk(folder), _DOWNLOAD_SECONDS))
+            asyncio.run(asyncio.wait_for(self.download(folder), _DOWNLOAD_SECONDS))
         except (RuntimeError, TimeoutError) as error:
             self.failures.append(f"the SDK's download: {error or 'took too long'}")
             return None
@@ -185,20 +203,6 @@ def _is_reachable(url: str) -> bool:
     thread.start()
     thread.join(_REACH_SECONDS)
     return answers == [True]
-
-
-async def _download_with_sdk(folder: Path) -> None:
-    """Let the SDK download the server it recommends; it also starts it, so stop that again."""
-    from temporalio.testing import WorkflowEnvironment  # noqa: PLC0415 - 0.6 s, rarely needed
-
-    with tempfile.TemporaryDirectory() as scratch:
-        environment = await WorkflowEnvironment.start_local(
-            download_dest_dir=str(folder),
-            dev_server_database_filename=str(Path(scratch) / "unused.db"),
-            dev_server_startup_timeout=timedelta(seconds=30),
-        )
-        with suppress(RuntimeError):
-            await environment.shutdown()
 
 
 def main() -> int:

@@ -182,3 +182,25 @@ class ServerProcess:
             log.seek(max(0, self._log_file.stat().st_size - 4000))
             text = log.read().decode(errors="replace")
         return " | ".join(text.strip().splitlines()[-lines:])
+
+
+async def answers(address: str) -> bool:
+    """Whether the frontend says that it serves. Cheap while nothing listens yet."""
+    host, _, port = address.rpartition(":")
+    try:
+        _, writer = await asyncio.open_connection(host, int(port))
+    except OSError:
+        return False
+    writer.close()
+    return await _is_healthy(address)
+
+
+async def _is_healthy(address: str) -> bool:
+    # Imported here: 0.6 s that pass while the server boots.
+    from temporalio.service import ConnectConfig, RPCError, ServiceClient  # noqa: PLC0415
+
+    try:
+        client = await ServiceClient.connect(ConnectConfig(target_host=address))
+        return await client.check_health(timeout=timedelta(seconds=1))
+    except (RPCError, RuntimeError):
+        return False

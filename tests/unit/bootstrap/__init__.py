@@ -1,0 +1,1 @@
+"""Tests of the composition root's parts, without a Temporal server."""
