@@ -7,8 +7,9 @@ export ORCHESTRATOR_CACHE_DIR
 
 UV_HOME := $(ORCHESTRATOR_CACHE_DIR)/uv
 UV := $(UV_HOME)/bin/uv
-BIN := .venv/bin
-READY := .venv/.ready
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test check bench faults cluster clean
@@ -45,8 +46,8 @@ faults: setup ## the fault table at full durations, and the seeded loops
 cluster: $(READY) ## the production roles as processes on PostgreSQL; CMD="..." runs against them, then all stops
 	@$(BIN)/python -m bootstrap.cluster $(CMD)
 
-clean: ## remove .venv and tool caches; data and the machine-wide cache stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov
+clean: ## remove the environment and tool caches; data and the machine-wide cache stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov
 
 # uv from the package index, in a small environment of its own.
 $(UV):
@@ -58,7 +59,7 @@ $(UV):
 	@$(UV_HOME)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.13,<0.14'
 
 $(READY): uv.lock pyproject.toml | $(UV)
-	@echo "==> installing the locked dependencies into .venv"
-	@UV_PYTHON_DOWNLOADS=never $(UV) sync --frozen --all-extras --python $(PYTHON) || \
+	@echo "==> installing the locked dependencies into $(VENV)"
+	@UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --frozen --all-extras --python $(PYTHON) || \
 	  { echo "The locked dependencies could not be installed; the lines above say why."; exit 1; }
 	@touch $@
