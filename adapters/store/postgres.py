@@ -9,14 +9,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, TextClause, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from adapters.store.tx import Row, Unit
+from adapters.store.tx import Row, Unit, storable
 from domain.errors import StoreFullError, StoreUnavailableError
 from domain.event import StoredEvent
 
@@ -45,13 +45,17 @@ class PostgresTx:
         self.committed: list[StoredEvent] = []
 
     def one(self, sql: str, **params: object) -> Row | None:
-        return self._connection.execute(_clause(sql), params).mappings().first()
+        row = self._connection.execute(_clause(sql), storable(params)).mappings().first()
+        return cast("Row | None", row)
 
     def all(self, sql: str, **params: object) -> Sequence[Row]:
-        return self._connection.execute(_clause(sql), params).mappings().all()
+        return cast(
+            "Sequence[Row]",
+            self._connection.execute(_clause(sql), storable(params)).mappings().all(),
+        )
 
     def run(self, sql: str, **params: object) -> int:
-        return self._connection.execute(_clause(sql), params).rowcount
+        return self._connection.execute(_clause(sql), storable(params)).rowcount
 
 
 class PostgresEngine:
@@ -121,10 +125,11 @@ class PostgresEngine:
 
         async with self._engine.connect() as connection:
             raw: Any = (await connection.get_raw_connection()).driver_connection
+            lost = asyncio.Event()
+            raw.add_termination_listener(lambda _connection: lost.set())
             await raw.add_listener(CHANNEL, received)
             try:
-                while not raw.is_closed():
-                    await asyncio.sleep(1)
+                await lost.wait()
             finally:
                 if not raw.is_closed():
                     await raw.remove_listener(CHANNEL, received)

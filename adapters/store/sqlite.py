@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from adapters.store.tx import Row, Unit
+from adapters.store.tx import Row, Unit, storable
 from domain.errors import StoreFullError, StoreUnavailableError
 from domain.event import StoredEvent
 
@@ -36,14 +36,14 @@ class SqliteTx:
         self.committed: list[StoredEvent] = []
 
     def one(self, sql: str, **params: object) -> Row | None:
-        row: Row | None = self._connection.execute(sql, params).fetchone()
+        row: Row | None = self._connection.execute(sql, storable(params)).fetchone()
         return row
 
     def all(self, sql: str, **params: object) -> Sequence[Row]:
-        return self._connection.execute(sql, params).fetchall()
+        return self._connection.execute(sql, storable(params)).fetchall()
 
     def run(self, sql: str, **params: object) -> int:
-        return self._connection.execute(sql, params).rowcount
+        return self._connection.execute(sql, storable(params)).rowcount
 
 
 @dataclass(slots=True)
@@ -226,4 +226,3 @@ def _translated(error: sqlite3.Error, path: Path) -> StoreUnavailableError:
     if name.startswith("SQLITE_FULL"):
         return StoreFullError(f"the disk under {path} is full; free space, nothing else is needed")
     return StoreUnavailableError(f"the store {path} is not available: {error}")
-

@@ -35,6 +35,19 @@ class Tx(Protocol):
         ...
 
 
+def storable(params: dict[str, object]) -> dict[str, object]:
+    """Return parameters that every database takes.
+
+    NUL and lone surrogates in a text are replaced: people and models send them, PostgreSQL stores
+    neither, and nothing is gained by refusing the whole text.
+    """
+    for name, value in params.items():
+        if type(value) is str and ("\x00" in value or not value.isascii()):
+            plain = value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+            params[name] = plain
+    return params
+
+
 Unit = Callable[[Tx], T]
 
 

