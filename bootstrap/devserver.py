@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bootstrap.devserver_binary import Binary, read_sidecar, set_aside, write_sidecar
 from bootstrap.devserver_build import Report
@@ -24,6 +25,9 @@ from bootstrap.devserver_process import (
     choose_endpoint,
     command_line,
 )
+
+if TYPE_CHECKING:
+    from temporalio.runtime import Runtime
 
 _log = logging.getLogger(__name__)
 
@@ -106,6 +110,7 @@ class DevServer:
         self._process: ServerProcess | None = None
         self._binary: Binary | None = None
         self._info: DevServerInfo | None = None
+        self._runtime: Runtime | None = None
         self._is_stopping = False
 
     async def start(self) -> DevServerInfo:
@@ -144,12 +149,17 @@ class DevServer:
             self._lock.release()
             raise
 
-    async def wait_ready(self) -> DevServerInfo:
+    async def wait_ready(self, runtime: "Runtime | None" = None) -> DevServerInfo:
         """Wait until the server's health check answers.
+
+        Args:
+            runtime: The process's Temporal runtime, asked for here and after restarts; without
+                one the SDK makes its default, whose warnings go to stdout.
 
         Raises:
             ServerFailedError: it ended or stayed silent; it is stopped and the lock released.
         """
+        self._runtime = runtime
         try:
             for _ in range(_SPAWN_TRIES - 1):
                 if await self._becomes_ready():
@@ -234,7 +244,7 @@ class DevServer:
     async def _becomes_ready(self) -> bool:
         """Poll until the server answers; False when it ended instead."""
         deadline = time.monotonic() + READY_TIMEOUT.total_seconds()
-        while not await answers(self.info.address):
+        while not await answers(self.info.address, self._runtime):
             if not self._running().is_running:
                 return False
             if time.monotonic() > deadline:

@@ -12,10 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from bootstrap import devserver_launch
 from bootstrap.devserver_errors import PortTakenError
+
+if TYPE_CHECKING:
+    from temporalio.runtime import Runtime
 
 _PRAGMAS = {
     # The server's own defaults are a rollback journal and a full sync per commit: half the runs/s.
@@ -184,23 +187,28 @@ class ServerProcess:
         return " | ".join(text.strip().splitlines()[-lines:])
 
 
-async def answers(address: str) -> bool:
-    """Whether the frontend says that it serves. Cheap while nothing listens yet."""
+async def answers(address: str, runtime: "Runtime | None" = None) -> bool:
+    """Whether the frontend says that it serves. Cheap while nothing listens yet.
+
+    Args:
+        address: The gRPC address.
+        runtime: The process's Temporal runtime; without one the SDK makes its default.
+    """
     host, _, port = address.rpartition(":")
     try:
         _, writer = await asyncio.open_connection(host, int(port))
     except OSError:
         return False
     writer.close()
-    return await _is_healthy(address)
+    return await _is_healthy(address, runtime)
 
 
-async def _is_healthy(address: str) -> bool:
+async def _is_healthy(address: str, runtime: "Runtime | None") -> bool:
     # Imported here: 0.6 s that pass while the server boots.
     from temporalio.service import ConnectConfig, RPCError, ServiceClient  # noqa: PLC0415
 
     try:
-        client = await ServiceClient.connect(ConnectConfig(target_host=address))
+        client = await ServiceClient.connect(ConnectConfig(target_host=address, runtime=runtime))
         return await client.check_health(timeout=timedelta(seconds=1))
     except (RPCError, RuntimeError):
         return False
