@@ -161,9 +161,7 @@ class ChatActivities:
         opened = call.opened
         messages = opened.messages
         if messages is None:
-            messages = await self._frame.book.read_transcript(
-                opened.owner, opened.session_id or ""
-            )
+            messages = await self._frame.book.read_transcript(opened.owner, opened.session_id or "")
         spec = opened.spec
         if spec.instructions:
             messages = (ChatMessage(role="system", content=spec.instructions), *messages)

@@ -14,7 +14,7 @@ SPACING_SECONDS = 0.015
 
 
 class DeltaWriter:
-    """Writes the text of one attempt, one row at a time. While nothing is pending, no timer runs."""
+    """Writes the text of one attempt, a row at a time. While nothing is pending, no timer runs."""
 
     def __init__(self, book: StepBook, attempt: Attempt) -> None:
         self._book = book

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from domain.errors import EngineUnavailableError, StoreUnavailableError
@@ -32,35 +33,33 @@ class AttemptKiller(Protocol):
         ...
 
 
-class WorkerLease:
-    """Keeps one worker's lease, and takes over from workers that lost theirs.
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lease, and how it is kept.
 
-    Args:
-        process: names this process so that a peer on the same machine can see whether it lives.
-        is_gone: whether a named process certainly no longer lives (False when unsure).
-        renew_seconds: how often the lease is renewed.
-        valid_seconds: how long it is valid without renewal.
+    `process` names the process so that a peer on the same machine can see whether it lives;
+    `is_gone` says whether a named process certainly no longer does (False when unsure).
     """
 
-    def __init__(  # noqa: PLR0913 - what a lease is made of
-        self,
-        book: UpkeepBook,
-        engine: AttemptKiller,
-        clock: Clock,
-        worker_id: str,
-        process: str,
-        is_gone: Callable[[str], bool],
-        renew_seconds: float = 0.5,
-        valid_seconds: float = 2.0,
+    worker_id: str
+    process: str
+    is_gone: Callable[[str], bool]
+    renew_seconds: float = 0.5
+    valid_seconds: float = 2.0
+
+
+class WorkerLease:
+    """Keeps one worker's lease, and takes over from workers that lost theirs."""
+
+    def __init__(
+        self, book: UpkeepBook, engine: AttemptKiller, clock: Clock, holder: Holder
     ) -> None:
         self._book = book
         self._engine = engine
         self._clock = clock
-        self._worker_id = worker_id
-        self._process = process
-        self._is_gone = is_gone
-        self._renew_seconds = renew_seconds
-        self._valid_ms = int(valid_seconds * 1000)
+        self._holder = holder
+        self._worker_id = holder.worker_id
+        self._valid_ms = int(holder.valid_seconds * 1000)
         self._suspects: dict[str, tuple[int, float]] = {}
 
     async def keep(self) -> None:
@@ -71,13 +70,13 @@ class WorkerLease:
                 await self.take_over()
             except StoreUnavailableError as error:
                 _log.warning("the worker's lease was not renewed: %s", error)
-            await asyncio.sleep(self._renew_seconds)
+            await asyncio.sleep(self._holder.renew_seconds)
 
     async def renew(self) -> None:
         """Renew this worker's own lease."""
         now = self._clock.now_ms()
         name = PREFIX + self._worker_id
-        lease = Lease(name, self._worker_id, self._process, now + self._valid_ms)
+        lease = Lease(name, self._worker_id, self._holder.process, now + self._valid_ms)
         await self._book.take_lease(lease, now)
 
     async def drop(self) -> None:
@@ -99,7 +98,7 @@ class WorkerLease:
         return failed
 
     def _is_dead(self, lease: Lease) -> bool:
-        if self._is_gone(lease.process):
+        if self._holder.is_gone(lease.process):
             return True
         # Another machine's clock may differ from ours, so what counts is that the lease has not
         # been renewed for its whole validity by our own monotonic clock.

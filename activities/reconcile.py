@@ -43,24 +43,31 @@ class ReconcileSettings:
     lease_seconds: float = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class ReconcilePorts:
+    """The two sides that must agree."""
+
+    book: UpkeepBook
+    steps: StepBook
+    gateway: RunGateway
+    view: EngineView
+    clock: Clock
+
+
 class Reconciler:
     """Passes over open runs."""
 
-    def __init__(  # noqa: PLR0913 - each is a port
+    def __init__(
         self,
-        book: UpkeepBook,
-        steps: StepBook,
-        gateway: RunGateway,
-        view: EngineView,
-        clock: Clock,
+        ports: ReconcilePorts,
         worker_id: str,
         settings: ReconcileSettings | None = None,
     ) -> None:
-        self._book = book
-        self._steps = steps
-        self._gateway = gateway
-        self._view = view
-        self._clock = clock
+        self._book = ports.book
+        self._steps = ports.steps
+        self._gateway = ports.gateway
+        self._view = ports.view
+        self._clock = ports.clock
         self._worker_id = worker_id
         self._settings = settings or ReconcileSettings()
         self._nudge = asyncio.Event()

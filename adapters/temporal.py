@@ -7,13 +7,13 @@ own. Every call is bounded in time, because the SDK's own limit is per attempt.
 import asyncio
 import logging
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
 
+from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflowservice.v1 import ResetStickyTaskQueueRequest
-from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.common import (
     Priority,
@@ -58,7 +58,7 @@ class EngineSettings:
     """Where and how runs are started."""
 
     task_queue: str
-    timing: Timing = Timing()
+    timing: Timing = field(default_factory=Timing)
     ui_url: str | None = None
     namespace: str = "default"
 

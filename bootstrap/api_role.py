@@ -7,17 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import uvicorn
+from api.app import create_app
 from fastapi import FastAPI
 
 from activities.live import LiveAttempts
+from adapters.store.slots import StoredPool
 from adapters.temporal import TemporalGateway
-from api.app import create_app
 from api.ports import ApiConfig, ApiPorts, StreamConfig
 from bootstrap.capabilities import Capabilities
 from bootstrap.exposure import is_loopback
 from bootstrap.identity import SortableIds
 from bootstrap.settings import Settings
-from bootstrap.slots import LivePool, StoredPool
+from bootstrap.slots import LivePool
 from bootstrap.storage import Storage
 from bootstrap.telemetry import log_feed
 from domain.agent import Limits
@@ -26,6 +27,7 @@ from domain.intake import IntakePorts, IntakeSettings
 
 _DEFAULT_LIMITS = Limits(max_turns=50, max_tool_calls=200)
 _READY_SECONDS = 10.0
+_ANY = ("0.0.0.0", "::")  # noqa: S104 - recognised, not bound: exposure.py decides that
 
 
 class _Server(uvicorn.Server):
@@ -50,7 +52,7 @@ class ApiRole:
     @property
     def url(self) -> str:
         """Return where the API answers; the real port, also when any was asked for."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
+        host = "127.0.0.1" if self.host in _ANY else self.host
         return f"http://{host}:{self.listener.getsockname()[1]}"
 
     async def start(self) -> None:

@@ -1,4 +1,4 @@
-"""Clock, ids and the name of this process: what the inner layers are given instead of reading it."""
+"""Clock, ids and the name of this process: what the inner layers are given, not what they read."""
 
 import os
 import secrets

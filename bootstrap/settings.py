@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     tools: Names = Field((), validation_alias=_names("TOOLS"))
     """More tools as `module:function`."""
     crash_point: str | None = Field(None, validation_alias=_names("CRASH_POINT"))
-    """For fault tests: `<commit>:<before|after>[:<n-th time>]` at which the process kills itself."""
+    """For fault tests: `<commit>:<before|after>[:<n>]`, where the process kills itself."""
 
     @property
     def database(self) -> str:
@@ -118,7 +118,7 @@ class Settings(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class's shape
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Put the file below the environment."""
         toml = TomlConfigSettingsSource(settings_cls)

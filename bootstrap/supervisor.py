@@ -12,17 +12,15 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap.devserver import DevServer, DevServerInfo, DevServerOptions
+from bootstrap.devserver import DevServer, DevServerOptions
 from bootstrap.settings import Settings
-from domain.errors import SetupError
 
 if TYPE_CHECKING:
     # Imported while the dev server starts: together they take longer than it does.
-    from bootstrap.parts import Parts
+    from bootstrap.parts import Assemble
 
 _log = logging.getLogger(__name__)
 
@@ -78,8 +76,9 @@ async def serve(
     return 1 if failed else 0
 
 
-def _import_parts() -> "Parts":
-    from bootstrap.parts import assemble
+def _import_parts() -> "Assemble":
+    # Not at the top: it takes as long as the dev server takes to start, and runs beside it.
+    from bootstrap.parts import assemble  # noqa: PLC0415 - see above
 
     return assemble
 

@@ -12,9 +12,9 @@ from temporalio.worker import Worker
 
 from activities.agents import AgentActivities, AgentSettings
 from activities.chat import ChatActivities, ChatSettings
-from activities.leases import WorkerLease
+from activities.leases import Holder, WorkerLease
 from activities.live import LiveAttempts
-from activities.reconcile import Reconciler, ReconcileSettings
+from activities.reconcile import ReconcilePorts, Reconciler, ReconcileSettings
 from activities.runs import RunActivities
 from activities.steps import StepFrame
 from activities.tools import ToolActivities
@@ -108,18 +108,16 @@ def build_worker_role(
         storage.upkeep,
         gateway,
         clock,
-        live.worker_id,
-        process_name(),
-        is_gone,
-        renew_seconds=settings.lease_seconds / 4,
-        valid_seconds=settings.lease_seconds,
+        Holder(
+            live.worker_id,
+            process_name(),
+            is_gone,
+            renew_seconds=settings.lease_seconds / 4,
+            valid_seconds=settings.lease_seconds,
+        ),
     )
     reconciler = Reconciler(
-        storage.upkeep,
-        storage.steps,
-        gateway,
-        gateway,
-        clock,
+        ReconcilePorts(storage.upkeep, storage.steps, gateway, gateway, clock),
         live.worker_id,
         ReconcileSettings(every_seconds=settings.reconcile_seconds),
     )

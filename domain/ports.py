@@ -317,9 +317,7 @@ class KeyRing(Protocol):
         """Return the key with this digest, revoked or expired ones too, or None."""
         ...
 
-    async def list_keys(
-        self, owner: str | None, page: Page
-    ) -> tuple[Sequence[ApiKey], str | None]:
+    async def list_keys(self, owner: str | None, page: Page) -> tuple[Sequence[ApiKey], str | None]:
         """Return keys, newest first, and the cursor of the next page or None."""
         ...
 
@@ -401,9 +399,7 @@ class StepBook(Protocol):
         """End a step for good, in one transaction."""
         ...
 
-    async def close_tool(
-        self, who: Attempt, status: ToolCallStatus, outcome: ToolOutcome
-    ) -> None:
+    async def close_tool(self, who: Attempt, status: ToolCallStatus, outcome: ToolOutcome) -> None:
         """End a tool's step for good, in one transaction."""
         ...
 

@@ -73,7 +73,7 @@ class RunWorkflow:
         self._tools = {tool.name: tool for tool in order.tools}
 
     @workflow.run
-    async def run(self, order: RunOrder) -> RunResult:
+    async def run(self, order: RunOrder) -> RunResult:  # noqa: ARG002 - kept by __init__
         """Do the work, then end with the state that the store has on record."""
         if self._progress.started_at_ms is None:
             self._note(started_at_ms=_now_ms())
@@ -244,7 +244,7 @@ class RunWorkflow:
         timing = self._order.timing
         left = self._seconds_left()
         try:
-            return await workflow.execute_activity(
+            answer: Reply = await workflow.execute_activity(
                 activity,
                 order,
                 result_type=reply,
@@ -260,6 +260,7 @@ class RunWorkflow:
         except ActivityError as error:
             self._check_deadline()
             raise _named(error, order.step_id) from error
+        return answer
 
     async def _wait_for_session(self) -> None:
         """Wait until the session is this run's; the row says so, the signal only wakes."""
@@ -290,7 +291,7 @@ class RunWorkflow:
                 timeout=self._seconds_left(),
                 timeout_summary="the run's deadline",
             )
-        except asyncio.TimeoutError:
+        except TimeoutError:
             self._check_deadline()
 
     async def _end(self, finish: FinishOrder) -> RunResult:
@@ -310,17 +311,19 @@ class RunWorkflow:
         seconds = timedelta(seconds=self._order.timing.finalize_seconds)
         if finish.state == RunState.DONE:
             try:
-                return await workflow.execute_local_activity(
+                ended: RunResult = await workflow.execute_local_activity(
                     "finalize_run",
                     finish,
                     result_type=RunResult,
                     start_to_close_timeout=seconds,
                     retry_policy=policies.LOCAL,
                 )
-            except ActivityError as error:
-                if is_cancelled_exception(error):
-                    finish = self._finish(RunState.DONE)
-        return await workflow.execute_activity(
+            except (ActivityError, asyncio.CancelledError):
+                # The store is away, or a cancel came too late: the first terminal move counts.
+                workflow.logger.info("finalize goes on as an activity of its own")
+            else:
+                return ended
+        result: RunResult = await workflow.execute_activity(
             "finalize_run",
             finish,
             result_type=RunResult,
@@ -328,6 +331,7 @@ class RunWorkflow:
             retry_policy=policies.PATIENT,
             summary=f"finalize {finish.state}",
         )
+        return result
 
     def _finish(self, state: RunState, **why: str | None) -> FinishOrder:
         return FinishOrder.model_validate(

@@ -84,7 +84,7 @@ def _lock_session(tx: Tx, run: Row) -> Row | None:
 
 
 def _close_what_is_open(tx: Tx, run: Row, finish: Finish, now: int) -> int:
-    """Close open calls so that the transcript stays valid, and bill attempts that never reported."""
+    """Close open calls, so that the transcript stays valid; bill attempts that never reported."""
     last: int = run["last_seq"]
     if finish.state is RunState.DONE:
         return last

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 from adapters.store.hub import Hub, Subscription
 from adapters.store.tx import Engine, Tx
@@ -48,9 +49,7 @@ class SqlEventLog:
     ) -> Sequence[StoredEvent]:
         return await self._engine.read(lambda tx: read_page(tx, run_id, after_seq, limit, types))
 
-    async def follow(
-        self, run_id: str, after_seq: int
-    ) -> AsyncIterator[Sequence[StoredEvent]]:
+    async def follow(self, run_id: str, after_seq: int) -> AsyncIterator[Sequence[StoredEvent]]:
         viewer = self._hub.subscribe(run_id)
         try:
             cursor = after_seq
@@ -95,7 +94,7 @@ async def watch_other_processes(engine: Engine, hub: Hub, poll_seconds: float) -
         if not watched:
             continue
         try:
-            grown = await engine.read(lambda tx: _last_seqs(tx, watched))
+            grown = await engine.read(partial(_last_seqs, run_ids=watched))
         except StoreUnavailableError as error:
             _log.warning("viewers may lag: %s", error)
             continue

@@ -29,9 +29,7 @@ class SqlStepBook:
         )
 
     async def read_transcript(self, owner: str, session_id: str) -> tuple[ChatMessage, ...]:
-        return await self._engine.read(
-            lambda tx: transcript.read_transcript(tx, owner, session_id)
-        )
+        return await self._engine.read(lambda tx: transcript.read_transcript(tx, owner, session_id))
 
     async def append_delta(self, who: Attempt, text: str, index: int) -> None:
         now = self._clock.now_ms()
@@ -47,9 +45,7 @@ class SqlStepBook:
         now = self._clock.now_ms()
         await self._commit("close_step", lambda tx: writes.close_step(tx, who, closing, now))
 
-    async def close_tool(
-        self, who: Attempt, status: ToolCallStatus, outcome: ToolOutcome
-    ) -> None:
+    async def close_tool(self, who: Attempt, status: ToolCallStatus, outcome: ToolOutcome) -> None:
         now = self._clock.now_ms()
         await self._commit(
             "close_tool", lambda tx: writes.close_tool_step(tx, who, status, outcome, now)

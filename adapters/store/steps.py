@@ -47,14 +47,12 @@ def open_step(
 ) -> Opening:
     """Open a step for one attempt, or say why that attempt is not needed.
 
-    Args:
-        plan: the model about to be called; None for other steps.
-        wanted: Temporal confirmed that it waits for this very attempt, so an older scheduled time
-            means that a clock stepped back.
+    `plan` names the model about to be called, None for other steps. `wanted` says that Temporal
+    waits for this very attempt, so that an older scheduled time means that a clock stepped back.
 
     Raises:
-        StepRefusedError: the run has ended or its cancel was asked, a newer execution took over, the
-            step is poison, or the run's money cap is reached.
+        StepRefusedError: the run has ended or its cancel was asked, a newer execution took over,
+            the step is poison, or the run's money cap is reached.
     """
     run = lock_run(tx, who.run_id)
     check_open(run)
@@ -187,9 +185,7 @@ def _opening_events(
         )
     if plan is not None and plan.fallback_from is not None and attempt == 1:
         data = {"from": plan.fallback_from, "to": plan.model, "reason": plan.fallback_reason}
-        drafts.append(
-            EventDraft(type=EventType.MODEL_FALLBACK, key=f"{key}:fallback", data=data)
-        )
+        drafts.append(EventDraft(type=EventType.MODEL_FALLBACK, key=f"{key}:fallback", data=data))
     if _voids_text(tx, step, who, plan):
         data = {"step": who.step_id, "attempt": attempt}
         drafts.append(EventDraft(type=EventType.AGENT_STREAM_RESET, key=f"{key}:reset", data=data))

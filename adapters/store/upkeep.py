@@ -75,9 +75,7 @@ class SqlUpkeep:
         return [OpenStep(r["run_id"], r["step_id"], bytes(r["task_token"])) for r in rows]
 
     async def open_runs(self, before_ms: int, limit: int) -> Sequence[OpenRun]:
-        rows = await self._engine.read(
-            lambda tx: tx.all(_OPEN_RUNS, before=before_ms, limit=limit)
-        )
+        rows = await self._engine.read(lambda tx: tx.all(_OPEN_RUNS, before=before_ms, limit=limit))
         return [_open_run(row) for row in rows]
 
     async def spec_of(self, run_id: str) -> RunSpec:
