@@ -14,7 +14,7 @@ from domain.errors import ToolFailedError
 
 MAX_CHARACTERS = 500
 """Length of an expression."""
-MAX_DEPTH = 40
+MAX_DEPTH = 250
 """Operators and calls within each other."""
 MAX_EXPONENT = 10_000
 """Largest absolute exponent of a power."""

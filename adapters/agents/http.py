@@ -1,0 +1,163 @@
+"""External agents over HTTP: POST {endpoint}/invoke, answered with server-sent events.
+
+    POST /invoke
+    Accept: text/event-stream
+    X-Session-ID: sess_1
+    X-Run-ID: run_1
+
+    {"agent_id", "session_id", "run_id", "input_message", "messages", "context"}
+
+Retries nothing, follows no redirect. How long an answer may take, and how long it may be silent, is
+the caller's to say: it closes the iterator. Source: seed B, agent protocol.
+"""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import quote
+
+import httpx2
+from pydantic_core import to_json
+
+from adapters.agents.protocol import AnswerReader, request_body
+from adapters.llm.sse import SseLimitError, SseParser
+from adapters.net.bodies import UnreadableBodyError, bounded_chunks, read_at_most
+from domain.agent import AgentChunk, AgentDone, AgentInvocation
+from domain.errors import AgentFailedError, AgentUnavailableError, ReplyTooLargeError
+
+RETRIED_STATUSES = frozenset({408, 425, 429})
+"""Besides 5xx: answers that another attempt may change."""
+WRITE_SECONDS = 30.0
+"""An agent that does not take the request for this long is gone."""
+ERROR_BODY_SECONDS = 5.0
+"""How long the beginning of an error's body may take to arrive."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """What one answer may cost us. Bytes are counted after decompression."""
+
+    line_bytes: int = 1 << 20
+    event_bytes: int = 4 << 20
+    total_bytes: int = 16 << 20
+    connect_seconds: float = 10.0
+
+
+def trace_of(invocation: AgentInvocation) -> str:
+    """Return a W3C `traceparent`: one trace per run, a new span per attempt."""
+    trace = hashlib.sha256(invocation.run_id.encode()).hexdigest()[:32]
+    return f"00-{trace}-{secrets.token_hex(8)}-01"
+
+
+class HttpAgentInvoker:
+    """Speaks the agent protocol through a guarded client, which it does not own."""
+
+    def __init__(
+        self,
+        client: httpx2.AsyncClient,
+        *,
+        platform_base_url: str,
+        limits: StreamLimits | None = None,
+        traceparent: Callable[[AgentInvocation], str] = trace_of,
+    ) -> None:
+        self._client = client
+        self._platform_base_url = platform_base_url
+        self._limits = limits or StreamLimits()
+        self._timeout = httpx2.Timeout(
+            None, connect=self._limits.connect_seconds, write=WRITE_SECONDS
+        )
+        self._traceparent = traceparent
+
+    async def stream(self, invocation: AgentInvocation) -> AsyncIterator[AgentChunk]:
+        """Yield deltas and states, then exactly one `AgentDone` with the whole answer.
+
+        Raises:
+            AgentUnavailableError: not reachable, 5xx or 429, or ended without `done`.
+            AgentFailedError: it reported an error, broke the protocol or a limit.
+            AddressRefusedError: its endpoint may not be contacted.
+        """
+        reader = AnswerReader(invocation)
+        parser = SseParser(
+            max_line_bytes=self._limits.line_bytes, max_event_bytes=self._limits.event_bytes
+        )
+        async with self._answer(invocation) as response:
+            async for data in bounded_chunks(response, self._limits.total_bytes):
+                for event in parser.feed(data):
+                    chunk = reader.read(event)
+                    if chunk is not None:
+                        yield chunk
+                    if isinstance(chunk, AgentDone):
+                        return
+        raise AgentUnavailableError(f"agent {invocation.agent_id} ended without done")
+
+    @asynccontextmanager
+    async def _answer(self, invocation: AgentInvocation) -> AsyncIterator[httpx2.Response]:
+        """Open the stream and name what fails while it is open."""
+        who = f"agent {invocation.agent_id}"
+        try:
+            async with self._client.stream(
+                "POST",
+                f"{invocation.endpoint.rstrip('/')}/invoke",
+                content=to_json(request_body(invocation)),
+                headers=self._headers(invocation),
+                timeout=httpx2.Timeout(
+                    None, connect=self._limits.connect_seconds, write=WRITE_SECONDS
+                ),
+                follow_redirects=False,
+            ) as response:
+                await _require_stream(response, who)
+                yield response
+        except (ReplyTooLargeError, UnreadableBodyError, SseLimitError) as error:
+            raise AgentFailedError(f"{who}: {error}") from error
+        except (httpx2.TimeoutException, httpx2.NetworkError, httpx2.ProtocolError) as error:
+            reason = str(error) or type(error).__name__
+            raise AgentUnavailableError(f"{who} cannot be reached: {reason}") from error
+
+    def _headers(self, invocation: AgentInvocation) -> dict[str, str]:
+        return {
+            "Accept": "text/event-stream",
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+            "X-Session-ID": quote(invocation.session_id, safe="!#$&'*+.^_`|~:/-"),
+            "X-Run-ID": invocation.run_id,
+            "x-platform-base-url": self._platform_base_url,
+            "traceparent": self._traceparent(invocation),
+        }
+
+
+async def _require_stream(response: httpx2.Response, who: str) -> None:
+    """Raise unless the response is an event stream."""
+    status = response.status_code
+    if status in RETRIED_STATUSES or status >= 500:
+        raise AgentUnavailableError(
+            f"{who} answered {status}{await _excerpt(response)}",
+            retry_after=_retry_after(response.headers.get("retry-after", "")),
+        )
+    if 300 <= status < 400:
+        raise AgentFailedError(f"{who} answered {status}: redirects are not followed")
+    if status != 200:
+        raise AgentFailedError(f"{who} answered {status}{await _excerpt(response)}")
+    content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "text/event-stream":
+        raise AgentFailedError(
+            f"{who} answered {content_type[:100] or 'no content type'!r}, not text/event-stream"
+        )
+
+
+async def _excerpt(response: httpx2.Response) -> str:
+    """Return the beginning of an error's body, escaped, for the message."""
+    body = b""
+    with suppress(TimeoutError, UnreadableBodyError, httpx2.TransportError):
+        async with asyncio.timeout(ERROR_BODY_SECONDS):
+            body, _ = await read_at_most(response, 2048)
+    text = body.decode("utf-8", errors="replace").strip()[:300]
+    return f": {text.encode('unicode_escape').decode()}" if text else ""
+
+
+def _retry_after(value: str) -> timedelta | None:
+    """Read Retry-After in seconds; dates and nonsense count as not said."""
+    return timedelta(seconds=int(value)) if value.isascii() and value.isdigit() else None

@@ -1,0 +1,132 @@
+"""Where an outgoing request may go: schemes, ports, and what an operator allows. Opens nothing."""
+
+import ipaddress
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import httpx2
+
+from adapters.net.addresses import Address, Network, parse_address, refusal
+from domain.errors import AddressRefusedError, SetupError
+
+DEFAULT_PORTS: frozenset[int] = frozenset({80, 443, *range(8000, 9000)})
+"""Ports of web servers; keeps us from speaking HTTP to mail, database and Temporal ports."""
+LOOPBACK: tuple[str, ...] = ("localhost", "127.0.0.0/8", "::1")
+"""What `allow_private_hosts` holds on a laptop, where agents run beside us."""
+
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_.])?|[0-9a-f:.]{2,45}")
+_ENTRY = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>\d{1,5}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """One entry of the operator's allow-list: a network or a host name, on one port or on all."""
+
+    network: Network | None
+    host: str
+    port: int | None
+
+    @classmethod
+    def parse(cls, text: str) -> "Allowed":
+        """Read `10.0.0.0/8`, `::1`, `localhost`, `agents.internal:9000` or `[::1]:9000`.
+
+        Raises:
+            SetupError: none of these.
+        """
+        entry = text.strip().lower()
+        try:
+            return cls(ipaddress.ip_network(entry), "", None)
+        except ValueError:
+            pass
+        match = _ENTRY.fullmatch(entry)
+        if match is None:
+            raise SetupError(f"allowed host {text!r} is not a network, a host name or host:port")
+        port = int(match["port"]) if match["port"] else None
+        name = match["v6"] or match["host"]
+        try:
+            return cls(ipaddress.ip_network(name), "", port)
+        except ValueError:
+            if not _HOST.fullmatch(name):
+                raise SetupError(f"allowed host {text!r} is not a host name") from None
+            return cls(None, name.rstrip("."), port)
+
+    def covers(self, host: str, port: int, address: Address) -> bool:
+        """Say whether this entry lets a connection for `host` reach `address`."""
+        if self.port is not None and self.port != port:
+            return False
+        if self.network is not None:
+            return address.version == self.network.version and address in self.network
+        why = refusal(address)
+        return self.host == host and (why is None or why.waivable)
+
+
+@dataclass(frozen=True)
+class AddressPolicy:
+    """What may be contacted. `allow_private_hosts` is the operator's word, never a request's.
+
+    An allowed target may have any port (unless its entry names one); everything else must be a
+    public address on one of `ports`.
+    """
+
+    allow_private_hosts: Iterable[str] = ()
+    ports: Collection[int] = DEFAULT_PORTS
+    schemes: Collection[str] = ("http", "https")
+    _allowed: tuple[Allowed, ...] = field(init=False, repr=False, default=())
+
+    def __post_init__(self) -> None:
+        """Read the allow-list once."""
+        allowed = tuple(Allowed.parse(entry) for entry in self.allow_private_hosts)
+        object.__setattr__(self, "_allowed", allowed)
+
+    def check_url(self, text: str) -> httpx2.URL:
+        """Return `text` as a URL whose form is acceptable; its address is judged when connecting.
+
+        Raises:
+            AddressRefusedError: malformed, another scheme, credentials in it, or no plain host.
+        """
+        try:
+            url = httpx2.URL(text)
+        except (httpx2.InvalidURL, ValueError, TypeError) as error:
+            raise AddressRefusedError(f"{_shown(text)} is not a URL: {error}") from error
+        if url.scheme not in self.schemes:
+            raise AddressRefusedError(f"{_shown(text)}: only {', '.join(self.schemes)} is allowed")
+        if url.userinfo:
+            raise AddressRefusedError(f"{_shown(url.host)}: a URL may not hold credentials")
+        if not _HOST.fullmatch(url.raw_host.decode("ascii").lower()):
+            raise AddressRefusedError(f"{_shown(text)} does not name a plain host")
+        return url
+
+    def judge(self, host: str, port: int, addresses: Sequence[str]) -> list[str]:
+        """Return the addresses to connect to, each of them acceptable, as plain IP text.
+
+        One bad address refuses all: a name that leads both outside and inside is an attack.
+
+        Raises:
+            AddressRefusedError: an address or the port may not be contacted, or there is none.
+        """
+        name = host.lower().rstrip(".")
+        judged: list[str] = []
+        for text in addresses:
+            address = parse_address(text.partition("%")[0])
+            self._require(name, port, address)
+            judged.append(str(address))
+        if not judged:
+            raise AddressRefusedError(f"host {_shown(host)} has no address")
+        return judged
+
+    def _require(self, name: str, port: int, address: Address) -> None:
+        if any(entry.covers(name, port, address) for entry in self._allowed):
+            return
+        why = refusal(address)
+        if why is not None:
+            raise AddressRefusedError(
+                f"host {_shown(name)} may not be contacted: its address is {why.reason}; "
+                "an operator can allow it in allow_private_hosts"
+            )
+        if port not in self.ports:
+            raise AddressRefusedError(f"port {port} of host {_shown(name)} may not be contacted")
+
+
+def _shown(text: str) -> str:
+    return ascii(text[:200])

@@ -1,0 +1,245 @@
+"""Blocking tools: whatever a child process does, the worker stays whole and the call ends."""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from adapters.tools.pool import PoolLimits, ProcessPool, ToolRaisedError
+from adapters.tools.process import ChildLostError
+from adapters.tools.registry import ToolRegistry
+from domain.errors import TransientError
+from tests.unit.adapters.tools import samples
+from tests.unit.adapters.tools.calls import call, invocation
+
+TOOLS = [
+    samples.process_id,
+    samples.environment,
+    samples.hang,
+    samples.spin,
+    samples.leave,
+    samples.chatter,
+    samples.produce,
+    samples.linger,
+    samples.fail,
+    samples.unwritable,
+    samples.slow_library,
+]
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[ToolRegistry]:
+    toolbox = ToolRegistry(TOOLS, max_result_bytes=1000)
+    yield toolbox
+    await toolbox.aclose()
+
+
+@asynccontextmanager
+async def registry_with(limits: PoolLimits) -> AsyncIterator[ToolRegistry]:
+    toolbox = ToolRegistry(TOOLS, pool=ProcessPool(limits))
+    yield toolbox
+    await toolbox.aclose()
+
+
+@asynccontextmanager
+async def reported_pids() -> AsyncIterator[tuple[int, asyncio.Queue[list[int]]]]:
+    """Yield a port, and a queue of the process ids that tools report there."""
+    pids: asyncio.Queue[list[int]] = asyncio.Queue()
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        pids.put_nowait(json.loads(await reader.readline()))
+        writer.close()
+
+    async with await asyncio.start_server(note, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1], pids
+
+
+async def gone(pid: int) -> bool:
+    """Wait until a killed process, which may be nobody's child any more, has been reaped."""
+    for _ in range(500):
+        try:
+            os.kill(pid, 0)
+            with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
+                if stat.read().rpartition(")")[2].split()[0] == "Z":
+                    return True
+        except (ProcessLookupError, FileNotFoundError):
+            return True
+        await asyncio.sleep(0.01)
+    return False
+
+
+async def test_blocking_tool_runs_in_another_process_which_is_kept_warm(
+    registry: ToolRegistry,
+) -> None:
+    first, second = await call(registry, "process_id"), await call(registry, "process_id")
+
+    assert first.content == second.content
+    assert first.content != str(os.getpid())
+
+
+async def test_tool_knows_its_key_and_cannot_read_the_connection(registry: ToolRegistry) -> None:
+    outcome = await call(registry, "environment")
+
+    assert json.loads(outcome.content) == {"key": "run_1:tc_1", "run": "run_1", "input": ""}
+
+
+@pytest.mark.parametrize("name", ["hang", "spin"])
+async def test_tool_that_ignores_everything_is_killed_at_its_timeout(
+    registry: ToolRegistry, name: str
+) -> None:
+    async with reported_pids() as (port, pids):
+        with pytest.raises(TimeoutError):
+            await registry.run(invocation(name, {"port": port}, timeout_seconds=1.0))
+
+        (pid,) = pids.get_nowait()
+    assert await gone(pid)
+
+
+async def test_cancellation_kills_the_tool_and_what_it_started(registry: ToolRegistry) -> None:
+    async with reported_pids() as (port, pids):
+        task = asyncio.create_task(call(registry, "hang", port=port, spawn=True))
+        tool_pid, grandchild = await pids.get()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    assert await gone(tool_pid)
+    assert await gone(grandchild)
+
+
+async def test_process_that_ends_without_an_answer_leaves_the_outcome_unknown(
+    registry: ToolRegistry,
+) -> None:
+    with pytest.raises(ChildLostError, match=r"tool leave ended .*exit code 3"):
+        await call(registry, "leave", code=3)
+
+    assert (await call(registry, "produce", size=1)).content == "é"
+
+
+async def test_output_of_a_tool_never_reaches_the_protocol(
+    registry: ToolRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="adapters.tools.process")
+
+    outcome = await call(registry, "chatter", size=3_000_000)
+
+    assert outcome.content == "said"
+    assert sum(len(record.getMessage()) for record in caplog.records) < 100_000
+
+
+async def test_large_result_is_cut_with_a_named_reason(registry: ToolRegistry) -> None:
+    outcome = await call(registry, "produce", size=2_000_000)
+
+    assert outcome.ok
+    assert outcome.content.startswith("é" * 500 + "\n[cut: result_too_large, 4000000 bytes")
+
+
+async def test_thread_left_behind_does_not_hold_the_call(registry: ToolRegistry) -> None:
+    assert (await call(registry, "linger")).content == "gone"
+
+
+async def test_coroutine_may_run_in_a_process_too(registry: ToolRegistry) -> None:
+    assert (await call(registry, "slow_library", word="x")).content == "X"
+
+
+async def test_declared_failure_is_for_the_model(registry: ToolRegistry) -> None:
+    outcome = await call(registry, "fail", how="declared")
+
+    assert (outcome.ok, outcome.error_code) == (False, "tool_error")
+    assert outcome.content == "nothing was booked"
+
+
+async def test_transient_failure_rises(registry: ToolRegistry) -> None:
+    with pytest.raises(TransientError, match="the line is busy"):
+        await call(registry, "fail", how="transient")
+
+
+@pytest.mark.parametrize(("how", "name"), [("odd", "KeyError"), ("exit", "SystemExit")])
+async def test_any_other_failure_rises_as_unknown(
+    registry: ToolRegistry, how: str, name: str
+) -> None:
+    with pytest.raises(ToolRaisedError, match=name):
+        await call(registry, "fail", how=how)
+
+
+async def test_result_that_is_not_json_is_said_to_the_model(registry: ToolRegistry) -> None:
+    outcome = await call(registry, "unwritable")
+
+    assert (outcome.ok, outcome.error_code) == (False, "unusable_result")
+    assert "the tool ran" in outcome.content
+
+
+async def test_warm_process_that_died_meanwhile_is_replaced_unnoticed(
+    registry: ToolRegistry,
+) -> None:
+    """Before the go-ahead nothing has happened, so another process may take the call."""
+    pid = int((await call(registry, "process_id")).content)
+    os.kill(pid, 9)
+
+    assert (await call(registry, "process_id")).content != str(pid)
+
+
+async def test_process_that_cannot_get_ready_did_nothing() -> None:
+    async with registry_with(PoolLimits(boot_seconds=0.001)) as registry:
+        with pytest.raises(TransientError, match=r"not ready within .* nothing happened"):
+            await call(registry, "process_id")
+
+
+async def test_call_without_a_free_process_is_refused_as_transient() -> None:
+    limits = PoolLimits(max_processes=1, slot_seconds=0.05)
+    async with registry_with(limits) as registry, reported_pids() as (port, pids):
+        task = asyncio.create_task(call(registry, "hang", port=port))
+        await pids.get()
+
+        with pytest.raises(TransientError, match="busy; nothing happened"):
+            await call(registry, "process_id")
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def test_process_is_retired_after_its_calls_and_after_idling() -> None:
+    async with registry_with(PoolLimits(calls_per_process=1)) as registry:
+        first, second = await call(registry, "process_id"), await call(registry, "process_id")
+        assert first.content != second.content
+
+    async with registry_with(PoolLimits(idle_seconds=0)) as registry:
+        pid = int((await call(registry, "process_id")).content)
+        assert await gone(pid)
+
+
+@pytest.mark.parametrize("name", ["hang", "spin"])
+async def test_tool_dies_with_a_worker_that_is_killed(name: str) -> None:
+    """Else attempt 2 on another worker would run beside attempt 1."""
+    program = (
+        "import asyncio, sys\n"
+        "from tests.unit.adapters.tools import samples\n"
+        "from tests.unit.adapters.tools.calls import call\n"
+        "from adapters.tools.registry import ToolRegistry\n"
+        f"registry = ToolRegistry([samples.{name}])\n"
+        f"asyncio.run(call(registry, {name!r}, port=int(sys.argv[1])))\n"
+    )
+    async with reported_pids() as (port, pids):
+        worker = await asyncio.create_subprocess_exec(sys.executable, "-c", program, str(port))
+        (pid,) = await pids.get()
+        worker.kill()
+        await worker.wait()
+
+    assert await gone(pid)
+
+
+async def test_closed_registry_leaves_no_process() -> None:
+    async with registry_with(PoolLimits()) as registry:
+        pid = int((await call(registry, "process_id")).content)
+
+    assert await gone(pid)
+
+
+async def test_parallel_calls_use_processes_of_their_own(registry: ToolRegistry) -> None:
+    outcomes = await asyncio.gather(*(call(registry, "process_id") for _ in range(3)))
+
+    assert len({outcome.content for outcome in outcomes}) == 3
