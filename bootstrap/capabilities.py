@@ -34,8 +34,11 @@ class Capabilities:
 
     def providers(self) -> tuple[str, ...]:
         """Return the providers that are configured here, `offline` always among them."""
-        found = {info.provider for info in self.models.models() if info.configured}
-        return tuple(sorted(found))
+        return tuple(self.models.configured())
+
+    async def warm(self) -> None:
+        """Load what the first call of each configured provider would wait for."""
+        await self.models.warm()
 
     async def close(self) -> None:
         """Close every connection and end the tools' processes."""
@@ -76,9 +79,10 @@ def build_capabilities(settings: Settings, platform_url: str) -> Capabilities:
     agent_client = httpx2.AsyncClient(transport=GuardedTransport(for_agents), trust_env=False)
     pool = ProcessPool()
     registry = ToolRegistry([*builtin_tools(tool_client), *load_tools(settings.tools)], pool=pool)
+    prices = Prices()
     return Capabilities(
-        models=Catalog(provider_config(settings)),
-        prices=Prices(),
+        models=Catalog(provider_config(settings), prices),
+        prices=prices,
         toolbox=registry,
         invoker=HttpAgentInvoker(agent_client, platform_base_url=platform_url),
         policy=for_agents,
