@@ -41,7 +41,8 @@ class Subscription:
         self._ready.clear()
         events = [event for event in self._buffer if event.seq > after_seq]
         self._buffer.clear()
-        has_gap = bool(events) and events[0].seq != after_seq + 1
+        # Two writers may commit in one order and be told in the other: the log then has both.
+        has_gap = any(event.seq != place for place, event in enumerate(events, after_seq + 1))
         if self._must_read or has_gap:
             self._must_read = False
             return None

@@ -22,6 +22,8 @@ def append_delta(tx: Tx, who: Attempt, text: str, index: int, now: int) -> None:
     check_open(run)
     check_attempt(tx, run, who.step_id, who.number)
     last = append(tx, run, [_delta(who, text, index)], now, run["last_seq"])
+    if last == run["last_seq"]:
+        return  # written before; its reply was lost
     tx.run("UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=who.run_id)
     tx.run(
         "UPDATE steps SET streamed_chars = streamed_chars + :n, has_deltas = true"

@@ -47,7 +47,7 @@ async def database(
 
 
 @pytest.fixture
-async def store(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[StoreBox]:
+async def store(kind: str, database: Database) -> AsyncIterator[StoreBox]:
     """A store on a migrated and empty database."""
     box = open_box(kind, database)
     yield box

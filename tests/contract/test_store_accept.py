@@ -213,7 +213,7 @@ async def test_twenty_messages_at_once_queue_in_one_order(store: StoreBox) -> No
 
 
 async def test_odd_text_is_kept_and_harms_nothing(store: StoreBox) -> None:
-    """NUL and lone surrogates cannot be stored by every database; they are replaced, not refused."""
+    """NUL and lone surrogates cannot be stored by every database: they are replaced."""
     text = "a\x00b \ud800 c\u2028 é '; DROP TABLE runs; -- :run_id %s {0}"
 
     await store.runs.accept(new_run("run_1", "s1", content=text, metadata={"x": text}))
