@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
+from typing import Protocol
 
 from domain.errors import StepRefusedError, StoreUnavailableError
-from domain.ports import StepBook
 from domain.step import Attempt
 
 _log = logging.getLogger(__name__)
@@ -13,10 +13,18 @@ SPACING_SECONDS = 0.015
 """The shortest time between two rows of one stream."""
 
 
+class TextSink(Protocol):
+    """Where streamed text is kept; a `StepBook` is one."""
+
+    async def append_delta(self, who: Attempt, text: str, index: int) -> None:
+        """Append the next piece of an answer, or refuse it."""
+        ...
+
+
 class DeltaWriter:
     """Writes the text of one attempt, a row at a time. While nothing is pending, no timer runs."""
 
-    def __init__(self, book: StepBook, attempt: Attempt) -> None:
+    def __init__(self, book: TextSink, attempt: Attempt) -> None:
         self._book = book
         self._attempt = attempt
         self._loop = asyncio.get_running_loop()

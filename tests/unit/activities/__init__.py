@@ -1,0 +1,1 @@
+"""Activities without an engine."""

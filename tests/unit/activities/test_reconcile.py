@@ -1,0 +1,168 @@
+"""The reconciler: what open runs need is done, by one worker at a time."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+from activities.reconcile import ReconcilePorts, Reconciler, ReconcileSettings
+from domain.errors import EngineUnavailableError, NotFoundError
+from domain.run import Run, RunKind, RunSpec, RunState, RunUsage
+from domain.step import Finish, Finished
+from domain.upkeep import Lease, OpenRun
+
+
+class Clock:
+    def now_ms(self) -> int:
+        return 1_000_000
+
+
+class World:
+    """Store, engine and gateway in one, remembering what was asked of it."""
+
+    def __init__(self, *found: OpenRun) -> None:
+        self.found = list(found)
+        self.engine: dict[str, tuple[str, str]] = {}
+        self.done: list[tuple[str, ...]] = []
+        self.lease_free = True
+        self.away = False
+        self.heir: str | None = None
+        self.gone: set[str] = set()
+
+    async def take_lease(self, lease: Lease, now_ms: int) -> bool:
+        return self.lease_free
+
+    async def open_runs(self, before_ms: int, limit: int) -> Sequence[OpenRun]:
+        return self.found
+
+    async def spec_of(self, run_id: str) -> RunSpec:
+        return RunSpec()
+
+    async def purge_idempotency(self, before_ms: int) -> int:
+        return 0
+
+    async def look(self, run_id: str) -> tuple[str, str]:
+        if self.away:
+            raise EngineUnavailableError("away")
+        return self.engine.get(run_id, ("open", ""))
+
+    async def start(self, run: Run, spec: RunSpec, *, queued: bool) -> None:
+        self.done.append(("start", run.run_id, str(queued)))
+
+    async def cancel(self, run_id: str) -> None:
+        self.done.append(("cancel", run_id))
+
+    async def wake(self, run_id: str) -> None:
+        self.done.append(("wake", run_id))
+
+    async def finalize(self, run_id: str, finish: Finish) -> Finished:
+        if run_id in self.gone:
+            raise NotFoundError(run_id)
+        self.done.append(("close", run_id, finish.code or ""))
+        return Finished(finish.state, woken_run_id=self.heir)
+
+
+def _run(run_id: str, state: RunState = RunState.RUNNING, **facts: bool) -> OpenRun:
+    run = Run(
+        run_id=run_id,
+        owner="o",
+        session_id="s",
+        agent_id="a",
+        kind=RunKind.AGENT,
+        state=state,
+        waiting_on=None,
+        output=None,
+        error=None,
+        usage=RunUsage(),
+        root_run_id=run_id,
+        created_at=1,
+        started_at=None,
+        ended_at=None,
+        last_seq=1,
+        cancel_asked=facts.get("cancel_asked", False),
+        metadata={},
+    )
+    return OpenRun(
+        run=run,
+        queued=facts.get("queued", False),
+        holds_session=True,
+        was_woken=False,
+        resolved_unseen=False,
+    )
+
+
+def _reconciler(world: World, every: float = 60.0) -> Reconciler:
+    ports = ReconcilePorts(world, world, world, world, Clock())  # type: ignore[arg-type]
+    return Reconciler(ports, "w1", ReconcileSettings(every_seconds=every))
+
+
+async def test_every_kind_of_run_gets_what_it_needs() -> None:
+    world = World(
+        _run("run_new", RunState.CREATED),
+        _run("run_lost"),
+        _run("run_shut"),
+        _run("run_stop", cancel_asked=True),
+        _run("run_heir", queued=True),
+        _run("run_fine"),
+    )
+    world.engine = {
+        "run_new": ("missing", "missing"),
+        "run_lost": ("missing", "missing"),
+        "run_shut": ("closed", "terminated"),
+    }
+
+    counts = await _reconciler(world).make_pass()
+
+    assert counts == {"start": 1, "close": 2, "cancel": 1, "wake": 1}
+    assert world.done == [
+        ("start", "run_new", "False"),
+        ("close", "run_lost", "engine_state_lost"),
+        ("close", "run_shut", "engine_terminated"),
+        ("cancel", "run_stop"),
+        ("wake", "run_heir"),
+    ]
+
+
+async def test_the_session_of_a_closed_run_is_handed_over() -> None:
+    world = World(_run("run_lost"))
+    world.engine = {"run_lost": ("missing", "missing")}
+    world.heir = "run_next"
+
+    await _reconciler(world).make_pass()
+
+    assert world.done[-1] == ("wake", "run_next")
+
+
+async def test_a_run_that_vanished_meanwhile_is_no_error() -> None:
+    world = World(_run("run_lost"))
+    world.engine, world.gone = {"run_lost": ("missing", "missing")}, {"run_lost"}
+
+    await _reconciler(world).make_pass()
+
+    assert world.done == []
+
+
+async def test_only_the_holder_of_the_lease_acts() -> None:
+    world = World(_run("run_stop", cancel_asked=True))
+    world.lease_free = False
+
+    assert await _reconciler(world).make_pass() == {}
+    assert world.done == []
+
+
+async def test_a_pass_that_failed_is_made_again_and_a_nudge_makes_one_now() -> None:
+    world = World(_run("run_stop", cancel_asked=True))
+    world.away = True
+    reconciler = _reconciler(world, every=0.01)
+    task = asyncio.create_task(reconciler.run_forever())
+
+    async with asyncio.timeout(5):
+        await asyncio.sleep(0)
+        world.away = False
+        while not world.done:
+            reconciler.nudge()
+            await asyncio.sleep(0.005)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+    assert world.done[0] == ("cancel", "run_stop")

@@ -1,0 +1,68 @@
+"""Events on the wire: one line of valid UTF-8 JSON, whatever is inside."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.event import (
+    DATA_OF,
+    TERMINAL_EVENTS,
+    EventDraft,
+    EventType,
+    Lineage,
+    StoredEvent,
+    encode_json,
+    envelope,
+    sse_frame,
+)
+
+
+def test_every_type_says_what_its_data_holds() -> None:
+    assert set(DATA_OF) == set(EventType)
+
+
+@given(st.text(alphabet=st.characters(blacklist_categories=())))
+def test_any_text_becomes_one_line_of_valid_json(text: str) -> None:
+    line = encode_json({"text": text})
+
+    assert "\n" not in line
+    assert "\r" not in line
+    json.loads(line.encode("utf-8"))
+
+
+def test_text_without_surrogates_survives_unchanged() -> None:
+    assert json.loads(encode_json({"t": "grüße \u2028 \n"})) == {"t": "grüße \u2028 \n"}
+
+
+def test_an_envelope_names_its_run_its_place_and_its_tree() -> None:
+    draft = EventDraft(type=EventType.RUN_STARTED, key="k", data={"a": 1})
+    lineage = Lineage(root_run_id="run_r", parent_run_id="run_p", depth=2)
+
+    assert json.loads(envelope("run_x", 7, 1000, draft, lineage)) == {
+        "event_id": "evt_x_7",
+        "run_id": "run_x",
+        "seq": 7,
+        "ts": 1000,
+        "type": "run_started",
+        "data": {"a": 1},
+        "root_run_id": "run_r",
+        "parent_run_id": "run_p",
+        "depth": 2,
+    }
+
+
+def test_a_frame_carries_id_type_and_data() -> None:
+    event = StoredEvent(run_id="run_x", seq=3, type="run_done", envelope='{"a":1}')
+
+    assert sse_frame(event) == b'id: 3\nevent: run_done\ndata: {"a":1}\n\n'
+
+
+def test_three_types_end_a_run() -> None:
+    ends = {
+        kind
+        for kind in EventType
+        if StoredEvent(run_id="r", seq=1, type=kind.value, envelope="{}").is_terminal
+    }
+
+    assert ends == TERMINAL_EVENTS
