@@ -1,0 +1,94 @@
+"""The HTTP application: which parts it has, and in which order a request meets them."""
+
+from importlib import metadata
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from api import failures, openapi
+from api.access import Authenticator
+from api.background import Background
+from api.edge import Edge
+from api.guards import AccessGuard, BodyGuard, DrainGuard, HostGuard
+from api.metrics import Metrics
+from api.ports import ApiConfig, ApiPorts
+from api.routes import events, health, runs
+from api.services import Services
+from api.sse import StreamKeeper
+from domain.intake import Intake
+
+_ROUTERS = (runs.router, events.router, health.router)
+"""In the order in which paths are tried: the busiest first."""
+_CORS_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
+_CORS_HEADERS = ("authorization", "content-type", "idempotency-key", "last-event-id")
+
+
+def create_app(ports: ApiPorts, config: ApiConfig) -> FastAPI:
+    """Return the application over `ports`. It needs no start-up; end it with `drain`."""
+    services = _services(ports, config)
+    app = FastAPI(
+        title="Durable agent orchestrator",
+        version=services.version,
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    for router in _ROUTERS:
+        # Not include_router: through an included router every request is matched twice.
+        app.router.routes.extend(router.routes)
+    failures.install(app)
+    openapi.install(app)
+    _guard(app, services)
+    return app
+
+
+async def drain(app: FastAPI, seconds: float) -> None:
+    """Take no more work, end the streams with a notice, and let what is behind answers finish."""
+    services = app.state.services
+    assert isinstance(services, Services)
+    await services.keeper.drain(seconds)
+    await services.background.settle(seconds)
+
+
+def _services(ports: ApiPorts, config: ApiConfig) -> Services:
+    metrics = Metrics()
+    background = Background()
+    authenticator = Authenticator(ports.keys, ports.clock, config)
+    return Services(
+        ports=ports,
+        config=config,
+        intake=Intake(ports.intake, config.intake, background.spawn),
+        authenticator=authenticator,
+        keeper=StreamKeeper(config.stream, authenticator, metrics),
+        background=background,
+        metrics=metrics,
+        version=_version(),
+        started_at=ports.clock.now_ms(),
+    )
+
+
+def _guard(app: FastAPI, services: Services) -> None:
+    """Put the guards around the app, the innermost first."""
+    config, keeper = services.config, services.keeper
+    app.add_middleware(BodyGuard, config.max_body_bytes, config.body_seconds)
+    app.add_middleware(AccessGuard, services.authenticator, config.rate)
+    app.add_middleware(DrainGuard, lambda: keeper.is_draining)
+    if config.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=sorted(config.allowed_origins),
+            allow_methods=_CORS_METHODS,
+            allow_headers=_CORS_HEADERS,
+            expose_headers=("location", "x-request-id", "idempotency-replayed", "retry-after"),
+        )
+    app.add_middleware(HostGuard, config)
+    app.add_middleware(Edge, services.ports.intake.ids, services.metrics)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("durable-orchestrator")
+    except metadata.PackageNotFoundError:
+        return "0"

@@ -1,0 +1,58 @@
+"""Exceptions as answers: the handlers that the app installs."""
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.edge import request_id_of
+from api.errors import Problem, RefusedError, problem_of, respond
+from domain.errors import InvalidRequestError, OrchestratorError
+
+_CODES = {404: "not_found", 405: "method_not_allowed"}
+_MOST_SHOWN = 50
+"""Wrong fields that are named; a body can have very many."""
+
+
+def install(app: FastAPI) -> None:
+    """Answer every failure in the shape of its path."""
+    app.add_exception_handler(OrchestratorError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _framework)
+
+
+def _answer(request: Request, problem: Problem) -> Response:
+    return respond(problem, request.scope["path"], request_id_of(request.scope))
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OrchestratorError)
+    return _answer(request, problem_of(error))
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    where = tuple(
+        {"field": ".".join(str(part) for part in item["loc"]), "message": item["msg"]}
+        for item in error.errors()[:_MOST_SHOWN]
+    )
+    detail = "the request breaks the rules of its schema"
+    return _answer(request, Problem(422, InvalidRequestError.code, detail, where))
+
+
+async def _framework(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if isinstance(error, RefusedError):
+        return _answer(request, error.problem)
+    code = _CODES.get(error.status_code, "bad_request")
+    headers = dict(error.headers or {})
+    return _answer(request, Problem(error.status_code, code, _detail(request, error), (), headers))
+
+
+def _detail(request: Request, error: HTTPException) -> str:
+    if error.status_code == 404:
+        return "there is nothing at this path"
+    if error.status_code == 405:
+        return f"this path does not take {request.method}"
+    return str(error.detail)

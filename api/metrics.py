@@ -1,0 +1,74 @@
+"""What Prometheus is told: requests, streams and runs. A registry of its own per app."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from domain.stats import RunStats, WorkerSlot
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Metrics:
+    """The API's instruments. Counters move as things happen; gauges of runs are set at a scrape."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "orchestrator_http_requests_total",
+            "HTTP requests by route and status.",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "orchestrator_http_request_seconds",
+            "Time until the answer was sent; streams count until their end.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.in_flight = self._gauge("http_requests_in_flight", "Requests being answered.")
+        self.streams = self._gauge("sse_clients", "Open event streams.")
+        self.cut = Counter(
+            "orchestrator_sse_cut_total",
+            "Event streams that we ended early, by reason.",
+            ("reason",),
+            registry=self.registry,
+        )
+        self.lateness = Histogram(
+            "orchestrator_event_lateness_seconds",
+            "From an event's time to the moment it was sent to a live reader.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._runs = self._gauge("runs", "Runs on record by state.", "state")
+        self._waiting = self._gauge("runs_waiting", "Open runs by what they wait for.", "on")
+        self._success = self._gauge("run_success_ratio", "DONE over all that ended.")
+        self._duration = self._gauge("run_duration_seconds", "Run times.", "quantile")
+        self._queued = self._gauge(
+            "run_start_wait_seconds", "From acceptance to the first step.", "quantile"
+        )
+        self._slots = self._gauge("worker_slots", "Places where steps run.", "state")
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"orchestrator_{name}", text, labels, registry=self.registry)
+
+    def exposition(self, stats: RunStats, slots: list[WorkerSlot]) -> bytes:
+        """Return everything in Prometheus' text format, with the runs as they are now."""
+        for gauge, counts in ((self._runs, stats.by_state), (self._waiting, stats.waiting)):
+            gauge.clear()
+            for name, count in counts.items():
+                gauge.labels(name).set(count)
+        self._set(self._success, stats.success_rate)
+        self._set(self._duration.labels("0.5"), _seconds(stats.p50_ms))
+        self._set(self._duration.labels("0.95"), _seconds(stats.p95_ms))
+        self._set(self._queued.labels("0.95"), _seconds(stats.wait_p95_ms))
+        for state in ("idle", "busy"):
+            self._slots.labels(state).set(sum(1 for slot in slots if slot.state == state))
+        return generate_latest(self.registry)
+
+    @staticmethod
+    def _set(gauge: Gauge, value: float | None) -> None:
+        gauge.set(float("nan") if value is None else value)
+
+
+def _seconds(ms: float | None) -> float | None:
+    return None if ms is None else ms / 1000

@@ -1,0 +1,129 @@
+"""The OpenAPI document: FastAPI's, completed with what holds for every route.
+
+Which errors a route may answer follows from what it takes: a credential, a body, parameters. Their
+shape follows from its path.
+"""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+from api.access import is_public
+from api.errors import STATUS_TITLES, family_of
+from api.services import Needs
+from api.shapes import OpenAiErrorOut, ProblemOut, SeedErrorOut
+
+EVENT_STREAM: dict[str, Any] = {
+    "text/event-stream": {
+        "schema": {"type": "string"},
+        "example": (
+            "retry: 2000\n\nid: 1\nevent: user_input\n"
+            'data: {"event_id":"evt_01k9_1","run_id":"run_01k9","seq":1,"ts":1763632800000,'
+            '"type":"user_input","data":{"role":"user","content":"What is 6 * 7?",'
+            '"message_id":"msg_01k9"},"root_run_id":"run_01k9","parent_run_id":null,"depth":0}\n\n'
+        ),
+    }
+}
+TAGS = [
+    {"name": "runs", "description": "Pieces of work: start, look at, cancel."},
+    {"name": "events", "description": "What happened in a run, as a list or as a stream."},
+    {"name": "sessions", "description": "Conversations and their transcripts."},
+    {"name": "agents", "description": "Who can do a run."},
+    {"name": "tools", "description": "Functions that agents, or you, may call."},
+    {"name": "models", "description": "Language models that may be named."},
+    {"name": "keys", "description": "API keys and their scopes."},
+    {"name": "operations", "description": "Probes, metrics and the log."},
+    {"name": "seed B", "description": "Paths of the agent platform this product came from."},
+    {"name": "seed C", "description": "Paths of the worker pool this product came from."},
+]
+_DESCRIPTION = (
+    "A durable agent orchestrator: agents, tools and people in Temporal workflows that survive any"
+    " crash. Errors of native paths are RFC 9457 problems with a stable `code`."
+)
+_SHAPES: dict[str, tuple[str, type[BaseModel]]] = {
+    "native": ("application/problem+json", ProblemOut),
+    "openai": ("application/json", OpenAiErrorOut),
+    "seed": ("application/json", SeedErrorOut),
+}
+
+
+def one_of(model: type[BaseModel], media: dict[str, Any], description: str) -> dict[str, Any]:
+    """Return a response that is `model` as JSON, or one of another media type."""
+    return {"model": model, "content": media, "description": description}
+
+
+def install(app: FastAPI) -> None:
+    """Make `app.openapi()` return the completed document."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _build(app)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def _build(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title="Durable agent orchestrator",
+        version=app.version,
+        description=_DESCRIPTION,
+        routes=app.routes,
+        tags=TAGS,
+    )
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for _, model in _SHAPES.values():
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(schema.pop("$defs", {}))
+        schemas[model.__name__] = schema
+    document["components"]["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer", "description": "An API key, `orch_...`."}
+    }
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            for method in route.methods or ():
+                _complete(document["paths"][route.path_format][method.lower()], route)
+    return document
+
+
+def _complete(operation: dict[str, Any], route: APIRoute) -> None:
+    scope = scope_of(route)
+    if scope is not None:
+        operation["security"] = [{"key": []}]
+        operation["x-required-scope"] = scope
+    responses = operation["responses"]
+    for status in sorted({*_statuses(operation, route), *_declared(responses)}):
+        responses[str(status)] = _error(status, route.path)
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+def scope_of(route: APIRoute) -> str | None:
+    """Return the scope that a route requires."""
+    calls = (dependency.call for dependency in route.dependant.dependencies)
+    return next((call.scope.value for call in calls if isinstance(call, Needs)), None)
+
+
+def _declared(responses: dict[str, Any]) -> set[int]:
+    return {int(code) for code in responses if code.isdigit() and int(code) >= 400}
+
+
+def _statuses(operation: dict[str, Any], route: APIRoute) -> set[int]:
+    found = {421, 429, 500}
+    if not is_public(route.path):
+        found |= {400, 401, 403, 503, 507}
+    if operation.get("parameters"):
+        found.add(422)
+    if route.body_field is not None:
+        found |= {408, 413, 415, 422}
+    return found
+
+
+def _error(status: int, path: str) -> dict[str, Any]:
+    media, model = _SHAPES[family_of(path)]
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"description": STATUS_TITLES[status], "content": {media: {"schema": schema}}}

@@ -1,0 +1,84 @@
+"""Parameters that many routes take."""
+
+from typing import Annotated
+
+from fastapi import Header, Path, Query
+from pydantic import BaseModel, Field
+
+from domain.run import RunKind, RunState
+
+_ID = r"^[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}$"
+_BIGGEST = 2**53
+
+RunId = Annotated[str, Path(pattern=_ID, examples=["run_01k9"])]
+SessionKey = Annotated[str, Path(pattern=_ID, examples=["sess_01k9"])]
+AgentKey = Annotated[str, Path(pattern=_ID, examples=["assistant"])]
+ToolName = Annotated[str, Path(pattern=_ID, examples=["calculator"])]
+ToolCallId = Annotated[str, Path(pattern=_ID, examples=["tc_01k9"])]
+KeyId = Annotated[str, Path(pattern=_ID, examples=["key_01k9"])]
+
+Limit = Annotated[int, Query(ge=1, le=1000, description="Most items of this page.")]
+Cursor = Annotated[
+    str | None,
+    Query(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),
+]
+Wait = Annotated[
+    float | None,
+    Query(ge=0, le=3600, description="Seconds to wait for the end; 200 when it came in time."),
+]
+IdempotencyHeader = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?$",
+        description="Makes a repeated request return the first one's run; kept for 24 hours.",
+    ),
+]
+
+
+class EventQuery(BaseModel):
+    """Which events."""
+
+    after_seq: Annotated[int, Field(ge=0, le=_BIGGEST, description="After this `seq`.")] = 0
+    after_ts: Annotated[
+        int | None, Field(ge=0, le=_BIGGEST, description="Later than this, in ms. Seed B.")
+    ] = None
+    cursor: Annotated[
+        str | None, Field(pattern=r"^\d{1,15}$", description="`next_cursor` of the last page.")
+    ] = None
+    types: Annotated[
+        str | None,
+        Field(pattern=r"^[a-z_]{1,60}(,[a-z_]{1,60}){0,49}$", description="Types, by commas."),
+    ] = None
+    limit: Annotated[int, Field(ge=1, le=1000, description="Most events of a page.")] = 100
+    tree: Annotated[bool | None, Field(description="Not served yet.")] = None
+
+    @property
+    def start(self) -> int:
+        """Return the `seq` after which to begin."""
+        return max(self.after_seq, int(self.cursor or 0))
+
+    @property
+    def wanted(self) -> frozenset[str] | None:
+        """Return the types asked for, None for all."""
+        return frozenset(self.types.split(",")) if self.types else None
+
+
+class RunQuery(BaseModel):
+    """Which runs."""
+
+    state: RunState | None = None
+    agent_id: Annotated[str | None, Field(pattern=_ID)] = None
+    session_id: Annotated[str | None, Field(pattern=_ID)] = None
+    kind: RunKind | None = None
+    limit: Annotated[int, Field(ge=1, le=1000, description="Most runs of a page.")] = 100
+    cursor: Annotated[
+        str | None,
+        Field(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),
+    ] = None
+
+
+LastEventId = Annotated[
+    str | None,
+    Header(alias="Last-Event-ID", description="Resume after this event; wins over `after_seq`."),
+]

@@ -1,0 +1,115 @@
+"""What the HTTP API is made of: the ports it speaks to and how it is configured."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from domain.intake import IntakePorts, IntakeSettings
+from domain.ports import Clock, EventLog, KeyRing
+from domain.stats import WorkerSlot
+
+Check = Callable[[], Awaitable[str | None]]
+"""Looks at one thing the product needs: None when it serves, else a sentence that says why not."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of the product's own log. `at_ms` is milliseconds since the epoch."""
+
+    at_ms: int
+    level: str
+    component: str
+    message: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+class LogFeed(Protocol):
+    """The log as it happens."""
+
+    def subscribe(self) -> AsyncIterator[LogLine]:
+        """Yield every line from now on; a reader that falls behind misses the oldest lines."""
+        ...
+
+
+class WorkerPool(Protocol):
+    """The places where steps run, in every worker that is known."""
+
+    async def slots(self) -> Sequence[WorkerSlot]:
+        """Return every slot, in a stable order."""
+        ...
+
+
+class AddressGuard(Protocol):
+    """The operator's rule for addresses that agents may live at."""
+
+    def check_url(self, text: str) -> object:
+        """Refuse a URL that could never be contacted; names are resolved only when connecting.
+
+        Raises:
+            AddressRefusedError: scheme, port or a literal address that is not allowed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ApiPorts:
+    """What the API speaks to. `checks` are what `/readyz` and `/health` look at, by name."""
+
+    intake: IntakePorts
+    events: EventLog
+    keys: KeyRing
+    clock: Clock
+    workers: WorkerPool
+    logs: LogFeed
+    addresses: AddressGuard
+    checks: Mapping[str, Check] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamConfig:
+    """How server-sent events behave. Seconds, unless the name says otherwise."""
+
+    ping_seconds: float = 15.0
+    retry_ms: int = 2000
+    recheck_seconds: float = 30.0
+    """A stream's key is looked at again this often, and at once when it is revoked here."""
+    stall_seconds: float = 30.0
+    """A reader that takes nothing for this long is cut; it can resume."""
+    most: int = 10_000
+    most_per_caller: int = 6_000
+
+
+@dataclass(frozen=True, slots=True)
+class RateConfig:
+    """Requests a caller may send: per key, or per address while authentication is off."""
+
+    per_second: float = 1000.0
+    burst: int = 5000
+    failures_per_second: float = 1.0
+    """Requests with a bad credential, per address."""
+    failures_burst: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class ApiConfig:
+    """How the API behaves.
+
+    `open_without_keys` is for a server that only this machine can reach: while no key is usable,
+    everybody is the local owner. Elsewhere a request without a key is refused. `allowed_hosts` are
+    names of the Host header, without a port; `*` takes any and is for servers that require a key.
+    `allowed_origins` are browser origins (`https://host:port`) besides our own.
+    """
+
+    intake: IntakeSettings
+    open_without_keys: bool
+    allowed_hosts: frozenset[str] = frozenset({"localhost", "127.0.0.1", "::1"})
+    allowed_origins: frozenset[str] = frozenset()
+    max_body_bytes: int = 1024 * 1024
+    body_seconds: float = 30.0
+    """A request body has to be here within this time."""
+    max_wait_seconds: float = 300.0
+    """The longest `?wait=` that is honoured."""
+    key_cache_seconds: float = 2.0
+    """How long a revocation made by another process may go unnoticed."""
+    stream: StreamConfig = StreamConfig()
+    rate: RateConfig = RateConfig()

@@ -1,0 +1,223 @@
+"""What callers send. Unknown fields are refused, and no value is coerced to another type."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from domain.agent import AgentId
+from domain.principal import Scope
+from domain.session import SessionId
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Text = Annotated[str, Field(max_length=1_000_000)]
+JsonObject = dict[str, Any]
+Later = Annotated[Any, Field(description="Not served yet: answers 422 `not_supported`.")]
+Money = Annotated[str, Field(pattern=r"^\d{1,9}(\.\d{1,12})?$", examples=["0.50"])]
+
+
+class Body(BaseModel):
+    """A strict request body."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class LimitsBody(Body):
+    """Caps of a run; each ends it with its own reason. A start can only lower its agent's."""
+
+    max_turns: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    max_tool_calls: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=10**12)] | None = None
+    max_cost_usd: Money | None = None
+    max_seconds: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
+
+
+class InputMessage(Body):
+    """What a person says."""
+
+    role: Literal["user"]
+    content: Annotated[str, Field(min_length=1, max_length=1_000_000)]
+
+
+class StartRunBody(Body):
+    """A run to start."""
+
+    input: Annotated[str, Field(min_length=1, max_length=1_000_000)] | InputMessage
+    agent_id: AgentId | None = None
+    session_id: SessionId | None = None
+    on_busy: Annotated[
+        Literal["enqueue", "reject", "interrupt", "steer"] | None,
+        Field(description="What to do while a run holds the session; the last two come later."),
+    ] = None
+    context: JsonObject = Field(default_factory=dict)
+    limits: LimitsBody | None = None
+    goal_id: Later = None
+    priority: Annotated[int, Field(ge=1, le=5)] = 3
+    deadline: Later = None
+    metadata: JsonObject = Field(default_factory=dict)
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"input": "What is 6 * 7?", "agent_id": "assistant"}]}
+    )
+
+
+class CancelBody(Body):
+    """Why a run is to stop."""
+
+    reason: Annotated[str, Field(max_length=1000)] | None = None
+
+
+class SessionBody(Body):
+    """A session to make."""
+
+    session_id: SessionId | None = None
+    agent_id: AgentId | None = None
+    on_busy: Literal["enqueue", "reject", "interrupt", "steer"] = "enqueue"
+    metadata: JsonObject = Field(default_factory=dict)
+
+
+class SessionChanges(Body):
+    """What to change of a session; a field that is left out stays."""
+
+    agent_id: AgentId | None = None
+    on_busy: Literal["enqueue", "reject", "interrupt", "steer"] | None = None
+    metadata: JsonObject | None = None
+
+
+class AgentFields(Body):
+    """What an agent is made of."""
+
+    description: Annotated[str, Field(max_length=10_000)] = ""
+    instructions: Text = ""
+    models: Annotated[list[Name], Field(max_length=20)] = Field(default_factory=list)
+    tools: Annotated[list[Name], Field(max_length=200)] = Field(default_factory=list)
+    endpoint: Annotated[str, Field(max_length=2000)] | None = None
+    capabilities: Annotated[list[Name], Field(max_length=100)] = Field(default_factory=list)
+    limits: LimitsBody = Field(default_factory=LimitsBody)
+    tool_policy: JsonObject = Field(
+        default_factory=dict, description="Only the default `allow` is served yet."
+    )
+    metadata: JsonObject = Field(default_factory=dict)
+
+
+class AgentBody(AgentFields):
+    """An agent to register."""
+
+    agent_id: AgentId
+    kind: Literal["llm", "http"] = "llm"
+    name: Name
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "agent_id": "tutor",
+                    "name": "Tutor",
+                    "description": "explains mathematics",
+                    "instructions": "Explain step by step.",
+                    "models": ["offline/assistant"],
+                    "tools": ["calculator"],
+                }
+            ]
+        }
+    )
+
+
+class AgentChanges(Body):
+    """What to change of an agent; a field that is left out stays."""
+
+    name: Name | None = None
+    description: Annotated[str, Field(max_length=10_000)] | None = None
+    instructions: Text | None = None
+    models: Annotated[list[Name], Field(max_length=20)] | None = None
+    tools: Annotated[list[Name], Field(max_length=200)] | None = None
+    endpoint: Annotated[str, Field(max_length=2000)] | None = None
+    capabilities: Annotated[list[Name], Field(max_length=100)] | None = None
+    limits: LimitsBody | None = None
+    tool_policy: JsonObject | None = None
+    metadata: JsonObject | None = None
+
+
+class RegisterBody(Body):
+    """An external agent, as seed B registers it."""
+
+    agent_id: AgentId
+    name: Name
+    endpoint: Annotated[str, Field(min_length=1, max_length=2000)]
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "agent_id": "demo_agent",
+                    "name": "Demo Agent",
+                    "endpoint": "http://localhost:8000",
+                }
+            ]
+        }
+    )
+
+
+class InvokeToolBody(Body):
+    """One tool call to make. With `run_id` it becomes a child of that run."""
+
+    args: JsonObject = Field(default_factory=dict)
+    run_id: Annotated[str, Field(pattern=r"^run_[A-Za-z0-9_-]{1,100}$")] | None = None
+    idempotency_key: Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,255}$")] | None = None
+    timeout_ms: Annotated[int, Field(ge=1, le=3_600_000)] | None = None
+
+
+class ResolveBody(Body):
+    """What is known of a tool call whose outcome was unknown."""
+
+    outcome: Literal["happened", "not_happened", "give_up"]
+    result: Annotated[Any, Field(description="What the tool said; for `happened`.")] = None
+
+
+class KeyBody(Body):
+    """An API key to make. Only the operator's own key may name another owner."""
+
+    name: Name
+    scopes: Annotated[list[Annotated[Scope, Field(strict=False)]], Field(min_length=1)]
+    owner: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,99}$")] | None = None
+    expires_at: Annotated[AwareDatetime, Field(strict=False)] | None = None
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "ci", "scopes": ["read", "invoke"]}]}
+    )
+
+
+class SeedInvokeBody(Body):
+    """Seed B's way to start a run."""
+
+    session_id: SessionId
+    agent_id: AgentId
+    input_message: InputMessage
+    request_id: Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,255}$")] | None = None
+    context: JsonObject = Field(default_factory=dict)
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "session_id": "sess_001",
+                    "agent_id": "demo_agent",
+                    "input_message": {"role": "user", "content": "Hello, how are you?"},
+                }
+            ]
+        }
+    )
+
+
+class PoolRequestBody(Body):
+    """Seed C's way to use a tool."""
+
+    tool_name: Name
+    params: JsonObject = Field(default_factory=dict)
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"tool_name": "calculator", "params": {"operation": "add", "a": 2, "b": 3}}
+            ]
+        }
+    )

@@ -1,0 +1,77 @@
+"""What a route has at hand: the app's parts, and who asks."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from api.access import Access, Authenticator
+from api.background import Background
+from api.metrics import Metrics
+from api.ports import ApiConfig, ApiPorts
+from api.sse import StreamKeeper
+from domain.intake import Intake
+from domain.ports import Directory, EventLog, RunBook
+from domain.principal import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of one app."""
+
+    ports: ApiPorts
+    config: ApiConfig
+    intake: Intake
+    authenticator: Authenticator
+    keeper: StreamKeeper
+    background: Background
+    metrics: Metrics
+    version: str
+    started_at: int
+
+    @property
+    def runs(self) -> RunBook:
+        """Return the runs on record."""
+        return self.ports.intake.runs
+
+    @property
+    def directory(self) -> Directory:
+        """Return agents, sessions and transcripts."""
+        return self.ports.intake.directory
+
+    @property
+    def events(self) -> EventLog:
+        """Return the event log."""
+        return self.ports.events
+
+    def link(self, run_id: str) -> str | None:
+        """Return the run's address in the Temporal UI."""
+        return self.ports.intake.gateway.ui_url(run_id)
+
+
+async def _services(request: Request) -> Services:
+    found = request.app.state.services
+    assert isinstance(found, Services)
+    return found
+
+
+class Needs:
+    """The dependency that refuses a caller without `scope`."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    async def __call__(self, request: Request) -> Access:
+        """Return who asks."""
+        access = request.scope["access"]
+        assert isinstance(access, Access)
+        access.who.require(self.scope)
+        return access
+
+
+Desk = Annotated[Services, Depends(_services)]
+Reader = Annotated[Access, Depends(Needs(Scope.READ))]
+Invoker = Annotated[Access, Depends(Needs(Scope.INVOKE))]
+Approver = Annotated[Access, Depends(Needs(Scope.APPROVE))]
+Admin = Annotated[Access, Depends(Needs(Scope.ADMIN))]

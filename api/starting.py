@@ -1,0 +1,117 @@
+"""From a start body to a run: what is refused for now, keys for repeats, waiting for an end."""
+
+import asyncio
+import hashlib
+import json
+from contextlib import aclosing
+
+from pydantic import BaseModel
+
+from api.access import Access
+from api.requests import StartRunBody
+from api.services import Services
+from api.tail import Tail
+from domain.acceptance import Accepted, IdempotencyKey, NewRun
+from domain.agent import Limits
+from domain.errors import NotSupportedError
+from domain.intake import StartRun
+from domain.run import Run
+from domain.session import OnBusy
+
+
+def on_busy_of(name: str | None) -> OnBusy | None:
+    """Return the policy, if it is served.
+
+    Raises:
+        NotSupportedError: `interrupt` and `steer` come with a later release.
+    """
+    if name in {"interrupt", "steer"}:
+        raise NotSupportedError(f"on_busy {name} is not served yet; use enqueue or reject")
+    return None if name is None else OnBusy(name)
+
+
+def refuse_later(**fields: object) -> None:
+    """Refuse fields that are documented and not served yet.
+
+    Raises:
+        NotSupportedError: names the first that has a value.
+    """
+    for name, value in fields.items():
+        if value is not None:
+            raise NotSupportedError(f"{name} is not served yet; leave it out")
+
+
+def claim(
+    route: str, access: Access, session_id: str | None, key: str | None, body: BaseModel
+) -> IdempotencyKey | None:
+    """Return the promise that a repeat of this request is the same one, if the caller gave it."""
+    if key is None:
+        return None
+    canonical = json.dumps(body.model_dump(mode="json"), sort_keys=True)
+    return IdempotencyKey(
+        scope=f"{route} {access.caller} {session_id or '-'}",
+        key=key,
+        fingerprint=hashlib.sha256(canonical.encode("utf-8", "replace")).hexdigest(),
+    )
+
+
+def start_of(body: StartRunBody, idempotency: IdempotencyKey | None) -> StartRun:
+    """Return the request that a start body stands for.
+
+    Raises:
+        NotSupportedError: it uses what a later release brings.
+    """
+    refuse_later(goal_id=body.goal_id, deadline=body.deadline)
+    limits = body.limits.model_dump() if body.limits else {}
+    return StartRun(
+        content=body.input if isinstance(body.input, str) else body.input.content,
+        agent_id=body.agent_id,
+        session_id=body.session_id,
+        on_busy=on_busy_of(body.on_busy),
+        context=body.context,
+        limits=Limits.model_validate(limits),
+        priority=body.priority,
+        metadata=body.metadata,
+        idempotency=idempotency,
+    )
+
+
+async def start_and_tail(desk: Services, access: Access, ask: StartRun) -> tuple[Accepted, Tail]:
+    """Start a run with a reader of its events in place before it exists."""
+    tails: list[Tail] = []
+
+    def subscribe(new: NewRun) -> None:
+        tails.append(Tail(desk.events, new.run_id, 0))
+
+    try:
+        accepted = await desk.intake.start_run(access.who, ask, subscribe)
+    except BaseException:
+        for tail in tails:
+            await tail.aclose()
+        raise
+    if not accepted.replayed:
+        return accepted, tails[0]
+    await tails[0].aclose()
+    return accepted, Tail(desk.events, accepted.run.run_id, 0)
+
+
+async def wait_for_end(desk: Services, run: Run, seconds: float) -> Run:
+    """Return the run once it has ended, or as it is after `seconds` or at a shutdown."""
+    if run.is_terminal:
+        return run
+    following = asyncio.ensure_future(_follow(Tail(desk.events, run.run_id, run.last_seq)))
+    stopping = asyncio.ensure_future(desk.keeper.stopping.wait())
+    most = min(seconds, desk.config.max_wait_seconds)
+    try:
+        await asyncio.wait({following, stopping}, timeout=most, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        following.cancel()
+        stopping.cancel()
+        await asyncio.wait({following, stopping})
+    return await desk.runs.get_run(run.owner, run.run_id)
+
+
+async def _follow(tail: Tail) -> None:
+    async with aclosing(tail.batches()) as batches:
+        async for _ in batches:
+            pass

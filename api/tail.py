@@ -1,0 +1,84 @@
+"""A run's events as frames: replay, then tail, in few large chunks."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
+from contextlib import aclosing
+
+from domain.event import StoredEvent, sse_frame
+from domain.ports import EventLog
+
+_CHUNK_BYTES = 64 * 1024
+"""Frames are sent together up to this size: it bounds what a stuck reader costs us."""
+
+Batch = Sequence[StoredEvent]
+
+
+class Tail:
+    """A run's events from `after_seq` on. It is subscribed as soon as it is made.
+
+    So a reader can be there before the run exists.
+    """
+
+    def __init__(self, log: EventLog, run_id: str, after_seq: int) -> None:
+        self.after_seq = after_seq
+        self._batches = log.follow(run_id, after_seq)
+        self._first: asyncio.Future[Batch | None] = asyncio.ensure_future(
+            anext(self._batches, None)
+        )
+
+    async def batches(self) -> AsyncGenerator[Batch, None]:
+        """Yield the events in order, as they are committed, up to the terminal one."""
+        try:
+            batch = await self._first
+            while batch is not None:
+                yield batch
+                batch = await anext(self._batches, None)
+        finally:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop following."""
+        if not self._first.done():
+            self._first.cancel()
+            await asyncio.wait({self._first})
+        if not self._first.cancelled():
+            self._first.exception()
+        closer = getattr(self._batches, "aclose", None)
+        if closer is not None:
+            await closer()
+
+
+async def frames(
+    tail: Tail, types: Collection[str] | None, on_batch: Callable[[StoredEvent], None]
+) -> AsyncGenerator[bytes, None]:
+    """Yield the events' frames in chunks. A filter by type never hides the terminal event.
+
+    `on_batch` is told the last event of each batch, after it was sent.
+    """
+    async with aclosing(tail.batches()) as batches:
+        async for batch in batches:
+            for chunk in _chunks(batch, types):
+                yield chunk
+            on_batch(batch[-1])
+
+
+def _chunks(batch: Batch, types: Collection[str] | None) -> Iterator[bytes]:
+    gathered: list[bytes] = []
+    size = 0
+    for event in batch:
+        if types is not None and event.type not in types and not event.is_terminal:
+            continue
+        frame = sse_frame(event)
+        gathered.append(frame)
+        size += len(frame)
+        if size >= _CHUNK_BYTES:
+            yield b"".join(gathered)
+            gathered, size = [], 0
+    if gathered:
+        yield b"".join(gathered)
+
+
+def time_of(event: StoredEvent) -> int:
+    """Return the event's `ts` in milliseconds, read off the envelope without parsing it whole."""
+    _, _, rest = event.envelope.partition('"ts":')
+    return int(rest[: rest.index(",")])

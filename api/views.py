@@ -1,0 +1,204 @@
+"""Values as callers see them: plain dictionaries, written without a second validation."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic_core import from_json
+
+from domain.agent import Agent
+from domain.chat import ModelInfo
+from domain.principal import ApiKey
+from domain.run import Run
+from domain.session import Message, Session
+from domain.stats import WorkerSlot
+from domain.tool import ToolCall, ToolSpec
+
+View = dict[str, Any]
+
+
+def iso(ms: int | None) -> str | None:
+    """Return a time as ISO-8601 in UTC with milliseconds, `2026-11-20T10:00:00.000Z`."""
+    if ms is None:
+        return None
+    text = datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return f"{text[:-6]}Z"
+
+
+def run_view(run: Run, temporal_ui: str | None) -> View:
+    """Return a run."""
+    usage = run.usage
+    return {
+        "run_id": run.run_id,
+        "session_id": run.session_id,
+        "agent_id": run.agent_id,
+        "kind": run.kind.value,
+        "state": run.state.value,
+        "waiting_on": run.waiting_on.value if run.waiting_on else None,
+        "output": run.output,
+        "error": {"code": run.error.code, "message": run.error.message} if run.error else None,
+        "usage": {
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "cached_tokens": usage.cached_tokens,
+            "cost_usd": usage.cost_usd,
+            "model_calls": usage.model_calls,
+            "tool_calls": usage.tool_calls,
+            "turns": usage.turns,
+        },
+        "goal_id": run.goal_id,
+        "priority": run.priority,
+        "parent_run_id": run.parent_run_id,
+        "root_run_id": run.root_run_id,
+        "depth": run.depth,
+        "created_at": iso(run.created_at),
+        "started_at": iso(run.started_at),
+        "ended_at": iso(run.ended_at),
+        "links": {"events": f"/v1/runs/{run.run_id}/events", "temporal_ui": temporal_ui},
+        "metadata": run.metadata,
+    }
+
+
+def session_view(session: Session) -> View:
+    """Return a session."""
+    return {
+        "session_id": session.session_id,
+        "agent_id": session.agent_id,
+        "on_busy": session.on_busy.value,
+        "message_count": session.message_count,
+        "token_count": session.token_count,
+        "active_run_id": session.active_run_id,
+        "queued_run_ids": list(session.queued_run_ids),
+        "created_at": iso(session.created_at),
+        "metadata": session.metadata,
+    }
+
+
+def message_view(message: Message) -> View:
+    """Return a message."""
+    view: View = {
+        "message_id": message.message_id,
+        "session_id": message.session_id,
+        "run_id": message.run_id,
+        "seq": message.seq,
+        "role": message.role,
+        "content": message.content,
+        "agent_id": message.agent_id,
+        "tokens": message.tokens,
+        "created_at": iso(message.created_at),
+    }
+    if message.tool_calls:
+        view["tool_calls"] = [call.model_dump() for call in message.tool_calls]
+    if message.tool_call_id is not None:
+        view["tool_call_id"] = message.tool_call_id
+    return view
+
+
+def agent_view(agent: Agent) -> View:
+    """Return an agent."""
+    return {
+        "agent_id": agent.agent_id,
+        "kind": agent.kind.value,
+        "name": agent.name,
+        "description": agent.description,
+        "instructions": agent.instructions,
+        "models": list(agent.models),
+        "tools": list(agent.tools),
+        "endpoint": agent.endpoint,
+        "capabilities": list(agent.capabilities),
+        "limits": agent.limits.model_dump(),
+        "tool_policy": agent.tool_policy,
+        "status": agent.status,
+        "metadata": agent.metadata,
+        "created_at": iso(agent.created_at),
+        "updated_at": iso(agent.updated_at),
+    }
+
+
+def tool_view(spec: ToolSpec) -> View:
+    """Return a tool."""
+    return {
+        "name": spec.name,
+        "description": spec.description,
+        "parameters": spec.parameters,
+        "effect": spec.effect.value,
+        "timeout_seconds": spec.timeout_seconds,
+        "source": spec.source,
+    }
+
+
+def tool_call_view(call: ToolCall) -> View:
+    """Return a tool call, its arguments and result as data where they are JSON."""
+    return {
+        "tool_call_id": call.tool_call_id,
+        "run_id": call.run_id,
+        "step": call.step,
+        "tool_name": call.tool_name,
+        "args": data_of(call.args),
+        "status": call.status.value,
+        "result": data_of(call.result),
+        "error": call.error,
+        "effect": call.effect.value,
+        "idempotency_key": call.idempotency_key,
+        "resolution": call.resolution.value if call.resolution else None,
+        "resolved_by": call.resolved_by,
+        "created_at": iso(call.created_at),
+        "ended_at": iso(call.ended_at),
+    }
+
+
+def data_of(text: str | None) -> Any:  # noqa: ANN401 -- plain JSON data of any shape
+    """Return the data a text holds, or the text itself where it is not JSON."""
+    if text is None:
+        return None
+    try:
+        return from_json(text, allow_inf_nan=False)
+    except ValueError:
+        return text
+
+
+def model_view(info: ModelInfo) -> View:
+    """Return a model in OpenAI's shape with our fields beside."""
+    return {
+        "id": info.model,
+        "object": "model",
+        "created": 0,
+        "owned_by": info.provider,
+        "provider": info.provider,
+        "configured": info.configured,
+        "context_window": info.context_window,
+        "price": {
+            "input_per_mtok_usd": info.input_per_mtok_usd,
+            "output_per_mtok_usd": info.output_per_mtok_usd,
+            "cached_input_per_mtok_usd": info.cached_input_per_mtok_usd,
+        },
+    }
+
+
+def key_view(key: ApiKey) -> View:
+    """Return a key, which never shows its secret."""
+    return {
+        "key_id": key.key_id,
+        "name": key.name,
+        "prefix": key.prefix,
+        "owner": key.owner,
+        "scopes": [scope.value for scope in key.scopes],
+        "created_at": iso(key.created_at),
+        "expires_at": iso(key.expires_at),
+        "revoked_at": iso(key.revoked_at),
+    }
+
+
+def slot_view(slot: WorkerSlot, now_ms: int) -> View:
+    """Return a worker slot as seed C shows an agent of its pool."""
+    alive_ms = max(1, now_ms - slot.started_at)
+    return {
+        "id": slot.agent_id,
+        "state": slot.state,
+        "current_step": slot.current_step,
+        "processed": slot.processed,
+        "succeeded": slot.succeeded,
+        "failed": slot.failed,
+        "busy_ms": slot.busy_ms,
+        "utilization": round(min(1.0, slot.busy_ms / alive_ms), 4),
+        "started_at": iso(slot.started_at),
+    }
