@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import uvicorn
-from api.app import create_app
+from api.app import create_app, drain
 from fastapi import FastAPI
 
 from activities.live import LiveAttempts
@@ -27,6 +27,7 @@ from domain.intake import IntakePorts, IntakeSettings
 
 _DEFAULT_LIMITS = Limits(max_turns=50, max_tool_calls=200)
 _READY_SECONDS = 10.0
+_DRAIN_SECONDS = 3.0
 _ANY = ("0.0.0.0", "::")  # noqa: S104 - recognised, not bound: exposure.py decides that
 
 
@@ -72,7 +73,7 @@ class ApiRole:
 
     async def stop(self) -> None:
         """Refuse new work, end every stream with a notice, then close."""
-        await self.app.state.drain()
+        await drain(self.app, _DRAIN_SECONDS)
         self.server.should_exit = True
         if self.task is not None:
             await asyncio.gather(self.task, return_exceptions=True)

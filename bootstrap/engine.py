@@ -7,7 +7,6 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, GetClust
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
-from temporalio.runtime import Runtime
 from temporalio.service import GrpcCompression, RPCError
 
 from adapters.store.upkeep import SqlUpkeep
@@ -20,7 +19,7 @@ _log = logging.getLogger(__name__)
 ENGINE_KEY = "engine"
 
 
-async def connect(settings: Settings, runtime: Runtime, own_address: str | None) -> Client:
+async def connect(settings: Settings, own_address: str | None) -> Client:
     """Return a client of our own server, or of the one that `TEMPORAL_*` names.
 
     Raises:
@@ -36,7 +35,6 @@ async def connect(settings: Settings, runtime: Runtime, own_address: str | None)
             **config,
             data_converter=pydantic_data_converter,
             grpc_compression=GrpcCompression.NONE if is_local else GrpcCompression.GZIP,
-            runtime=runtime,
         )
         await _prepare(client, settings, is_ours=own_address is not None)
     except (RuntimeError, RPCError) as error:

@@ -17,7 +17,7 @@ from bootstrap.exposure import check_exposure
 from bootstrap.settings import Settings
 from bootstrap.storage import Storage, open_storage
 from bootstrap.supervisor import Endpoints
-from bootstrap.telemetry import temporal_runtime
+from bootstrap.telemetry import forward_core_logs
 from bootstrap.worker_role import WorkerRole, build_worker_role, new_live_attempts
 from domain.order import Timing
 
@@ -63,7 +63,8 @@ async def assemble(
         check_exposure(settings, has_keys=await storage.keys.has_keys())
         await load_agents_file(settings.data_dir, storage.directory, storage.clock)
     info = await server.wait_ready() if server is not None else None
-    client = await connect(settings, temporal_runtime(), info.address if info else None)
+    forward_core_logs()
+    client = await connect(settings, info.address if info else None)
     can = build_capabilities(settings, f"http://{settings.host}:{settings.port}")
     stack.push_async_callback(can.close)
     live = new_live_attempts(settings, storage) if "worker" in roles else None
