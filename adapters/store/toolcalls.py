@@ -8,7 +8,7 @@ from adapters.store.fence import lock_run
 from adapters.store.tx import Row, Tx
 from domain.errors import ConflictError, NotFoundError
 from domain.event import EventDraft, EventType, encode_json
-from domain.run import TERMINAL
+from domain.run import TERMINAL, RunKind
 from domain.session import estimate_tokens
 from domain.step import Execution, NewMessage
 from domain.tool import Resolution, ToolCallStatus, ToolOutcome, Verdict
@@ -57,18 +57,13 @@ def settle(
     tx: Tx, run: Row, call: Row, status: ToolCallStatus, outcome: ToolOutcome, now: int
 ) -> list[EventDraft]:
     """Write a call's end: its row and its message to the model. Return its `tool_result`."""
-    error = None
-    if not outcome.ok:
-        error = {"code": outcome.error_code or "tool_error", "message": outcome.content}
-    tx.run(
-        "UPDATE tool_calls SET status = :status, result = :result, error = :error, ended_at = :now"
-        " WHERE tool_call_id = :id",
-        status=status.value,
-        result=outcome.content if outcome.ok else None,
-        error=encode_json(error) if error else None,
-        now=now,
-        id=call["tool_call_id"],
-    )
+    error = _end_row(tx, call, status, outcome, now)
+    if run["kind"] == RunKind.TOOL:
+        tx.run(
+            "UPDATE runs SET output = :output WHERE run_id = :id",
+            output=encode_json({"role": "tool", "content": outcome.content}),
+            id=run["run_id"],
+        )
     answer = NewMessage(
         message_id=f"msg_{call['tool_call_id'].removeprefix('tc_')}r",
         role="tool",
@@ -85,6 +80,25 @@ def settle(
         "error": error,
     }
     return [EventDraft(type=EventType.TOOL_RESULT, key=f"{call['tool_call_id']}:result", data=data)]
+
+
+def _end_row(
+    tx: Tx, call: Row, status: ToolCallStatus, outcome: ToolOutcome, now: int
+) -> dict[str, str] | None:
+    """Write the end into a call's row and return its error, if it is one."""
+    error = None
+    if not outcome.ok:
+        error = {"code": outcome.error_code or "tool_error", "message": outcome.content}
+    tx.run(
+        "UPDATE tool_calls SET status = :status, result = :result, error = :error, ended_at = :now"
+        " WHERE tool_call_id = :id",
+        status=status.value,
+        result=outcome.content if outcome.ok else None,
+        error=encode_json(error) if error else None,
+        now=now,
+        id=call["tool_call_id"],
+    )
+    return error
 
 
 def set_unknown(tx: Tx, run: Row, call: Row, reason: str, now: int) -> None:
@@ -121,9 +135,7 @@ def set_unknown(tx: Tx, run: Row, call: Row, reason: str, now: int) -> None:
     )
 
 
-def resolve(
-    tx: Tx, owner: str | None, call_id: str, verdict: Verdict, now: int
-) -> dict[str, Any]:
+def resolve(tx: Tx, owner: str | None, call_id: str, verdict: Verdict, now: int) -> dict[str, Any]:
     """Record what a person says of an unknown outcome; the run goes on if it still lives.
 
     Raises:
@@ -147,7 +159,7 @@ def resolve(
     )
     drafts = _apply(tx, run, call, verdict, now)
     if run["state"] not in TERMINAL:
-        drafts += _resume(tx, run, call_id, now)
+        drafts += _resume(tx, run, call)
         last = append(tx, run, drafts, now, run["last_seq"])
         tx.run("UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=run["run_id"])
     return {"run_id": run["run_id"], "is_terminal": run["state"] in TERMINAL}
@@ -163,22 +175,10 @@ def _apply(tx: Tx, run: Row, call: Row, verdict: Verdict, now: int) -> list[Even
             id=call["tool_call_id"],
         )
         return []
-    happened = verdict.resolution is Resolution.HAPPENED
-    outcome = ToolOutcome(
-        ok=happened,
-        content=verdict.result if happened else "a person gave up on this call; go on without it",
-        error_code=None if happened else "gave_up",
-    )
-    status = ToolCallStatus.SUCCEEDED if happened else ToolCallStatus.FAILED
+    outcome = _said(verdict)
+    status = ToolCallStatus.SUCCEEDED if outcome.ok else ToolCallStatus.FAILED
     if ended:
-        tx.run(
-            "UPDATE tool_calls SET status = :status, result = :result, ended_at = :now"
-            " WHERE tool_call_id = :id",
-            status=status.value,
-            result=outcome.content,
-            now=now,
-            id=call["tool_call_id"],
-        )
+        _end_row(tx, call, status, outcome, now)
         return []
     tx.run(
         "UPDATE steps SET state = 'closed', closed_at = :now, result = :result"
@@ -190,7 +190,20 @@ def _apply(tx: Tx, run: Row, call: Row, verdict: Verdict, now: int) -> list[Even
     return settle(tx, run, call, status, outcome, now)
 
 
-def _resume(tx: Tx, run: Row, call_id: str, now: int) -> list[EventDraft]:
+def _said(verdict: Verdict) -> ToolOutcome:
+    """Return a verdict as the model, or the record of a run that has ended, shows it."""
+    match verdict.resolution:
+        case Resolution.HAPPENED:
+            return ToolOutcome(ok=True, content=verdict.result)
+        case Resolution.NOT_HAPPENED:
+            said = "a person says that this call did not happen"
+            return ToolOutcome(ok=False, content=said, error_code="not_happened")
+        case Resolution.GIVE_UP:
+            said = "a person gave up on this call; go on without it"
+            return ToolOutcome(ok=False, content=said, error_code="gave_up")
+
+
+def _resume(tx: Tx, run: Row, call: Row) -> list[EventDraft]:
     """Return `run_resumed` once no other call of the run is unknown."""
     others = tx.one(
         "SELECT 1 FROM tool_calls WHERE run_id = :run AND status = 'outcome_unknown' LIMIT 1",
@@ -200,4 +213,5 @@ def _resume(tx: Tx, run: Row, call_id: str, now: int) -> list[EventDraft]:
         return []
     tx.run("UPDATE runs SET waiting_on = NULL WHERE run_id = :run", run=run["run_id"])
     data = {"waiting_on": "approval"}
-    return [EventDraft(type=EventType.RUN_RESUMED, key=f"{call_id}:resumed:{now}", data=data)]
+    key = f"{call['tool_call_id']}:resumed:{call['unknown_count']}"
+    return [EventDraft(type=EventType.RUN_RESUMED, key=key, data=data)]

@@ -133,14 +133,7 @@ def close_tool_step(
     call = toolcalls.call_of_step(tx, who.run_id, who.step_id)
     drafts = toolcalls.settle(tx, run, call, status, outcome, now)
     last = append(tx, run, drafts, now, run["last_seq"])
-    output = encode_json({"role": "tool", "content": outcome.content})
-    tx.run(
-        "UPDATE runs SET last_seq = :last,"
-        " output = CASE WHEN kind = 'tool' THEN :output ELSE output END WHERE run_id = :id",
-        last=last,
-        output=output,
-        id=who.run_id,
-    )
+    tx.run("UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=who.run_id)
 
 
 def fail_attempt(tx: Tx, who: Attempt, bill: CallBill | None, now: int) -> int:
