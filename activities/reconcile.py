@@ -33,6 +33,10 @@ class EngineView(Protocol):
         """
         ...
 
+    async def check(self) -> str | None:
+        """Return None when the engine serves, else a sentence."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ReconcileSettings:
@@ -41,6 +45,8 @@ class ReconcileSettings:
     every_seconds: float = 60.0
     settle_seconds: float = 5.0
     lease_seconds: float = 30.0
+    look_seconds: float = 3.0
+    """Between two looks whether the engine answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,16 @@ class Reconciler:
                 continue
             settle = self._settings.settle_seconds
             await self._pause(self._settings.every_seconds)
+
+    async def watch_engine(self) -> None:
+        """Ask for a pass whenever the engine is back after it was away, until cancelled."""
+        was_away = False
+        while True:
+            is_away = await self._view.check() is not None
+            if was_away and not is_away:
+                self.nudge()
+            was_away = is_away
+            await asyncio.sleep(self._settings.look_seconds)
 
     async def _pause(self, seconds: float) -> None:
         self._nudge.clear()

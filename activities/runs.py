@@ -39,6 +39,8 @@ class RunActivities:
             raise failures.named(error) from error
         if finished.woken_run_id is not None:
             await self._wake(finished.woken_run_id)
+        if finished.state is RunState.CANCELLED and not order.engine_asked:
+            await self._ask_engine(order.run_id)
         return RunResult(state=finished.state, code=finished.code, message=finished.message)
 
     async def _wake(self, run_id: str) -> None:
@@ -46,6 +48,12 @@ class RunActivities:
             await self._gateway.wake(run_id)
         except EngineUnavailableError as error:
             _log.warning("run %s gets the session but was not woken yet: %s", run_id, error)
+
+    async def _ask_engine(self, run_id: str) -> None:
+        try:
+            await self._gateway.cancel(run_id)
+        except OrchestratorError as error:
+            raise failures.named(error) from error
 
     @activity.defn(name="read_turn")
     async def read_turn(self, order: TurnOrder) -> str:

@@ -1,23 +1,27 @@
 """The parts of a process, put together: store, engine, worker, API. Imports everything heavy."""
 
 import asyncio
-import contextlib
 import importlib.metadata
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
+from temporalio.client import Client
+
+from activities.live import LiveAttempts
 from adapters.temporal import EngineSettings, TemporalGateway
 from bootstrap.agents_file import load_agents_file
 from bootstrap.api_role import ApiRole, build_api_role
-from bootstrap.capabilities import build_capabilities
+from bootstrap.capabilities import Capabilities, build_capabilities
 from bootstrap.devserver import DevServer, DevServerInfo
 from bootstrap.engine import claim_engine, connect
 from bootstrap.exposure import check_exposure
 from bootstrap.settings import Settings
 from bootstrap.storage import Storage, open_storage
-from bootstrap.supervisor import Endpoints
+from bootstrap.supervisor import Endpoints, Host
 from bootstrap.telemetry import forward_core_logs
+from bootstrap.temporal_setup import prepare_namespace
 from bootstrap.worker_role import WorkerRole, build_worker_role, new_live_attempts
 from domain.order import Timing
 
@@ -45,56 +49,95 @@ class Running:
         await asyncio.gather(*self.background, return_exceptions=True)
 
 
-async def assemble(
-    roles: frozenset[str],
-    settings: Settings,
-    stack: contextlib.AsyncExitStack,
-    server: DevServer | None,
-    restart_unfinished: bool,
-) -> Running:
-    """Start the parts that `roles` need; what was started is closed by `stack`.
+@dataclass(frozen=True)
+class _Ground:
+    """What every role stands on."""
+
+    settings: Settings
+    storage: Storage
+    client: Client
+    can: Capabilities
+    gateway: TemporalGateway
+    live: LiveAttempts | None
+    info: DevServerInfo | None
+
+
+async def assemble(roles: frozenset[str], settings: Settings, host: Host) -> Running:
+    """Start the parts that `roles` need; what was started is closed by the host's stack.
 
     Raises:
         SetupError, StoreUnavailableError, EngineUnavailableError: it cannot start.
     """
     storage = await open_storage(settings)
-    stack.push_async_callback(storage.close)
+    host.stack.push_async_callback(storage.close)
     if "api" in roles:
         check_exposure(settings, has_keys=await storage.keys.has_keys())
         await load_agents_file(settings.data_dir, storage.directory, storage.clock)
-    info = await server.wait_ready() if server is not None else None
-    forward_core_logs()
-    client = await connect(settings, info.address if info else None)
-    can = build_capabilities(settings, f"http://{settings.host}:{settings.port}")
-    stack.push_async_callback(can.close)
-    live = new_live_attempts(settings, storage) if "worker" in roles else None
-    gateway = TemporalGateway(client, _engine_settings(settings, info, client.namespace), live)
-    gateway.mismatch = await claim_engine(client, storage.upkeep, is_ours=server is not None)
-    worker = None
-    if live is not None:
-        worker = build_worker_role(settings, client, storage, gateway, live, can)
-        worker.reconciler.restarts_missing = restart_unfinished
-        await worker.start()
-    api = None
-    if "api" in roles:
-        api = await build_api_role(settings, storage, gateway, can, live)
-        await api.start()
+    ground = await _lay_ground(roles, settings, host, storage)
+    worker = await _start_worker(ground, host) if ground.live is not None else None
+    api = await _start_api(ground) if "api" in roles else None
     running = Running(
-        endpoints=Endpoints(
-            api=api.url if api else None,
-            temporal=client.service_client.config.target_host,
-            temporal_ui=info.ui_url if info else settings.temporal_ui_url,
-            data_dir=str(settings.data_dir),
-            pid=os.getpid(),
-            providers=can.providers(),
-            version=importlib.metadata.version("durable-orchestrator"),
-        ),
+        endpoints=_endpoints(ground, api),
         watched=[],
         api=api,
         worker=worker,
+        background=[asyncio.create_task(ground.can.warm(), name="warming providers")],
     )
-    _look_after(running, storage, server, apart=len(roles) == 1)
+    _look_after(running, storage, host.server, apart=len(roles) == 1)
     return running
+
+
+async def _lay_ground(
+    roles: frozenset[str], settings: Settings, host: Host, storage: Storage
+) -> _Ground:
+    info = await host.server.wait_ready() if host.server is not None else None
+    forward_core_logs()
+    client = await connect(settings, info.address if info else None)
+    can = build_capabilities(settings, f"http://{settings.host}:{settings.port}")
+    host.stack.push_async_callback(can.close)
+    live = new_live_attempts(settings, storage) if "worker" in roles else None
+    gateway = TemporalGateway(client, _engine_settings(settings, info, client.namespace), live)
+    gateway.mismatch = await claim_engine(client, storage.upkeep, is_ours=info is not None)
+    return _Ground(settings, storage, client, can, gateway, live, info)
+
+
+async def _start_worker(ground: _Ground, host: Host) -> WorkerRole:
+    assert ground.live is not None
+    worker = build_worker_role(
+        ground.settings, ground.client, ground.storage, ground.gateway, ground.live, ground.can
+    )
+    worker.reconciler.restarts_missing = host.restart_unfinished
+    await worker.start()
+
+    async def engine_is_back(_info: DevServerInfo) -> None:
+        # Its file may be a new one: then nothing of ours is on it yet.
+        hours = timedelta(hours=ground.settings.retention_hours)
+        await prepare_namespace(ground.client, hours)
+        await claim_engine(ground.client, ground.storage.upkeep, is_ours=True)
+        worker.reconciler.nudge()
+
+    host.after_restart.append(engine_is_back)
+    return worker
+
+
+async def _start_api(ground: _Ground) -> ApiRole:
+    api = await build_api_role(
+        ground.settings, ground.storage, ground.gateway, ground.can, ground.live
+    )
+    await api.start()
+    return api
+
+
+def _endpoints(ground: _Ground, api: ApiRole | None) -> Endpoints:
+    return Endpoints(
+        api=api.url if api else None,
+        temporal=ground.client.service_client.config.target_host,
+        temporal_ui=ground.info.ui_url if ground.info else ground.settings.temporal_ui_url,
+        data_dir=str(ground.settings.data_dir),
+        pid=os.getpid(),
+        providers=ground.can.providers(),
+        version=importlib.metadata.version("durable-orchestrator"),
+    )
 
 
 def _look_after(

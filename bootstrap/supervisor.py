@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap.devserver import DevServer, DevServerOptions
+from bootstrap.devserver import DevServer, DevServerInfo, DevServerOptions, OnRestart
 from bootstrap.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,6 +36,19 @@ class Endpoints:
     pid: int
     providers: tuple[str, ...]
     version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the parts of a process are put into.
+
+    `stack` closes them, last started first. `after_restart` is told when the server came back.
+    """
+
+    stack: contextlib.AsyncExitStack
+    server: DevServer | None
+    after_restart: list[OnRestart]
+    restart_unfinished: bool
 
 
 def embeds_server(roles: frozenset[str]) -> bool:
@@ -60,13 +73,15 @@ async def serve(
     async with contextlib.AsyncExitStack() as stack:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         server = None
+        after_restart: list[OnRestart] = []
         if embeds_server(roles):
-            server = _dev_server(settings, restart_unfinished)
+            server = _dev_server(settings, restart_unfinished, after_restart)
             await server.spawn()
             stack.push_async_callback(server.stop)
         # Heavy imports happen here, beside the starting server.
         parts = await asyncio.to_thread(_import_parts)
-        running = await parts(roles, settings, stack, server, restart_unfinished)
+        host = Host(stack, server, after_restart, restart_unfinished)
+        running = await parts(roles, settings, host)
         endpoints = running.endpoints
         _write_endpoints(settings.data_dir, endpoints)
         stack.callback(_remove_endpoints, settings.data_dir)
@@ -83,15 +98,20 @@ def _import_parts() -> "Assemble":
     return assemble
 
 
-def _dev_server(settings: Settings, restart_unfinished: bool) -> DevServer:
-    return DevServer(
-        DevServerOptions(
-            data_file=settings.data_dir / "temporal.db",
-            port=settings.temporal_port,
-            ui_port=settings.temporal_ui_port,
-            restart_unfinished=restart_unfinished,
-        )
+def _dev_server(
+    settings: Settings, restart_unfinished: bool, after_restart: list[OnRestart]
+) -> DevServer:
+    async def restarted(info: DevServerInfo) -> None:
+        for hook in after_restart:
+            await hook(info)
+
+    options = DevServerOptions(
+        data_file=settings.data_dir / "temporal.db",
+        port=settings.temporal_port,
+        ui_port=settings.temporal_ui_port,
+        restart_unfinished=restart_unfinished,
     )
+    return DevServer(options, restarted)
 
 
 def _stop_on_signal() -> asyncio.Event:

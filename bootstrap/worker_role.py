@@ -52,6 +52,7 @@ class WorkerRole:
             asyncio.create_task(self.lease.keep(), name="worker lease"),
             asyncio.create_task(self.live.heartbeat_forever(), name="heartbeats"),
             asyncio.create_task(self.reconciler.run_forever(), name="reconciler"),
+            asyncio.create_task(self.reconciler.watch_engine(), name="engine watch"),
             asyncio.create_task(self.worker.run(), name="temporal worker"),
         ]
 

@@ -118,13 +118,18 @@ class ToolReply(_Payload):
 
 
 class FinishOrder(_Payload):
-    """A terminal move for the store to make. `state` is a terminal `RunState`."""
+    """A terminal move for the store to make. `state` is a terminal `RunState`.
+
+    `engine_asked` says that the engine was asked to cancel the workflow, which it has to be before
+    it can close one as cancelled.
+    """
 
     run_id: str
     state: str
     code: str | None = None
     message: str = ""
     dead_letter_step: str | None = None
+    engine_asked: bool = False
 
 
 class RunResult(_Payload):

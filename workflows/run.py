@@ -308,34 +308,40 @@ class RunWorkflow:
         return result
 
     async def _finalize(self, finish: FinishOrder) -> RunResult:
+        """Make the terminal move: inside this workflow task if all is well, else patiently."""
         seconds = timedelta(seconds=self._order.timing.finalize_seconds)
         if finish.state == RunState.DONE:
             try:
-                ended: RunResult = await workflow.execute_local_activity(
-                    "finalize_run",
-                    finish,
-                    result_type=RunResult,
-                    start_to_close_timeout=seconds,
-                    retry_policy=policies.LOCAL,
+                return await _undisturbed(
+                    workflow.start_local_activity(
+                        "finalize_run",
+                        finish,
+                        result_type=RunResult,
+                        start_to_close_timeout=seconds,
+                        retry_policy=policies.LOCAL,
+                    )
                 )
-            except (ActivityError, asyncio.CancelledError):
-                # The store is away, or a cancel came too late: the first terminal move counts.
-                workflow.logger.info("finalize goes on as an activity of its own")
-            else:
-                return ended
-        result: RunResult = await workflow.execute_activity(
-            "finalize_run",
-            finish,
-            result_type=RunResult,
-            start_to_close_timeout=seconds,
-            retry_policy=policies.PATIENT,
-            summary=f"finalize {finish.state}",
+            except ActivityError:
+                workflow.logger.info("the store is away: finalize goes on as an activity")
+        return await _undisturbed(
+            workflow.start_activity(
+                "finalize_run",
+                finish,
+                result_type=RunResult,
+                start_to_close_timeout=seconds,
+                retry_policy=policies.PATIENT,
+                summary=f"finalize {finish.state}",
+            )
         )
-        return result
 
     def _finish(self, state: RunState, **why: str | None) -> FinishOrder:
         return FinishOrder.model_validate(
-            {"run_id": self._order.run_id, "state": state.value, **why}
+            {
+                "run_id": self._order.run_id,
+                "state": state.value,
+                "engine_asked": workflow.cancellation_reason() is not None,
+                **why,
+            }
         )
 
     def _check_deadline(self) -> None:
@@ -369,6 +375,16 @@ class RunWorkflow:
             f"- session `{order.session_id}`\n- turns {done.turn}, tool calls {done.tool_calls},"
             f" tokens {done.usage.input_tokens} + {done.usage.output_tokens}"
         )
+
+
+async def _undisturbed(handle: asyncio.Task[RunResult]) -> RunResult:
+    """Wait for a terminal move to its end: a cancel that arrives meanwhile came too late."""
+    while True:
+        try:
+            return await asyncio.shield(handle)
+        except asyncio.CancelledError:
+            if handle.done():
+                return handle.result()
 
 
 def _now_ms() -> int:
