@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap.devserver_binary import Binary, read_sidecar, set_aside, write_sidecar
-from bootstrap.devserver_build import Report
 from bootstrap.devserver_errors import DataVersionError, ServerFailedError
 from bootstrap.devserver_find import Search, to_stderr
 from bootstrap.devserver_lock import DataLock
@@ -25,6 +24,7 @@ from bootstrap.devserver_process import (
     choose_endpoint,
     command_line,
 )
+from bootstrap.go_build import Report
 
 if TYPE_CHECKING:
     from temporalio.runtime import Runtime

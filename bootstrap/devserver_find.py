@@ -18,7 +18,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from bootstrap.devserver_binary import FLOOR, Binary, Sidecar, probe
-from bootstrap.devserver_build import (
+from bootstrap.devserver_errors import BinaryMissingError, DataVersionError
+from bootstrap.exit import leave
+from bootstrap.go_build import (
     PINNED_SERVER,
     BuildFailure,
     Report,
@@ -26,7 +28,6 @@ from bootstrap.devserver_build import (
     built_path,
     cache_folder,
 )
-from bootstrap.devserver_errors import BinaryMissingError, DataVersionError
 
 _DOWNLOAD_PAGE = "https://temporal.download/"
 _REACH_SECONDS = 3.0
@@ -220,6 +221,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stderr.flush()
-    os._exit(code)  # the SDK may have been used: see tests/exit_guard.py
+    leave(main())

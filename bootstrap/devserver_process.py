@@ -81,12 +81,17 @@ def choose_endpoint(ip: str, port: int, ui_port: int | None) -> Endpoint:
     """
     return Endpoint(
         ip,
-        _free_port(ip, port, "Temporal's server"),
-        None if ui_port is None else _free_port(ip, ui_port, "Temporal's UI"),
+        free_port(ip, port, "Temporal's server"),
+        None if ui_port is None else free_port(ip, ui_port, "Temporal's UI"),
     )
 
 
-def _free_port(ip: str, port: int, who: str) -> int:
+def free_port(ip: str, port: int, who: str) -> int:
+    """Return `port` if it is free, or any free one for 0.
+
+    Raises:
+        PortTakenError: it is in use; the message names `who` wanted it.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -132,14 +137,22 @@ class ServerProcess:
         self._log_file = log_file
 
     @classmethod
-    async def spawn(cls, command: list[str], log_file: Path) -> "ServerProcess":
+    async def spawn(
+        cls, command: list[str], log_file: Path, environment: Mapping[str, str] | None = None
+    ) -> "ServerProcess":
         """Start the server: it dies with this process, and a terminal's Ctrl-C does not reach it.
 
         The process group of its own matters for the order of a shutdown: the server stops last.
+
+        Args:
+            command: The program and its arguments; the program by its whole path.
+            log_file: Where its output is appended.
+            environment: Its variables; by default ours without `TEMPORAL_*`, because a setting of
+                the client, such as TEMPORAL_ADDRESS, must not reach the server's own CLI.
         """
         launcher = [sys.executable, "-I", "-S", devserver_launch.__file__, str(os.getpid())]
-        # A setting of the client, such as TEMPORAL_ADDRESS, must not reach the server's own CLI.
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("TEMPORAL_")}
+        if environment is None:
+            environment = {k: v for k, v in os.environ.items() if not k.startswith("TEMPORAL_")}
         with _open_log(log_file) as log:
             process = await asyncio.create_subprocess_exec(
                 *(*launcher, *command),

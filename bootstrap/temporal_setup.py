@@ -5,7 +5,6 @@ variables name, as a deployment's set-up job. Knows nothing of the server behind
 """
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -27,6 +26,8 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError, RPCStatusCode
+
+from bootstrap.exit import leave
 
 SEARCH_ATTRIBUTES = ("AgentId", "SessionId", "GoalId", "RunKind", "WaitingOn")
 """Our five of a namespace's ten keywords; set at the start of a run, WaitingOn when it waits."""
@@ -55,7 +56,7 @@ async def prepare_namespace(client: Client, retention: timedelta = DEFAULT_RETEN
     missing = await _missing_attributes(client)
     if missing:
         await _add_attributes(client, missing)
-        await _retry_while_spreading(lambda: _query_attributes(client))
+        await retry_while_spreading(lambda: _query_attributes(client))
 
 
 async def create_namespace(client: Client, retention: timedelta = DEFAULT_RETENTION) -> None:
@@ -71,21 +72,20 @@ async def create_namespace(client: Client, retention: timedelta = DEFAULT_RETENT
     except RPCError as error:
         if error.status is not RPCStatusCode.ALREADY_EXISTS:
             raise
-    await _retry_while_spreading(lambda: prepare_namespace(client, retention))
+    await retry_while_spreading(lambda: prepare_namespace(client, retention))
 
 
 def is_spreading(error: RPCError) -> bool:
     """Whether a cluster refuses a name that it accepted a moment ago: its caches are behind."""
     if error.status is RPCStatusCode.NOT_FOUND:
         return "amespace" in error.message
-    return error.status is RPCStatusCode.INVALID_ARGUMENT and (
-        "no mapping defined" in error.message
-        or "is not defined" in error.message
-        or "invalid search attribute" in error.message
-    )
+    # "Namespace x has no mapping defined for search attribute AgentId" at a start, "column name
+    # 'AgentId' is not a valid search attribute" in a query.
+    return error.status is RPCStatusCode.INVALID_ARGUMENT and "search attribute" in error.message
 
 
-async def _retry_while_spreading(attempt: Callable[[], Awaitable[T]]) -> T:
+async def retry_while_spreading(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a call that uses a name made a moment ago, for as long as `is_spreading` says."""
     deadline = time.monotonic() + _SPREAD_TIMEOUT.total_seconds()
     while True:
         try:
@@ -145,5 +145,4 @@ async def _main() -> None:
 
 if __name__ == "__main__":
     asyncio.run(_main())
-    sys.stderr.flush()
-    os._exit(0)  # the interpreter may crash after the SDK was used: see tests/exit_guard.py
+    leave(0)

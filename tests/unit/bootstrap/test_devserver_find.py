@@ -10,9 +10,9 @@ import pytest
 
 from bootstrap import devserver_find
 from bootstrap.devserver_binary import Binary, Sidecar
-from bootstrap.devserver_build import cache_folder
 from bootstrap.devserver_errors import BinaryMissingError, DataVersionError
 from bootstrap.devserver_find import Search
+from bootstrap.go_build import cache_folder
 from tests.unit.bootstrap.scripts import fake_go, fake_temporal, write_script
 
 
@@ -136,7 +136,7 @@ def test_with_no_way_left_one_error_names_them_all(closed_page: str) -> None:
 
 def test_the_build_is_the_last_way(tmp_path: Path, bare_machine: Path, closed_page: str) -> None:
     stand_in = fake_temporal(tmp_path / "stand-in")
-    fake_go(bare_machine / "go", build=f'cp {stand_in} "$target"')
+    fake_go(bare_machine / "go", build=f'cp {stand_in} "$target/temporal"')
 
     found = Search(download_page=closed_page, report=lambda _: None).find()
 
@@ -200,7 +200,9 @@ def test_the_pinned_version_is_built_rather_than_refused(
     tmp_path: Path, bare_machine: Path, closed_page: str
 ) -> None:
     fake_temporal(bare_machine / "temporal", server="1.30.0")
-    fake_go(bare_machine / "go", build=f'cp {fake_temporal(tmp_path / "stand-in")} "$target"')
+    fake_go(
+        bare_machine / "go", build=f'cp {fake_temporal(tmp_path / "stand-in")} "$target/temporal"'
+    )
     sidecar = sidecar_of(tmp_path / "gone", "1.31.2")
 
     found = Search(sidecar=sidecar, download_page=closed_page, report=lambda _: None).find()

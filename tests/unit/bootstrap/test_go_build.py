@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap import devserver_build
-from bootstrap.devserver_build import BuildFailure, build, built_path, cache_folder
+from bootstrap import go_build
+from bootstrap.go_build import BuildFailure, build, built_path, cache_folder
 from tests.unit.bootstrap.scripts import fake_go
 
 
@@ -53,10 +53,10 @@ def test_a_build_that_fails_leaves_nothing_and_says_why(bin_folder: Path, tmp_pa
 def test_a_build_reports_how_far_it_is(
     bin_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devserver_build, "_REPORT_SECONDS", 0)  # 5 s of waiting otherwise
+    monkeypatch.setattr(go_build, "_REPORT_SECONDS", 0)  # 5 s of waiting otherwise
     fake_go(
         bin_folder / "go",
-        build='echo "go: downloading x v1" >&2; echo x/y >&2; echo x/z >&2; echo ok > "$target"',
+        build='echo "go: downloading x v1"; echo x/y; echo x/z; echo ok > "$target/temporal"',
     )
     lines: list[str] = []
 
@@ -65,9 +65,17 @@ def test_a_build_reports_how_far_it_is(
     assert "  0:00  1 modules downloaded, 2 packages compiled" in lines
 
 
+def test_a_build_that_is_there_is_not_repeated(bin_folder: Path, tmp_path: Path) -> None:
+    fake_go(bin_folder / "go", build="exit 1")
+    built_path(tmp_path).parent.mkdir(parents=True)
+    built_path(tmp_path).touch()
+
+    assert build(tmp_path, print) == built_path(tmp_path)
+
+
 def test_two_builds_at_once_are_one(bin_folder: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    fake_go(bin_folder / "go", build=f'echo run >> {runs}; sleep 0.2; echo ok > "$target"')
+    fake_go(bin_folder / "go", build=f'echo run >> {runs}; sleep 0.2; echo ok > "$target/temporal"')
     lines: list[str] = []
     first = threading.Thread(target=build, args=(tmp_path, lambda _: None))
     first.start()
@@ -77,13 +85,13 @@ def test_two_builds_at_once_are_one(bin_folder: Path, tmp_path: Path) -> None:
     assert build(tmp_path, lines.append) == built_path(tmp_path)
     first.join()
     assert runs.read_text() == "run\n"
-    assert lines == ["another process is building the Temporal dev server: waiting for it"]
+    assert lines == ["another process is building the same: waiting for it"]
 
 
 def test_outside_a_checkout_the_reason_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devserver_build, "__file__", str(tmp_path / "bootstrap" / "x.py"))
+    monkeypatch.setattr(go_build, "__file__", str(tmp_path / "bootstrap" / "x.py"))
 
     assert "only in a checkout" in reason(build(tmp_path, print))
 
@@ -97,6 +105,6 @@ def test_the_cache_folder_is_the_users_unless_named(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_pin_is_the_one_of_the_module() -> None:
-    module = Path(devserver_build.__file__).parent.parent / "tools" / "temporal" / "go.mod"
+    module = Path(go_build.__file__).parent.parent / "tools" / "temporal" / "go.mod"
 
-    assert f"github.com/temporalio/cli v{devserver_build.PINNED} " in module.read_text()
+    assert f"github.com/temporalio/cli v{go_build.PINNED} " in module.read_text()
