@@ -43,8 +43,9 @@ def accept(tx: Tx, new: NewRun, now: int) -> Accepted:
     if earlier is not None:
         return earlier
     _check_room(tx, new.max_open_runs)
-    parent = _open_parent(tx, new)
+    # Sessions are locked before runs: see `fence.lock_session_and_run`.
     queue_seq = _claim_session(tx, new, now)
+    parent = _open_parent(tx, new)
     tx.run(
         _INSERT_RUN,
         run_id=new.run_id,

@@ -39,7 +39,7 @@ def finalize(tx: Tx, run_id: str, finish: Finish, now: int) -> Finished:
     last = append(tx, run, _last_events(tx, run, finish), now, last)
     tx.run(
         "UPDATE runs SET state = :state, waiting_on = NULL, error = :error, ended_at = :now,"
-        " last_seq = :last WHERE run_id = :id",
+        " started_at = coalesce(started_at, :now), last_seq = :last WHERE run_id = :id",
         state=finish.state.value,
         error=_error(finish),
         now=now,

@@ -18,6 +18,23 @@ def lock_run(tx: Tx, run_id: str) -> Row:
     return row
 
 
+def lock_session_and_run(tx: Tx, run_id: str) -> Row:
+    """Return the run's row, locked after its session: for whoever adds to the transcript.
+
+    Sessions are locked before runs, everywhere, so that no two transactions wait for each other.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    if tx.lock:
+        tx.one(
+            "SELECT s.session_id FROM sessions AS s JOIN runs AS r ON r.owner = s.owner"
+            f" AND r.session_id = s.session_id WHERE r.run_id = :id{tx.lock} OF s",
+            id=run_id,
+        )
+    return lock_run(tx, run_id)
+
+
 def read_step(tx: Tx, run_id: str, step_id: str) -> Row | None:
     """Return a step's row, or None when it was never opened."""
     return tx.one(

@@ -4,7 +4,7 @@ from typing import Any
 
 from adapters.store import transcript
 from adapters.store.appender import append
-from adapters.store.fence import lock_run
+from adapters.store.fence import lock_session_and_run
 from adapters.store.tx import Row, Tx
 from domain.errors import ConflictError, NotFoundError
 from domain.event import EventDraft, EventType, encode_json
@@ -145,7 +145,7 @@ def resolve(tx: Tx, owner: str | None, call_id: str, verdict: Verdict, now: int)
     call = tx.one("SELECT * FROM tool_calls WHERE tool_call_id = :id", id=call_id)
     if call is None or (owner is not None and call["owner"] != owner):
         raise NotFoundError(f"there is no tool call {call_id}")
-    run = lock_run(tx, call["run_id"])
+    run = lock_session_and_run(tx, call["run_id"])
     call = call_of_step(tx, call["run_id"], call["step_id"])
     if call["status"] != ToolCallStatus.OUTCOME_UNKNOWN:
         said = f"; {call['resolved_by']} said {call['resolution']}" if call["resolution"] else ""

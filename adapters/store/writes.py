@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from adapters.store import billing, toolcalls, transcript
 from adapters.store.accept import INSERT_TOOL_CALL
 from adapters.store.appender import append
-from adapters.store.fence import check_attempt, check_open, lock_run
+from adapters.store.fence import check_attempt, check_open, lock_run, lock_session_and_run
 from adapters.store.tx import Row, Tx
 from domain.event import EventDraft, EventType, encode_json
 from domain.step import Attempt, CallBill, Closing, NewToolCall
@@ -48,7 +48,7 @@ def close_step(tx: Tx, who: Attempt, closing: Closing, now: int) -> None:
     Raises:
         StepRefusedError: the attempt is no longer current, or the run has ended.
     """
-    run = lock_run(tx, who.run_id)
+    run = lock_session_and_run(tx, who.run_id)
     check_attempt(tx, run, who.step_id, who.number)
     _close_row(tx, who, closing.result, now)
     drafts = []
@@ -127,7 +127,7 @@ def close_tool_step(
     Raises:
         StepRefusedError: the attempt is no longer current, or the run has ended.
     """
-    run = lock_run(tx, who.run_id)
+    run = lock_session_and_run(tx, who.run_id)
     check_attempt(tx, run, who.step_id, who.number)
     _close_row(tx, who, {"status": status.value, "content": outcome.content}, now)
     call = toolcalls.call_of_step(tx, who.run_id, who.step_id)
