@@ -1,25 +1,32 @@
 """Opens the store that the settings name and gives every port that stands on it."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from adapters.store.directory import SqlDirectory
 from adapters.store.eventlog import SqlEventLog, watch_other_processes
 from adapters.store.hub import Hub
 from adapters.store.keyring import SqlKeyRing
 from adapters.store.migrate import upgrade
-from adapters.store.postgres import PostgresEngine
 from adapters.store.runbook import SqlRunBook
 from adapters.store.sqlite import SqliteEngine
 from adapters.store.stepbook import SqlStepBook
 from adapters.store.upkeep import SqlUpkeep
-from adapters.store.urls import SqliteFile, parse_database_url
+from adapters.store.urls import Database, SqliteFile, parse_database_url
 from bootstrap.crash import crash_at
 from bootstrap.identity import SystemClock
 from bootstrap.settings import Settings
 from domain.errors import StoreUnavailableError
 
+if TYPE_CHECKING:
+    from adapters.store.postgres import PostgresEngine
+
+_log = logging.getLogger(__name__)
+
+LISTEN_AGAIN_SECONDS = 1.0
 APART_POLL_SECONDS = 0.02
 """Between two looks for what another process committed to the same SQLite file."""
 TOGETHER_POLL_SECONDS = 0.5
@@ -30,7 +37,7 @@ TOGETHER_POLL_SECONDS = 0.5
 class Storage:
     """The store of one process, and what stands on it."""
 
-    engine: SqliteEngine | PostgresEngine
+    engine: "SqliteEngine | PostgresEngine"
     hub: Hub
     clock: SystemClock
     steps: SqlStepBook
@@ -42,11 +49,22 @@ class Storage:
 
     async def watch(self, *, apart: bool) -> None:
         """Notice what other processes commit, until cancelled."""
-        if isinstance(self.engine, PostgresEngine):
-            await self.engine.listen(self.hub.notice)
-        else:
+        if isinstance(self.engine, SqliteEngine):
             seconds = APART_POLL_SECONDS if apart else TOGETHER_POLL_SECONDS
             await watch_other_processes(self.engine, self.hub, seconds)
+        else:
+            await self._listen_forever(self.engine)
+
+    async def _listen_forever(self, engine: "PostgresEngine") -> None:
+        """Hear of commits elsewhere; after a lost connection, look once at all that is watched."""
+        while True:
+            try:
+                await engine.listen(self.hub.notice)
+            except (StoreUnavailableError, OSError) as error:
+                _log.warning("viewers may lag: %s", error)
+            for run_id in self.hub.watched():
+                self.hub.notice(run_id)
+            await asyncio.sleep(LISTEN_AGAIN_SECONDS)
 
     async def check(self) -> str | None:
         """Return None when the database answers, else a sentence."""
@@ -84,12 +102,7 @@ async def open_storage(settings: Settings, crash: Callable[[str], None] | None =
         database.path.parent.mkdir(parents=True, exist_ok=True)
     await asyncio.to_thread(upgrade, database)
     hub = Hub()
-    engine: SqliteEngine | PostgresEngine
-    if isinstance(database, SqliteFile):
-        engine = SqliteEngine(database.path, hub.publish, settings.busy_seconds)
-        engine.start()
-    else:
-        engine = PostgresEngine(database.url, hub.publish, settings.pool_size)
+    engine = _engine(database, hub, settings)
     clock = SystemClock()
     hook = crash or crash_at(settings.crash_point)
     return Storage(
@@ -103,3 +116,14 @@ async def open_storage(settings: Settings, crash: Callable[[str], None] | None =
         events=SqlEventLog(engine, hub),
         upkeep=SqlUpkeep(engine),
     )
+
+
+def _engine(database: Database, hub: Hub, settings: Settings) -> "SqliteEngine | PostgresEngine":
+    if isinstance(database, SqliteFile):
+        engine = SqliteEngine(database.path, hub.publish, settings.busy_seconds)
+        engine.start()
+        return engine
+    # SQLAlchemy takes half a second to import, and SQLite does not need it.
+    from adapters.store.postgres import PostgresEngine  # noqa: PLC0415 - see above
+
+    return PostgresEngine(database.url, hub.publish, settings.pool_size)
