@@ -117,22 +117,24 @@ class PostgresEngine:
         return value
 
     async def listen(self, on_run: Callable[[str], None]) -> None:
-        """Call `on_run` for each run id that another process committed to, until cancelled."""
+        """Call `on_run` for each run id that another process committed to, until cancelled.
+
+        Returns when the connection is lost.
+
+        Raises:
+            StoreUnavailableError: there is no connection to listen on.
+        """
 
         def received(_connection: object, _pid: int, _channel: str, payload: str) -> None:
             for run_id in payload.split(","):
                 on_run(run_id)
 
-        async with self._engine.connect() as connection:
-            raw: Any = (await connection.get_raw_connection()).driver_connection
-            lost = asyncio.Event()
-            raw.add_termination_listener(lambda _connection: lost.set())
-            await raw.add_listener(CHANNEL, received)
-            try:
-                await lost.wait()
-            finally:
-                if not raw.is_closed():
-                    await raw.remove_listener(CHANNEL, received)
+        try:
+            async with self._engine.connect() as connection:
+                raw: Any = (await connection.get_raw_connection()).driver_connection
+                await _hear(raw, received)
+        except (DBAPIError, PoolTimeoutError, OSError) as error:
+            raise _translated(error) from error
 
     def _notify_soon(self, run_ids: set[str]) -> None:
         self._to_notify |= run_ids
@@ -152,6 +154,18 @@ class PostgresEngine:
             except (DBAPIError, PoolTimeoutError, OSError) as error:
                 # Readers elsewhere also poll slowly; a lost wake-up costs time, not events.
                 _log.warning("viewers elsewhere were not woken: %s", error)
+
+
+async def _hear(raw: Any, received: Callable[..., None]) -> None:  # noqa: ANN401 - asyncpg's own
+    """Listen on one connection until it is lost."""
+    lost = asyncio.Event()
+    raw.add_termination_listener(lambda _connection: lost.set())
+    await raw.add_listener(CHANNEL, received)
+    try:
+        await lost.wait()
+    finally:
+        if not raw.is_closed():
+            await raw.remove_listener(CHANNEL, received)
 
 
 def _run_unit(connection: Connection, unit: Unit[T]) -> tuple[T, list[StoredEvent]]:
