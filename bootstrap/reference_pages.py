@@ -1,0 +1,66 @@
+"""Reference pages made from the code: `python -m bootstrap.reference_pages` writes them."""
+
+import inspect
+from pathlib import Path
+
+from api.errors import STATUS
+from domain.errors import OrchestratorError, leaves
+from domain.event import DATA_OF, TERMINAL_EVENTS
+
+FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+
+
+def events_page() -> str:
+    """Return the page of all event types with their data."""
+    lines = [
+        "# Events",
+        "",
+        "Generated from `domain/event.py`. Every event is `{event_id, run_id, seq, ts, type, data,"
+        " root_run_id, parent_run_id, depth}`; `seq` counts 1, 2, 3 ... within the run, `ts` is in"
+        " milliseconds. As a server-sent event: `id:` is `seq`, `event:` is `type`.",
+        "",
+        "| type | data |",
+        "|---|---|",
+    ]
+    for kind, fields in DATA_OF.items():
+        mark = " (ends the run)" if kind in TERMINAL_EVENTS else ""
+        shown = "<br>".join(f"`{name}`: {what}" for name, what in fields.items())
+        lines.append(f"| `{kind}`{mark} | {shown} |")
+    return "\n".join(lines) + "\n"
+
+
+def errors_page() -> str:
+    """Return the page of all errors with their status."""
+    lines = [
+        "# Errors",
+        "",
+        "Generated from `domain/errors.py` and `api/errors.py`. Native paths answer"
+        " `application/problem+json` with `code`; runs that fail carry codes in `error.code`.",
+        "",
+        "| code | HTTP | meaning |",
+        "|---|---|---|",
+    ]
+    for error in leaves():
+        lines.append(f"| `{error.code}` | {_status(error)} | {_meaning(error)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _status(error: type[OrchestratorError]) -> int:
+    return next(STATUS[cls] for cls in error.__mro__ if cls in STATUS)
+
+
+def _meaning(error: type[OrchestratorError]) -> str:
+    return (inspect.getdoc(error) or "").partition("\n\n")[0].replace("\n", " ")
+
+
+PAGES = {"events.md": events_page, "errors.md": errors_page}
+
+
+def main() -> None:
+    """Write every page."""
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(page())
+
+
+if __name__ == "__main__":
+    main()
