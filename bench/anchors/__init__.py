@@ -1,0 +1,1 @@
+"""What we are measured against: the bare thing, in a process of its own."""

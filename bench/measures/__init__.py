@@ -1,0 +1,1 @@
+"""One module per subject: each measures its bars and checks that the answers were right."""
