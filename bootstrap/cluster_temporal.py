@@ -47,17 +47,8 @@ mostly above 32,767, is refused. Free ones, so that a dev server may run beside 
 _READY_TIMEOUT = timedelta(seconds=60)
 _STOP_GRACE = timedelta(seconds=15)
 
-_DYNAMIC_CONFIG = """\
-system.enableActivityEagerExecution: [{value: true}]
-matching.useNewMatcher: [{value: true}]
-matching.enableFairness: [{value: true}]
-frontend.WorkerHeartbeatsEnabled: [{value: true}]
-history.transferProcessorMaxPollRPS: [{value: 2000}]
-history.timerProcessorMaxPollRPS: [{value: 2000}]
-history.timerProcessorMaxTimeShift: [{value: 10ms}]
-history.workflowIdReuseMinimalInterval: [{value: 0s}]
-"""
-"""What the embedded server is told as well (devserver_process.py says why each)."""
+_DYNAMIC_CONFIG = Path(__file__).parent.parent / "deploy" / "temporal-dynamic.yaml"
+"""What docker-compose.yml uses as well."""
 
 
 class OwnTemporal:
@@ -115,8 +106,6 @@ class OwnTemporal:
                 )
 
     def _environment(self, port: int, ports: list[int]) -> dict[str, str]:
-        config = self._folder / "dynamic.yaml"
-        config.write_text(_DYNAMIC_CONFIG)
         others = {k: v for k, v in os.environ.items() if not k.startswith("TEMPORAL_")}
         names = (*_GRPC_PORTS, *_MEMBERSHIP_PORTS)
         return {
@@ -128,7 +117,7 @@ class OwnTemporal:
             "DB_PORT": str(self._postgres.port),
             "POSTGRES_USER": self._postgres.user,
             "POSTGRES_PWD": "unused",
-            "DYNAMIC_CONFIG_FILE_PATH": str(config),
+            "DYNAMIC_CONFIG_FILE_PATH": str(_DYNAMIC_CONFIG),
             "BIND_ON_IP": "127.0.0.1",
             "TEMPORAL_BROADCAST_ADDRESS": "127.0.0.1",
             "LOG_LEVEL": "warn",

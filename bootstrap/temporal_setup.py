@@ -1,11 +1,9 @@
 """Makes a Temporal namespace ready for us: it exists, keeps its history, knows our attributes.
 
-`python -m bootstrap.temporal_setup` does this once against the cluster that the `TEMPORAL_*`
-variables name, as a deployment's set-up job. Knows nothing of the server behind the address.
+Knows nothing of the server behind the client.
 """
 
 import asyncio
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -24,10 +22,7 @@ from temporalio.api.workflowservice.v1 import (
     UpdateNamespaceRequest,
 )
 from temporalio.client import Client
-from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError, RPCStatusCode
-
-from bootstrap.exit import leave
 
 SEARCH_ATTRIBUTES = ("AgentId", "SessionId", "GoalId", "RunKind", "WaitingOn")
 """Our five of a namespace's ten keywords; set at the start of a run, WaitingOn when it waits."""
@@ -135,14 +130,3 @@ def _duration(value: timedelta) -> Duration:
     duration = Duration()
     duration.FromTimedelta(value)
     return duration
-
-
-async def _main() -> None:
-    client = await Client.connect(**ClientConfig.load_client_connect_config())
-    await create_namespace(client)
-    sys.stderr.write(f"==> namespace {client.namespace} is ready\n")
-
-
-if __name__ == "__main__":
-    asyncio.run(_main())
-    leave(0)
