@@ -1,0 +1,58 @@
+"""A Temporal dev server of the tests' own: killed, frozen and started again on the same file."""
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from bootstrap.devserver_find import Search
+from bootstrap.devserver_process import Endpoint, choose_endpoint, command_line
+from tests.rig.child import Child, wait_until
+
+NAMESPACE = "default"
+
+
+class TemporalServer:
+    """The server apart from every role, as in production.
+
+    Args:
+        folder: where its data file and log are.
+        config: dynamic configuration on top of the product's own.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, str] | None = None) -> None:
+        self._folder = folder
+        self._config = config or {}
+        self._endpoint: Endpoint = choose_endpoint("127.0.0.1", 0, None)
+        self._child: Child | None = None
+
+    @property
+    def address(self) -> str:
+        return self._endpoint.address
+
+    @property
+    def data_file(self) -> Path:
+        return self._folder / "temporal.db"
+
+    @property
+    def child(self) -> Child:
+        assert self._child is not None, "start() comes first"
+        return self._child
+
+    def start(self) -> "TemporalServer":
+        """Start on the same file and port as before, and wait until the port takes connections."""
+        binary = Search(self.data_file, None).find()
+        command = command_line(binary.path, self.data_file, self._endpoint, NAMESPACE)
+        for name, value in self._config.items():
+            command += ["--dynamic-config-value", f"{name}={value}"]
+        self._child = Child("temporal", command, self._folder / "temporal.log")
+        wait_until("the Temporal server listens", self._listens, 30, self._child)
+        return self
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.close()
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            return probe.connect_ex((self._endpoint.ip, self._endpoint.port)) == 0

@@ -1,0 +1,53 @@
+"""Fixtures: a dev server for all tests here, and a stage for each."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.store.migrate import upgrade
+from adapters.store.urls import SqliteFile
+from bootstrap.telemetry import forward_core_logs
+from tests.rig.temporal import TemporalServer
+from tests.workflows.stage import Stage, open_stage
+
+Make = Callable[..., AbstractAsyncContextManager[Stage]]
+
+
+@pytest.fixture(scope="session")
+def temporal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServer]:
+    forward_core_logs()
+    server = TemporalServer(tmp_path_factory.mktemp("temporal")).start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated and empty database, to be copied."""
+    path = tmp_path_factory.mktemp("store") / "empty.db"
+    upgrade(SqliteFile(path))
+    return path
+
+
+@pytest.fixture
+def make_stage(temporal: TemporalServer, empty_store: Path, tmp_path: Path) -> Make:
+    """Set stages on the shared server; each has a store of its own unless it is named."""
+    count = iter(range(100))
+
+    def make(store: Path | None = None, **options: Any) -> AbstractAsyncContextManager[Stage]:
+        if store is None:
+            store = tmp_path / f"store-{next(count)}.db"
+            store.write_bytes(empty_store.read_bytes())
+        address = options.pop("address", temporal.address)
+        return open_stage(address, tmp_path, store, **options)
+
+    return make
+
+
+@pytest.fixture
+async def stage(make_stage: Make) -> AsyncIterator[Stage]:
+    async with make_stage() as made:
+        yield made
