@@ -12,12 +12,25 @@ from api.edge import Edge
 from api.guards import AccessGuard, BodyGuard, DrainGuard, HostGuard
 from api.metrics import Metrics
 from api.ports import ApiConfig, ApiPorts
-from api.routes import events, health, runs
+from api.routes import (
+    agents,
+    events,
+    health,
+    keys,
+    logs,
+    models,
+    pages,
+    runs,
+    seed_b,
+    seed_c,
+    sessions,
+    tools,
+)
 from api.services import Services
 from api.sse import StreamKeeper
 from domain.intake import Intake
 
-_ROUTERS = (runs.router, events.router, health.router)
+_ROUTES = (runs, events, seed_b, tools, sessions, agents, models, health, keys, logs, seed_c, pages)
 """In the order in which paths are tried: the busiest first."""
 _CORS_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
 _CORS_HEADERS = ("authorization", "content-type", "idempotency-key", "last-event-id")
@@ -35,9 +48,9 @@ def create_app(ports: ApiPorts, config: ApiConfig) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    for router in _ROUTERS:
+    for module in _ROUTES:
         # Not include_router: through an included router every request is matched twice.
-        app.router.routes.extend(router.routes)
+        app.router.routes.extend(module.router.routes)
     failures.install(app)
     openapi.install(app)
     _guard(app, services)

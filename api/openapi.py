@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from api.access import is_public
 from api.errors import STATUS_TITLES, family_of
 from api.services import Needs
-from api.shapes import OpenAiErrorOut, ProblemOut, SeedErrorOut
+from api.shapes.faults import OpenAiErrorOut, ProblemOut, SeedErrorOut
 
 EVENT_STREAM: dict[str, Any] = {
     "text/event-stream": {
@@ -24,6 +24,15 @@ EVENT_STREAM: dict[str, Any] = {
             'data: {"event_id":"evt_01k9_1","run_id":"run_01k9","seq":1,"ts":1763632800000,'
             '"type":"user_input","data":{"role":"user","content":"What is 6 * 7?",'
             '"message_id":"msg_01k9"},"root_run_id":"run_01k9","parent_run_id":null,"depth":0}\n\n'
+        ),
+    }
+}
+LOG_STREAM: dict[str, Any] = {
+    "text/event-stream": {
+        "schema": {"type": "string"},
+        "example": (
+            'event: log\ndata: {"ts":"2026-11-20T10:00:00.000Z","level":"info",'
+            '"component":"worker","message":"started","fields":{}}\n\n'
         ),
     }
 }
@@ -53,6 +62,12 @@ _SHAPES: dict[str, tuple[str, type[BaseModel]]] = {
 def one_of(model: type[BaseModel], media: dict[str, Any], description: str) -> dict[str, Any]:
     """Return a response that is `model` as JSON, or one of another media type."""
     return {"model": model, "content": media, "description": description}
+
+
+def created(model: type[BaseModel]) -> dict[str, Any]:
+    """Return a response that says where the new thing is."""
+    location = {"description": "Where it is.", "schema": {"type": "string"}}
+    return {"model": model, "description": "Made.", "headers": {"Location": location}}
 
 
 def install(app: FastAPI) -> None:

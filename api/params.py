@@ -6,6 +6,7 @@ from fastapi import Header, Path, Query
 from pydantic import BaseModel, Field
 
 from domain.run import RunKind, RunState
+from domain.tool import ToolCallStatus
 
 _ID = r"^[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}$"
 _BIGGEST = 2**53
@@ -78,6 +79,32 @@ class RunQuery(BaseModel):
     ] = None
 
 
+class MessageQuery(BaseModel):
+    """Which messages of a transcript."""
+
+    limit: Annotated[int, Field(ge=1, le=1000, description="Most messages of a page.")] = 50
+    cursor: Annotated[
+        str | None,
+        Field(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),
+    ] = None
+    before: Annotated[
+        str | None, Field(pattern=r"^[\x21-\x7e]{1,500}$", description="Read back from here.")
+    ] = None
+
+
+class _ToolCallQuery(BaseModel):
+    """Which tool calls."""
+
+    run_id: Annotated[str | None, Field(pattern=_ID)] = None
+    status: ToolCallStatus | None = None
+    limit: Annotated[int, Field(ge=1, le=1000, description="Most calls of a page.")] = 100
+    cursor: Annotated[
+        str | None,
+        Field(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),
+    ] = None
+
+
+ToolCallQuery = Annotated[_ToolCallQuery, Query()]
 LastEventId = Annotated[
     str | None,
     Header(alias="Last-Event-ID", description="Resume after this event; wins over `after_seq`."),

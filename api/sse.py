@@ -199,8 +199,8 @@ class StreamKeeper:
         if why not in {None, "gone"}:
             self._metrics.cut.labels(why).inc()
 
-    def revoke(self, key_id: str) -> None:
-        """End every stream of a key that was revoked."""
+    def revoke(self, key_id: str | None) -> None:
+        """End every stream of a key that was revoked; None: those opened while none was needed."""
         for stream in list(self._streams):
             if stream.access.who.key_id == key_id:
                 stream.end("revoked")

@@ -1,17 +1,16 @@
 """From a start body to a run: what is refused for now, keys for repeats, waiting for an end."""
 
-import asyncio
 import hashlib
 import json
-from contextlib import aclosing
 
 from pydantic import BaseModel
 
 from api.access import Access
 from api.requests import StartRunBody
 from api.services import Services
-from api.tail import Tail
-from domain.acceptance import Accepted, IdempotencyKey, NewRun
+from api.tail import EarlyTail, Tail
+from api.waiting import follow
+from domain.acceptance import Accepted, IdempotencyKey
 from domain.agent import Limits
 from domain.errors import NotSupportedError
 from domain.intake import StartRun
@@ -78,40 +77,18 @@ def start_of(body: StartRunBody, idempotency: IdempotencyKey | None) -> StartRun
 
 async def start_and_tail(desk: Services, access: Access, ask: StartRun) -> tuple[Accepted, Tail]:
     """Start a run with a reader of its events in place before it exists."""
-    tails: list[Tail] = []
-
-    def subscribe(new: NewRun) -> None:
-        tails.append(Tail(desk.events, new.run_id, 0))
-
+    early = EarlyTail(desk.events)
     try:
-        accepted = await desk.intake.start_run(access.who, ask, subscribe)
+        accepted = await desk.intake.start_run(access.who, ask, early.subscribe)
     except BaseException:
-        for tail in tails:
-            await tail.aclose()
+        await early.drop()
         raise
-    if not accepted.replayed:
-        return accepted, tails[0]
-    await tails[0].aclose()
-    return accepted, Tail(desk.events, accepted.run.run_id, 0)
+    return accepted, await early.settle(accepted)
 
 
 async def wait_for_end(desk: Services, run: Run, seconds: float) -> Run:
     """Return the run once it has ended, or as it is after `seconds` or at a shutdown."""
     if run.is_terminal:
         return run
-    following = asyncio.ensure_future(_follow(Tail(desk.events, run.run_id, run.last_seq)))
-    stopping = asyncio.ensure_future(desk.keeper.stopping.wait())
-    most = min(seconds, desk.config.max_wait_seconds)
-    try:
-        await asyncio.wait({following, stopping}, timeout=most, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        following.cancel()
-        stopping.cancel()
-        await asyncio.wait({following, stopping})
+    await follow(desk, Tail(desk.events, run.run_id, run.last_seq), seconds, frozenset())
     return await desk.runs.get_run(run.owner, run.run_id)
-
-
-async def _follow(tail: Tail) -> None:
-    async with aclosing(tail.batches()) as batches:
-        async for _ in batches:
-            pass

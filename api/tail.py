@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing
 
+from domain.acceptance import Accepted, NewRun
 from domain.event import StoredEvent, sse_frame
 from domain.ports import EventLog
 
@@ -46,6 +47,30 @@ class Tail:
         closer = getattr(self._batches, "aclose", None)
         if closer is not None:
             await closer()
+
+
+class EarlyTail:
+    """A reader of a run's events that is in place before the run exists."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._tail: Tail | None = None
+
+    def subscribe(self, new: NewRun) -> None:
+        """Begin to read what is about to be accepted."""
+        self._tail = Tail(self._log, new.run_id, 0)
+
+    async def settle(self, accepted: Accepted) -> Tail:
+        """Return the reader of the run on record, which an earlier request may have made."""
+        if self._tail is not None and not accepted.replayed:
+            return self._tail
+        await self.drop()
+        return Tail(self._log, accepted.run.run_id, 0)
+
+    async def drop(self) -> None:
+        """Stop reading: nothing was accepted."""
+        if self._tail is not None:
+            await self._tail.aclose()
 
 
 async def frames(

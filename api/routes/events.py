@@ -14,7 +14,7 @@ from api.openapi import EVENT_STREAM, one_of
 from api.params import EventQuery, LastEventId, RunId
 from api.replies import wants_stream
 from api.services import Desk, Reader, Services
-from api.shapes import EventList
+from api.shapes.work import EventList
 from api.sse import EventStream
 from api.starting import refuse_later
 from api.tail import Tail, frames, time_of

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from api.ports import Check
 from api.replies import reply
 from api.services import Desk, Reader, Services
-from api.shapes import AliveOut, HealthOut, ReadyOut, VersionOut
+from api.shapes.operations import AliveOut, HealthOut, ReadyOut, VersionOut
 from domain.errors import OrchestratorError
 
 router = APIRouter(tags=["operations"])

@@ -13,7 +13,7 @@ from api.replies import listed, reply, wants_stream
 from api.requests import CancelBody, StartRunBody
 from api.routes.events import open_stream
 from api.services import Desk, Invoker, Reader, Services
-from api.shapes import RunList, RunOut
+from api.shapes.work import RunList, RunOut
 from api.starting import claim, start_and_tail, start_of, wait_for_end
 from api.views import run_view
 from domain.acceptance import Accepted, Page, RunFilter

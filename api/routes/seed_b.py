@@ -1,0 +1,41 @@
+"""Seed B's ways in that are not native paths."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.bodies import JsonRoute
+from api.replies import reply
+from api.requests import SeedInvokeBody
+from api.services import Desk, Invoker
+from api.shapes.seeds import SeedInvokedOut
+from api.starting import claim
+from domain.intake import StartRun
+
+router = APIRouter(tags=["seed B"], route_class=JsonRoute)
+
+
+@router.post(
+    "/internal/invoke",
+    operation_id="invoke_agent",
+    status_code=202,
+    responses={202: {"model": SeedInvokedOut}, 404: {}, 409: {}},
+)
+async def invoke_agent(
+    desk: Desk, access: Invoker, request: Request, body: SeedInvokeBody
+) -> Response:
+    """Start a run in a session. `request_id` makes a repeat return the same run."""
+    key = claim("internal_invoke", access, body.session_id, body.request_id, body)
+    ask = StartRun(
+        content=body.input_message.content,
+        agent_id=body.agent_id,
+        session_id=body.session_id,
+        context=body.context,
+        idempotency=key,
+    )
+    accepted = await desk.intake.start_run(access.who, ask)
+    run = accepted.run
+    request.scope["run_id"] = run.run_id
+    ids = {"run_id": run.run_id, "session_id": run.session_id, "agent_id": run.agent_id}
+    headers = {"idempotency-replayed": "true"} if accepted.replayed else None
+    return reply(ids, 202, headers)

@@ -1,0 +1,1 @@
+"""What callers get, for the OpenAPI document. The contract tests hold the answers to it."""

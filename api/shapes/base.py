@@ -1,0 +1,35 @@
+"""What answers are made of."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Money = Annotated[str | None, Field(description="USD, null while unpriced.", examples=["0.0125"])]
+JsonObject = dict[str, Any]
+
+
+class Shape(BaseModel):
+    """An answer; nothing else stands in it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Page(Shape):
+    """What every list ends with."""
+
+    has_more: bool
+    next_cursor: str | None
+
+
+class CodeAndMessage(Shape):
+    """A stable code and a sentence."""
+
+    code: str
+    message: str
+
+
+class MessageText(Shape):
+    """Who said what."""
+
+    role: str
+    content: str

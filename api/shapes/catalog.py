@@ -1,0 +1,116 @@
+"""Agents, tools, models and keys, as callers get them."""
+
+from typing import Literal
+
+from pydantic import AwareDatetime
+
+from api.shapes.base import JsonObject, Money, Page, Shape
+from domain.agent import AgentKind
+from domain.principal import Scope
+from domain.tool import Effect
+
+
+class LimitsOut(Shape):
+    """Caps of each run of an agent; null means the default."""
+
+    max_turns: int | None
+    max_tool_calls: int | None
+    max_tokens: int | None
+    max_cost_usd: Money
+    max_seconds: float | None
+
+
+class AgentOut(Shape):
+    """Something that can do a run."""
+
+    agent_id: str
+    kind: AgentKind
+    name: str
+    description: str
+    instructions: str
+    models: list[str]
+    tools: list[str]
+    endpoint: str | None
+    capabilities: list[str]
+    limits: LimitsOut
+    tool_policy: JsonObject
+    status: str
+    metadata: JsonObject
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
+class AgentList(Page):
+    """A page of agents."""
+
+    agents: list[AgentOut]
+
+
+class ToolOut(Shape):
+    """A function with a JSON Schema."""
+
+    name: str
+    description: str
+    parameters: JsonObject
+    effect: Effect
+    timeout_seconds: float
+    source: str
+
+
+class ToolList(Page):
+    """The tools."""
+
+    tools: list[ToolOut]
+
+
+class PriceOut(Shape):
+    """USD per million tokens, null while unknown."""
+
+    input_per_mtok_usd: Money
+    output_per_mtok_usd: Money
+    cached_input_per_mtok_usd: Money
+
+
+class ModelOut(Shape):
+    """A model in OpenAI's shape, with our fields beside."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    provider: str
+    configured: bool
+    context_window: int | None
+    price: PriceOut
+
+
+class ModelList(Page):
+    """The models, in OpenAI's list shape."""
+
+    object: Literal["list"]
+    data: list[ModelOut]
+
+
+class KeyOut(Shape):
+    """An API key; its secret is shown once, when it is made."""
+
+    key_id: str
+    name: str
+    prefix: str
+    owner: str
+    scopes: list[Scope]
+    created_at: AwareDatetime
+    expires_at: AwareDatetime | None
+    revoked_at: AwareDatetime | None
+
+
+class NewKeyOut(KeyOut):
+    """A new API key with its secret."""
+
+    key: str
+
+
+class KeyList(Page):
+    """A page of API keys."""
+
+    keys: list[KeyOut]

@@ -1,0 +1,47 @@
+"""Failures, in the three shapes that callers expect."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from api.shapes.base import CodeAndMessage, Shape
+
+
+class FieldError(Shape):
+    """One wrong field."""
+
+    field: str
+    message: str
+
+
+class ProblemOut(Shape):
+    """A failure, RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: Annotated[str, Field(description="Stable; the text is for people.")]
+    request_id: str
+    errors: list[FieldError] | None = None
+
+
+class SeedErrorOut(Shape):
+    """A failure on a seed's path."""
+
+    error: CodeAndMessage
+
+
+class OpenAiFault(Shape):
+    """What went wrong, as OpenAI says it."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAiErrorOut(Shape):
+    """A failure on an OpenAI path."""
+
+    error: OpenAiFault

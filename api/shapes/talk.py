@@ -1,0 +1,64 @@
+"""Sessions and messages, as callers get them."""
+
+from typing import Literal
+
+from pydantic import AwareDatetime
+
+from api.shapes.base import JsonObject, Page, Shape
+from domain.session import OnBusy
+
+
+class SessionOut(Shape):
+    """A conversation."""
+
+    session_id: str
+    agent_id: str | None
+    on_busy: OnBusy
+    message_count: int
+    token_count: int
+    active_run_id: str | None
+    queued_run_ids: list[str]
+    created_at: AwareDatetime
+    metadata: JsonObject
+
+
+class SessionList(Page):
+    """A page of sessions."""
+
+    sessions: list[SessionOut]
+
+
+class ToolCallAsked(Shape):
+    """A call that a model asked for; `arguments` as it wrote them."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+class MessageOut(Shape):
+    """One entry of a transcript; `seq` is null while its run waits for the session."""
+
+    message_id: str
+    session_id: str
+    run_id: str | None
+    seq: int | None
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+    tool_calls: list[ToolCallAsked] | None = None
+    tool_call_id: str | None = None
+    agent_id: str | None = None
+    tokens: int
+    created_at: AwareDatetime
+
+
+class MessageList(Page):
+    """A page of a transcript."""
+
+    messages: list[MessageOut]
+
+
+class ClearedOut(Shape):
+    """How many messages went."""
+
+    deleted: int

@@ -1,0 +1,170 @@
+"""Bad input of every kind gets a 4xx that says what and where (attacks 22, 24; fault 20)."""
+
+import httpx2
+import pytest
+
+from tests.fakes_api import World
+
+JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"nonsense",
+        b"\xff\xfe",
+        b"\xef\xbb\xbf{}",
+        b'{"input":"\\ud800"}',
+        b'{"input":"a\\u0000b"}',
+        b'{"input":"x","metadata":{"\\u0000":1}}',
+        b'{"input":"x","metadata":{"a":[1e999]}}',
+        b'{"input":"x","metadata":{"b":NaN}}',
+        b'{"input":"x","metadata":{"a":' + b"9" * 5000 + b"}}",
+        b'{"input":"x","metadata":' + b'{"a":' * 2000 + b"1" + b"}" * 2000 + b"}",
+        b"[" * 100_000,
+    ],
+    ids=lambda body: f"{body[:34]!r}-{len(body)}",
+)
+async def test_what_is_no_json_or_could_do_harm_is_refused(
+    client: httpx2.AsyncClient, world: World, body: bytes
+) -> None:
+    answer = await client.post("/v1/runs", content=body, headers=JSON)
+
+    assert answer.status_code in {400, 422}
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"]
+    assert world.runs.accepted == []
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "body.input"),
+        ({"input": ""}, "body.input"),
+        ({"input": 7}, "body.input"),
+        ({"input": None}, "body.input"),
+        ({"input": {"role": "system", "content": "x"}}, "body.input"),
+        ({"input": "x", "unknown": 1}, "body.unknown"),
+        ({"input": "x", "priority": "3"}, "body.priority"),
+        ({"input": "x", "priority": True}, "body.priority"),
+        ({"input": "x", "priority": 6}, "body.priority"),
+        ({"input": "x", "agent_id": "../etc/passwd"}, "body.agent_id"),
+        ({"input": "x", "session_id": "a/b"}, "body.session_id"),
+        ({"input": "x", "on_busy": "explode"}, "body.on_busy"),
+        ({"input": "x", "limits": {"max_turns": 0}}, "body.limits.max_turns"),
+        ({"input": "x", "limits": {"max_cost_usd": "-1"}}, "body.limits.max_cost_usd"),
+        ({"input": "x", "limits": {"max_cost_usd": 1}}, "body.limits.max_cost_usd"),
+        ({"input": "x", "limits": {"max_wishes": 3}}, "body.limits.max_wishes"),
+        ({"input": "x", "metadata": []}, "body.metadata"),
+        ([], "body"),
+        ("text", "body"),
+    ],
+    ids=str,
+)
+async def test_a_wrong_field_is_named(
+    client: httpx2.AsyncClient, world: World, body: object, field: str
+) -> None:
+    answer = await client.post("/v1/runs", json=body)
+
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "invalid_request"
+    assert any(item["field"].startswith(field) for item in answer.json()["errors"])
+    assert world.runs.accepted == []
+
+
+@pytest.mark.parametrize("media", ["text/plain", "application/x-www-form-urlencoded", ""])
+async def test_a_body_of_another_type_is_refused(client: httpx2.AsyncClient, media: str) -> None:
+    """Attack 11: a plain form of another page is not taken for JSON."""
+    headers = {"content-type": media} if media else {}
+
+    answer = await client.post("/v1/runs", content=b'{"input":"x"}', headers=headers)
+
+    assert answer.status_code == 415
+    assert answer.json()["code"] == "unsupported_media_type"
+
+
+async def test_big_numbers_and_exponents_that_are_finite_pass(
+    client: httpx2.AsyncClient, world: World
+) -> None:
+    body = b'{"input":"x","metadata":{"a":[1e10,{"b":1.5e+20}],"c":123456789012345678901234}}'
+
+    answer = await client.post("/v1/runs", content=body, headers=JSON)
+
+    assert answer.status_code == 202
+    assert world.runs.accepted[0].metadata == {
+        "a": [1e10, {"b": 1.5e20}],
+        "c": 123456789012345678901234,
+    }
+
+
+async def test_text_that_only_looks_like_an_escape_passes(
+    client: httpx2.AsyncClient, world: World
+) -> None:
+    answer = await client.post("/v1/runs", content=b'{"input":"a\\\\u0000b"}', headers=JSON)
+
+    assert answer.status_code == 202
+    assert world.runs.accepted[0].content == "a\\u0000b"
+
+
+async def test_a_body_that_may_be_left_out_may_be_left_out(client: httpx2.AsyncClient) -> None:
+    run_id = (await client.post("/v1/runs", json={"input": "x"})).json()["run_id"]
+
+    answer = await client.post(f"/v1/runs/{run_id}/cancel")
+
+    assert answer.status_code == 202
+
+
+async def test_fifty_wrong_fields_are_named_and_no_more(client: httpx2.AsyncClient) -> None:
+    body = {"input": "x", **{f"f{number}": 1 for number in range(500)}}
+
+    answer = await client.post("/v1/runs", json=body)
+
+    assert answer.status_code == 422
+    assert len(answer.json()["errors"]) == 50
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("goal_id", "goal_1"),
+        ("deadline", "2027-01-01T00:00:00Z"),
+        ("on_busy", "interrupt"),
+        ("on_busy", "steer"),
+    ],
+)
+async def test_what_comes_later_is_refused_as_not_supported(
+    client: httpx2.AsyncClient, world: World, field: str, value: str
+) -> None:
+    answer = await client.post("/v1/runs", json={"input": "x", field: value})
+
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "not_supported"
+    assert world.runs.accepted == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/runs/%00",
+        "/v1/runs/..%2f..%2fetc%2fpasswd",
+        "/v1/runs/%ed%a0%80",
+        "/v1/runs?cursor=%00",
+        "/v1/runs?limit=0",
+        "/v1/runs?limit=1001",
+        "/v1/runs?limit=x",
+        "/v1/runs?state=LOST",
+        "/v1/runs?agent_id=' OR 1=1 --",
+        "/v1/runs/run_1/events?after_seq=-1",
+        "/v1/runs/run_1/events?after_seq=99999999999999999999",
+        "/v1/runs/run_1/events?types=a;drop table events",
+        "/v1/tool_calls?status=lost",
+    ],
+)
+async def test_wrong_parameters_are_named(client: httpx2.AsyncClient, path: str) -> None:
+    """Attacks 21 and 23: names of filters and ids are checked before anything is asked."""
+    answer = await client.get(path)
+
+    assert answer.status_code in {404, 422}
+    assert answer.headers["content-type"] == "application/problem+json"

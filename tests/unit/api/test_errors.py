@@ -1,0 +1,116 @@
+"""Failures as answers."""
+
+import json
+from datetime import timedelta
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from api.errors import STATUS, STATUS_TITLES, Problem, problem_of, respond
+from domain import errors
+from domain.errors import LimitReachedError, OrchestratorError, StepRefusedError, leaves
+from tests.fakes_api import World
+from tests.unit.api.conftest import Connect
+
+
+def _make(cls: type[OrchestratorError]) -> OrchestratorError:
+    if cls in {LimitReachedError, StepRefusedError}:
+        return cls("a sentence", reason="max_turns")
+    return cls("a sentence")
+
+
+@pytest.mark.parametrize("cls", [OrchestratorError, *leaves()])
+def test_every_error_has_a_status_and_its_code_in_the_body(cls: type[OrchestratorError]) -> None:
+    if cls.__module__ != errors.__name__:
+        pytest.skip("made by another test")
+
+    problem = problem_of(_make(cls))
+
+    assert cls in STATUS
+    assert problem.status in STATUS_TITLES
+    assert problem.code == cls.code
+
+
+def test_an_error_that_is_not_listed_takes_its_parents_status() -> None:
+    class VeryBusyError(errors.SessionBusyError):
+        code = "very_busy"
+
+    assert problem_of(VeryBusyError("a sentence")).status == 409
+
+
+@pytest.mark.parametrize(
+    ("wait", "shown"),
+    [(None, "1"), (timedelta(seconds=0.2), "1"), (timedelta(seconds=2.1), "3")],
+)
+def test_a_wait_is_told_in_whole_seconds(wait: timedelta | None, shown: str) -> None:
+    problem = problem_of(errors.QueueFullError("full", retry_after=wait))
+
+    assert problem.headers["retry-after"] == shown
+
+
+@pytest.mark.parametrize(
+    ("path", "shape"),
+    [
+        ("/v1/runs", {"type", "title", "status", "detail", "code", "request_id", "errors"}),
+        ("/v1/models", {"error"}),
+        ("/internal/invoke", {"error"}),
+        ("/api/v1/request", {"error"}),
+    ],
+)
+def test_every_family_of_paths_has_its_shape(path: str, shape: set[str]) -> None:
+    where = ({"field": "body.input", "message": "missing"},)
+    problem = Problem(422, "invalid_request", "wrong", where)
+
+    answer = respond(problem, path, "req_1")
+
+    assert set(json.loads(bytes(answer.body))) == shape
+
+
+def test_a_seeds_answer_names_the_wrong_fields_in_its_sentence() -> None:
+    where = ({"field": "body.input", "message": "missing"},)
+
+    answer = respond(Problem(422, "invalid_request", "wrong", where), "/api/x", "req_1")
+
+    error = json.loads(bytes(answer.body))["error"]
+    assert error == {"code": "invalid_request", "message": "wrong: body.input: missing"}
+
+
+def test_an_openai_answer_names_the_wrong_parameter() -> None:
+    where = ({"field": "body.model", "message": "missing"},)
+
+    answer = respond(Problem(422, "invalid_request", "wrong", where), "/v1/models", "req_1")
+
+    error = json.loads(bytes(answer.body))["error"]
+    assert error["param"] == "body.model"
+    assert error["type"] == "invalid_request_error"
+
+
+async def test_paths_and_methods_that_are_not_there_get_a_problem(
+    client: httpx2.AsyncClient,
+) -> None:
+    nowhere = await client.get("/v1/approvals")
+    wrong = await client.put("/v1/runs")
+
+    assert nowhere.status_code == 404
+    assert nowhere.headers["content-type"] == "application/problem+json"
+    assert nowhere.json()["code"] == "not_found"
+    assert wrong.status_code == 405
+    assert wrong.json()["code"] == "method_not_allowed"
+    assert "POST" in wrong.headers["allow"]
+
+
+async def test_a_bug_answers_500_without_a_word_of_what_it_was(
+    app: FastAPI, connect: Connect, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    world.runs.get_run = broken  # type: ignore[method-assign, assignment]
+    answer = await connect(app).get("/v1/runs/run_1")
+
+    assert answer.status_code == 500
+    assert answer.json()["code"] == "internal_error"
+    assert "secret" not in answer.text
+    assert answer.json()["request_id"] in caplog.text
+    assert answer.headers["x-request-id"] == answer.json()["request_id"]
