@@ -258,6 +258,8 @@ class RunWorkflow:
                 summary=summary,
             )
         except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
             self._check_deadline()
             raise _named(error, order.step_id) from error
         return answer
@@ -393,8 +395,6 @@ def _now_ms() -> int:
 
 def _named(error: ActivityError, step_id: str) -> Exception:
     """Return the run's way to end that an activity's failure stands for."""
-    if is_cancelled_exception(error):
-        return error
     cause = error.cause
     if not isinstance(cause, ApplicationError):
         reason = str(cause or error)
