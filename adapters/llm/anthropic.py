@@ -13,6 +13,7 @@ Specification: https://docs.anthropic.com/en/docs/build-with-claude/streaming
 """
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -49,6 +50,7 @@ class AnthropicChat:
         self._base_url = base_url
         self._patience = patience or Patience()
         self._limits = limits or ReplyLimits()
+        self._connecting = threading.Lock()
         self._client: Any = None
         self._create: Any = None
         self._errors: tuple[type[Exception], ...] = ()
@@ -66,13 +68,19 @@ class AnthropicChat:
     async def warm(self) -> None:
         """Import the SDK and build its client, off the event loop; does nothing when done."""
         if self._create is None:
-            await asyncio.to_thread(self._connect)
+            await asyncio.to_thread(self._connect_once)
 
     async def aclose(self) -> None:
         """Close idle connections; the next call opens new ones."""
         client, self._client, self._create = self._client, None, None
         if client is not None:
             await client.close()
+
+    def _connect_once(self) -> None:
+        # First calls come together: one client, so that they share its connections.
+        with self._connecting:
+            if self._create is None:
+                self._connect()
 
     def _connect(self) -> None:
         # Here, not above: the SDK takes a second that most processes can do without.

@@ -34,7 +34,7 @@ def ollama_base_url(host: str) -> str:
     Raises:
         ValueError: not a host or an http(s) URL.
     """
-    text = host.strip().rstrip("/")
+    text = host.strip()
     scheme, separator, rest = text.rpartition("://")
     if not separator and rest.startswith(":") and rest.count(":") == 1:
         rest = f"127.0.0.1{rest}"
@@ -46,4 +46,4 @@ def ollama_base_url(host: str) -> str:
         name = f"[{name}]"
     port = parts.port or (None if separator else _DEFAULT_PORT)
     netloc = f"{name}:{port}" if port else name
-    return f"{parts.scheme}://{netloc}{parts.path}/v1"
+    return f"{parts.scheme}://{netloc}{parts.path.rstrip('/')}/v1"

@@ -12,6 +12,7 @@ Limits: `ReplyLimits`. Specification: https://platform.openai.com/docs/api-refer
 """
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,6 +55,7 @@ class OpenAIChat:
         self._provider = provider
         self._patience = patience or Patience()
         self._limits = limits or ReplyLimits()
+        self._connecting = threading.Lock()
         self._client: Any = None
         self._create: Any = None
         self._errors: tuple[type[Exception], ...] = ()
@@ -71,13 +73,19 @@ class OpenAIChat:
     async def warm(self) -> None:
         """Import the SDK and build its client, off the event loop; does nothing when done."""
         if self._create is None:
-            await asyncio.to_thread(self._connect)
+            await asyncio.to_thread(self._connect_once)
 
     async def aclose(self) -> None:
         """Close idle connections; the next call opens new ones."""
         client, self._client, self._create = self._client, None, None
         if client is not None:
             await client.close()
+
+    def _connect_once(self) -> None:
+        # First calls come together: one client, so that they share its connections.
+        with self._connecting:
+            if self._create is None:
+                self._connect()
 
     def _connect(self) -> None:
         # Here, not above: the SDK takes a second that most processes can do without.

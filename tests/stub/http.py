@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -26,7 +27,7 @@ class Request:
     headers: dict[str, str]
     body: bytes
 
-    def json(self) -> Any:  # noqa: ANN401 - JSON is what the client sent
+    def json(self) -> Any:
         """Return the body as JSON, an empty object when there is none."""
         return json.loads(self.body) if self.body else {}
 
@@ -67,12 +68,15 @@ class Exchange:
         self.is_ended = True
 
     async def start_stream(
-        self, content_type: str = "text/event-stream", headers: dict[str, str] | None = None
+        self,
+        content_type: str = "text/event-stream",
+        headers: dict[str, str] | None = None,
+        status: int = 200,
     ) -> None:
         """Send the head of a chunked answer."""
         self._is_chunked = True
         head = {"content-type": content_type, "transfer-encoding": "chunked"} | (headers or {})
-        await self._write(_head(200, head))
+        await self._write(_head(status, head))
 
     async def send(self, data: bytes) -> None:
         """Send one chunk of the body."""
@@ -116,7 +120,8 @@ class Exchange:
 
 
 def _head(status: int, headers: dict[str, str]) -> bytes:
-    phrase = HTTPStatus(status).phrase
+    known = {item.value: item.phrase for item in HTTPStatus}
+    phrase = known.get(status, "Unknown")
     lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {text}" for name, text in headers.items())]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
@@ -138,6 +143,7 @@ class _Connection(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=256 * 1024)
         self._server.connections.add(self)
+        self._server.accepted += 1
 
     def connection_lost(self, _: Exception | None) -> None:
         self.gone.set()
@@ -190,6 +196,10 @@ class _Connection(asyncio.Protocol):
             await self._server.handler(exchange)
         except ClientGoneError:
             pass
+        except Exception:  # noqa: BLE001 - a broken stub must show, not hang the test
+            traceback.print_exc()
+            exchange.reset()
+            return
         finally:
             self._task = None
         if not exchange.is_ended:
@@ -224,6 +234,8 @@ class StubServer:
     port: int = 0
     host: str = "127.0.0.1"
     connections: set[_Connection] = field(default_factory=set)
+    accepted: int = 0
+    """Connections since the start."""
     _server: asyncio.Server | None = None
 
     @property

@@ -26,6 +26,7 @@ model (`POST /control`) comes first. A value is a word, a quoted JSON string, or
 | `half_close_after=10` | ends cleanly after 10 tokens, without the terminal marker |
 | `reset_after=10` | cuts the connection after 10 tokens |
 | `no_finish` `no_done` | leaves out the stop reason, the terminal marker |
+| `linger` | keeps the connection open after the terminal marker |
 | `keepalive_only` | comments (and pings) only, every `gap_ms` (20) |
 | `drip_ms=1000` | one byte at a time, so far apart |
 | `split=7` `crlf` `bom` | pieces of 7 bytes, CRLF line ends, a byte order mark |

@@ -64,12 +64,17 @@ class Provider:
     log: list[LogEntry] = field(default_factory=list)
     controls: dict[str, str] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
-    _ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def arrived(self, count: int = 1) -> None:
+        """Wait until this many requests have come."""
+        while len(self.log) < count:
+            await self._changed.wait()
 
     async def settled(self) -> list[LogEntry]:
         """Return the log once no request is open."""
         while any(entry.ended_ns is None for entry in self.log):
-            await self._ended.wait()
+            await self._changed.wait()
         return self.log
 
     def serve(self, port: int = 0) -> AbstractAsyncContextManager[StubServer]:
@@ -117,6 +122,7 @@ class Provider:
             at_ns=time.monotonic_ns(),
         )
         self.log.append(entry)
+        self._tell()
         marks = self._marks(prompt.model, prompt.last_user())
         answer = Answer(exchange, wire, prompt, marks, entry.number)
         try:
@@ -131,8 +137,11 @@ class Provider:
         finally:
             entry.sent_tokens = answer.sent_tokens
             entry.ended_ns = time.monotonic_ns()
-            self._ended.set()
-            self._ended = asyncio.Event()
+            self._tell()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _marks(self, model: str, text: str) -> Marks:
         marks = parse_marks(self.controls.get(model, ""), text)

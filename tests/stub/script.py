@@ -62,9 +62,10 @@ class Answer:
         """Stream the answer to its end, or to where the marks cut it."""
         marks = self._marks
         await self._exchange.start_stream()
+        opening = self._wire.opening(self._prompt.model, self._usage(0))
         if marks.has("keepalive_only"):
             await self._keep_alive()
-        for event in self._wire.opening(self._prompt.model, self._usage(0)):
+        for event in opening:
             await self._pipe.send(event)
         if marks.has("garbage"):
             await self._garbage(marks.text("garbage"))
@@ -161,6 +162,8 @@ class Answer:
             await self._pipe.send(event)
         if not marks.has("no_done"):
             await self._pipe.send(self._wire.done())
+        if marks.has("linger"):
+            await self._exchange.hang()
         await self._exchange.end()
 
     def _usage(self, output: int) -> Usage:
