@@ -27,7 +27,7 @@ SERVER = "1.31.2"
 
 _MODULE = GoModule(
     name="cluster",
-    what=f"the Temporal server {SERVER} and its SQL tool (about 2 minutes on 2 cores)",
+    what=f"the Temporal server {SERVER} and its SQL tool from source (about 2 minutes on 2 cores)",
     packages=("go.temporal.io/server/cmd/server", "go.temporal.io/server/cmd/tools/sql"),
 )
 

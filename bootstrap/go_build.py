@@ -64,7 +64,7 @@ class BuildFailure:
 
 _DEV_SERVER = GoModule(
     name="temporal",
-    what=f"the Temporal dev server {PINNED_SERVER} (about 3 minutes on 2 cores)",
+    what=f"the Temporal dev server {PINNED_SERVER} from source (about 3 minutes on 2 cores)",
     packages=("github.com/temporalio/cli/cmd/temporal",),
     linker_flags=f"-s -w -X github.com/temporalio/cli/internal/temporalcli.Version={PINNED}",
 )
@@ -121,7 +121,7 @@ def _one_at_a_time(lock: Path, report: Report) -> Iterator[None]:
 
 
 def _run_build(module: GoModule, source: Path, into: Path, report: Report) -> BuildFailure | None:
-    report(f"building {module.what} from source, once per machine")
+    report(f"building {module.what}, once per machine")
     draft = into / "part"
     draft.mkdir(exist_ok=True)
     command = ["go", "build", "-v", "-trimpath", "-buildvcs=false"]
