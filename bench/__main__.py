@@ -11,15 +11,43 @@ from collections.abc import Callable, Sequence
 
 from bench.bars import BARS, Figure, Verdict
 from bench.lab import Lab
-from bench.measures import latency, load
+from bench.measures import (
+    cancel,
+    eventlog,
+    fanout,
+    growth,
+    history,
+    idle,
+    latency,
+    lateness,
+    load,
+    recovery,
+    replay,
+    startup,
+    workers,
+)
 from bench.ours import default_command
 from bench.report import save, table, verdict_of
 
 Measure = Callable[[Lab], list[Figure]]
 
 MEASURES: tuple[tuple[Measure, tuple[str, ...]], ...] = (
+    # First, because the product then holds nothing but what it needs.
+    (idle.measure, ("idle_cpu", "idle_memory")),
     (latency.measure, ("first_token", "whole_run", "cpu_single")),
     (load.measure, ("throughput", "cpu")),
+    (lateness.measure, ("lateness", "lateness_p50")),
+    (cancel.measure, ("cancel",)),
+    (history.measure, ("history", "history_turn")),
+    (growth.measure, ("growth_history", "growth_store", "growth_time")),
+    (fanout.measure, ("fanout",)),
+    (fanout.measure_500, ("fanout_500",)),
+    (recovery.measure, ("recovery", "recovery_lost", "recovery_repeated", "viewer")),
+    (workers.measure, ("worker_kill", "viewer")),
+    (eventlog.measure, ("event_log",)),
+    (replay.measure, ("replay", "replay_memory")),
+    (startup.measure_startup, ("startup",)),
+    (startup.measure_help, ("help",)),
 )
 """Each measure with the bars that it gives, in the order they run."""
 

@@ -112,7 +112,8 @@ class Expected:
     """What a run had to be: its tokens, its model calls, its tool calls."""
 
     tokens: int = 50
-    model_calls: int = 1
+    model_calls: int | None = 1
+    """None where a kill makes the number of attempts a matter of luck."""
     tool_calls: int = 0
 
 
@@ -132,9 +133,10 @@ def check_run(events: Sequence[Seen], expected: Expected) -> None:
     if plain(final) != tokens_text(expected.tokens):
         raise WrongAnswerError(f"the answer is not what the model said: {final[:200]!r}")
     usage = last.data["usage"]
-    counts = (usage["model_calls"], usage["tool_calls"])
-    if counts != (expected.model_calls, expected.tool_calls):
-        raise WrongAnswerError(f"{counts} model and tool calls instead of {expected}")
+    if expected.model_calls not in (None, usage["model_calls"]):
+        raise WrongAnswerError(f"{usage['model_calls']} model calls instead of {expected}")
+    if usage["tool_calls"] != expected.tool_calls:
+        raise WrongAnswerError(f"{usage['tool_calls']} tool calls instead of {expected}")
 
 
 def events_of(reply: Reply) -> list[Seen]:
