@@ -1,9 +1,12 @@
 """Whether a server may listen where it is asked to. Opens no socket and no store."""
 
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
-from bootstrap.settings import Settings
 from domain.errors import SetupError
+
+if TYPE_CHECKING:
+    from bootstrap.settings import Settings
 
 
 def is_loopback(host: str) -> bool:
@@ -16,7 +19,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_exposure(settings: Settings, has_keys: bool) -> None:
+def check_exposure(settings: "Settings", has_keys: bool) -> None:
     """Refuse to listen where others can reach us while no API key exists.
 
     Raises:

@@ -1,0 +1,94 @@
+"""The command line. `main` is the entry point of the `orchestrator` script.
+
+Only what `--help` needs is imported here and by the commands; a test measures it.
+"""
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Sequence
+from io import TextIOWrapper
+
+import typer
+
+from bootstrap.commands import (
+    agents,
+    config,
+    demo,
+    doctor,
+    keys,
+    processes,
+    run,
+    runs,
+    sessions,
+    tools,
+)
+from bootstrap.commands.failure import CommandError
+from bootstrap.exit import leave
+from bootstrap.terminal import harmless, note
+from domain.errors import OrchestratorError
+
+INTERRUPTED = 130
+_GROUPS = (processes, run, runs, agents, sessions, tools, keys, config, demo, doctor)
+
+app = typer.Typer(
+    name="orchestrator",
+    help="A durable agent orchestrator: work that survives any crash, and streams as it happens.",
+    epilog="\b\nStart with:\n  orchestrator demo\n  orchestrator up\n"
+    '  orchestrator run "What is 6 * 7?"',
+    no_args_is_help=True,
+    # rich would cost a third of the time `--help` may take.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for group in _GROUPS:
+    group.add_to(app)
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code: 0 it did, 1 it could not, 2 it was misspelt."""
+    try:
+        code = app(args=list(arguments), prog_name="orchestrator", standalone_mode=False)
+    except typer.TyperException as error:
+        _show_usage(error)
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except CommandError as error:
+        return _fail(error.message, error.code)
+    except OrchestratorError as error:
+        return _fail(error.message)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except Exception as error:  # noqa: BLE001 - the last place that can say a sentence
+        traceback.print_exc()
+        return _fail(f"this is a bug: {type(error).__name__}: {error}")
+    return code if isinstance(code, int) else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command of this process and leave."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # What a model says may hold letters that this terminal cannot show.
+            stream.reconfigure(errors="replace")
+    leave(run_command(sys.argv[1:] if arguments is None else arguments))
+
+
+def _fail(message: str, code: int = 1) -> int:
+    with contextlib.suppress(OSError):
+        note(f"Error: {harmless(message)}")
+    return code
+
+
+def _show_usage(error: typer.TyperException) -> None:
+    show = getattr(error, "show", None)
+    if show is not None:
+        show()
+    else:
+        note(f"Error: {error.message}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The commands of `orchestrator`, one module per noun. Heavy imports wait until one runs."""

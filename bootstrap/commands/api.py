@@ -1,0 +1,149 @@
+"""The API as the commands use it: plain requests, and refusals as one sentence.
+
+Knows the wire and no command. Source: reference/protocols.md 4.1b.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+
+from bootstrap.commands.failure import CommandError, ServerAwayError
+from bootstrap.commands.wire import Json
+from bootstrap.exposure import is_loopback
+from bootstrap.terminal import harmless, working
+
+_SECONDS = 30.0
+_PAGE = 1000
+_LATER = (429, 502, 503, 504)
+"""Statuses that say nothing about the request itself."""
+
+
+class Api:
+    """One server. A refusal is a `CommandError`; no answer is a `ServerAwayError`."""
+
+    def __init__(self, url: str, key: str | None = None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise CommandError(f"{url} is no address of an API: http://host:port", code=2)
+        self.url = url.rstrip("/")
+        self._client = httpx2.Client(
+            base_url=self.url,
+            headers={"authorization": f"Bearer {key}"} if key else {},
+            timeout=_SECONDS,
+            # A proxy of the environment never leads to this machine.
+            trust_env=not is_loopback(parts.hostname),
+        )
+
+    def __enter__(self) -> "Api":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._client.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> Json:
+        """Return the answer to one request.
+
+        Raises:
+            CommandError: refused.
+            ServerAwayError: no answer.
+        """
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        try:
+            with working(f"waiting for {self.url}"):
+                response = self._client.request(method, path, json=body, params=given)
+        except httpx2.TransportError as error:
+            raise self._away(error) from error
+        refuse_problem(response)
+        answer: Json = response.json() if response.content else {}
+        return answer
+
+    def pages(self, path: str, plural: str, limit: int, **params: str | None) -> list[Json]:
+        """Return up to `limit` entries of a list, over as many pages as it takes."""
+        return list(islice(self.each(path, plural, min(limit, _PAGE), **params), limit))
+
+    def each(
+        self, path: str, plural: str, page_size: int = _PAGE, **params: str | None
+    ) -> Iterator[Json]:
+        """Yield every entry of a list, a page at a time."""
+        cursor: str | None = None
+        while True:
+            asked = {**params, "limit": page_size, "cursor": cursor}
+            page = self.call("GET", path, params=asked)
+            yield from page[plural]
+            cursor = page["next_cursor"]
+            if not page["has_more"]:
+                return
+
+    @contextlib.contextmanager
+    def stream(
+        self, method: str, path: str, *, headers: Mapping[str, str], body: object = None
+    ) -> Iterator[httpx2.Response]:
+        """Open a stream of server-sent events, to be read inside.
+
+        Raises:
+            CommandError: refused.
+            ServerAwayError: no answer, or the connection broke.
+        """
+        asked = {**headers, "accept": "text/event-stream"}
+        try:
+            with self._client.stream(method, path, json=body, headers=asked) as response:
+                if response.status_code >= 400:
+                    response.read()
+                refuse_problem(response)
+                yield response
+        except httpx2.TransportError as error:
+            raise self._away(error) from error
+
+    def _away(self, error: httpx2.TransportError) -> ServerAwayError:
+        absent = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
+        said = f"{self.url} cannot be reached: {error or type(error).__name__}"
+        return ServerAwayError(said, was_reached=not absent)
+
+
+def refuse_problem(response: httpx2.Response) -> None:
+    """Do nothing for a good answer.
+
+    Raises:
+        ServerAwayError: the server cannot answer now.
+        CommandError: what the server said is wrong.
+    """
+    if response.status_code < 400:
+        return
+    said = harmless(problem_of(response))
+    if response.status_code in _LATER:
+        raise ServerAwayError(said, was_reached=True)
+    raise CommandError(said)
+
+
+def problem_of(response: httpx2.Response) -> str:
+    """Return what an answer says is wrong, as one sentence. Source: RFC 9457."""
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = None
+    if not isinstance(problem, dict):
+        return f"{response.url} answered {response.status_code}; is this an orchestrator?"
+    said = str(problem.get("detail") or problem.get("title") or response.status_code)
+    errors = problem.get("errors")
+    if isinstance(errors, list):
+        said += "".join(f"; {item.get('field')}: {item.get('message')}" for item in errors[:5])
+    if response.status_code == 401:
+        said += "; name a key with --api-key or ORCHESTRATOR_API_KEY"
+    return said

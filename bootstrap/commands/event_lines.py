@@ -1,0 +1,134 @@
+"""Events as people read them: one line each, streamed text on one line as it grows."""
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TextIO
+
+from bootstrap.terminal import harmless, paint
+
+_SHORT = 160
+_WIDTH = 22
+"""Columns of the type's name, so that what follows stands in line."""
+_STYLE = {
+    "run_done": "green",
+    "run_failed": "red",
+    "run_cancelled": "red",
+    "run_dead_lettered": "red",
+    "agent_stream_reset": "yellow",
+    "run_waiting": "yellow",
+    "outcome_unknown": "yellow",
+    "model_fallback": "yellow",
+    "tool_call_created": "cyan",
+    "tool_result": "cyan",
+}
+
+Data = dict[str, Any]
+
+
+def usage_text(usage: Data) -> str:
+    """Return what a run used: tokens and money."""
+    cost = usage.get("cost_usd")
+    price = "unpriced" if cost is None else f"${cost}"
+    return f"{usage.get('input_tokens', 0)} tokens in, {usage.get('output_tokens', 0)} out, {price}"
+
+
+def _call_done(data: Data) -> str:
+    error = data.get("error")
+    if error:
+        return f"{data['model']} failed: {error.get('code')}"
+    tokens = f"{data['prompt_tokens']} tokens in, {data['completion_tokens']} out"
+    return f"{data['model']}: {tokens}, {data['latency_ms']} ms"
+
+
+def _tool_result(data: Data) -> str:
+    error = data.get("error")
+    return f"{error.get('code')}: {error.get('message')}" if error else str(data.get("result"))
+
+
+_SUMMARY: dict[str, Callable[[Data], str]] = {
+    "run_started": lambda data: str(data.get("agent_id") or data.get("kind")),
+    "user_input": lambda data: str(data["content"]),
+    "agent_invoke_started": lambda data: str(data["agent_id"]),
+    "agent_invoke_done": lambda data: str(data["step"]),
+    "agent_stream_reset": lambda data: (
+        f"attempt {data['attempt']} begins, what came before is void"
+    ),
+    "agent_stream_delta": lambda data: str(data["text"]),
+    "llm_call_started": lambda data: f"{data['model']}, attempt {data['attempt']}",
+    "llm_call_done": _call_done,
+    "tool_call_created": lambda data: f"{data['tool_name']}({data['args']})",
+    "tool_dispatched": lambda data: str(data["tool_call_id"]),
+    "tool_result": _tool_result,
+    "outcome_unknown": lambda data: f"{data['tool_call_id']}: {data['reason']}",
+    "model_fallback": lambda data: f"{data['from']} -> {data['to']}: {data['reason']}",
+    "route_decided": lambda data: f"{data['agent_id']}: {data['reason']}",
+    "run_waiting": lambda data: f"{data['waiting_on']}: {data['reason']}",
+    "run_resumed": lambda data: str(data["waiting_on"]),
+    "run_done": lambda data: usage_text(data["usage"]),
+    "run_failed": lambda data: f"{data['code']}: {data['message']}",
+    "run_cancelled": lambda data: str(data.get("reason") or ""),
+    "run_dead_lettered": lambda data: f"{data['step']}: {data['code']}",
+}
+
+
+def summary(event: Data) -> str:
+    """Return what an event says, in a few words; of a type we do not know, its data."""
+    data = event["data"]
+    known = _SUMMARY.get(event["type"])
+    try:
+        said = known(data) if known else json.dumps(data, ensure_ascii=False)
+    except (KeyError, AttributeError, TypeError):
+        said = json.dumps(data, ensure_ascii=False)
+    return said
+
+
+class EventPrinter:
+    """Prints events as they arrive. Pieces of one answer stand on one line."""
+
+    def __init__(self, stream: TextIO | None = None, indent: str = "") -> None:
+        self._stream = stream or sys.stdout
+        self._indent = indent
+        self._open: str | None = None
+        """The attempt whose text the unfinished line holds."""
+
+    def show(self, event: Data) -> None:
+        """Print one event."""
+        if event["type"] == "agent_stream_delta":
+            self._show_delta(event)
+        else:
+            self.finish()
+            said = _one_line(summary(event))
+            short = said if len(said) <= _SHORT else said[:_SHORT] + "..."
+            self._write(f"{self._head(event)}{short}".rstrip() + "\n")
+
+    def finish(self) -> None:
+        """End an unfinished line."""
+        if self._open is not None:
+            self._write("\n")
+        self._open = None
+
+    def _show_delta(self, event: Data) -> None:
+        data = event["data"]
+        attempt = f"{data.get('step')}/{data.get('attempt')}"
+        if self._open != attempt:
+            self.finish()
+            self._write(self._head(event))
+            self._open = attempt
+        self._write(_one_line(str(data["text"])))
+
+    def _head(self, event: Data) -> str:
+        at = datetime.fromtimestamp(event["ts"] / 1000).astimezone()
+        clock = paint(at.strftime("%H:%M:%S.%f")[:12], "dim", self._stream)
+        kind = f"{event['type']:{_WIDTH}}"
+        style = _STYLE.get(event["type"], "bold")
+        return f"{self._indent}{clock} {event['seq']:>4}  {paint(kind, style, self._stream)}"
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+
+def _one_line(text: str) -> str:
+    return harmless(text.replace("\r\n", "\n").replace("\n", " \u21b5 "))

@@ -1,0 +1,86 @@
+"""`run`: ask an agent and see the answer grow."""
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from bootstrap.commands.event_lines import usage_text
+from bootstrap.commands.failure import CommandError
+from bootstrap.commands.follow import RunStream
+from bootstrap.commands.options import AgentOption, ApiKey, ApiUrl, AsJson, DataDir, examples
+from bootstrap.commands.output import out_json
+from bootstrap.commands.screen import RunScreen
+from bootstrap.commands.servers import Servers
+from bootstrap.commands.wire import Json, at
+from bootstrap.terminal import note, paint
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(
+        epilog=examples(
+            'orchestrator run "What is 6 * 7?"',
+            'orchestrator run --agent writer --session s1 "A haiku about durability"',
+            "git diff | orchestrator run --agent writer - > summary.txt",
+            'orchestrator run --json "What time is it?" | jq .output.content',
+        )
+    )(run)
+
+
+def run(  # noqa: PLR0913 - each option is a parameter
+    question: Annotated[str, typer.Argument(help="What to ask; - reads it from stdin.")],
+    *,
+    agent: AgentOption = None,
+    session: Annotated[
+        str | None,
+        typer.Option("--session", metavar="ID", help="Go on with this conversation; made if new."),
+    ] = None,
+    data_dir: DataDir = None,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> int:
+    """Ask an agent, and see the answer as it grows.
+
+    Uses the orchestrator that runs on the data folder, else starts one for as long as this takes.
+    The answer goes to stdout, what else happens to stderr. Ctrl-C leaves; the run goes on. With
+    --json the run is printed once it has ended. Exit code 0 if it is DONE.
+    """
+    asked = sys.stdin.read() if question == "-" else question
+    if not asked.strip():
+        raise CommandError("there is nothing to ask", code=2)
+    body: Json = {"input": asked}
+    body |= {"agent_id": agent} if agent else {}
+    body |= {"session_id": session} if session else {}
+    started = time.monotonic()
+    with Servers(api_url, api_key, data_dir) as servers:
+        stream = RunStream(servers.open, start=body)
+        screen = RunScreen(live=sys.stdout.isatty())
+        try:
+            for event in stream.events():
+                if not as_json:
+                    screen.show(event)
+        except KeyboardInterrupt:
+            note(f"\nthe run goes on: orchestrator runs tail {stream.run_id}")
+            raise
+        with servers.open() as api:
+            ended = api.call("GET", at("/v1/runs/{}", str(stream.run_id)))
+    if as_json:
+        out_json(ended)
+    else:
+        _say_end(ended, time.monotonic() - started)
+    return 0 if ended["state"] == "DONE" else 1
+
+
+def _say_end(run: dict[str, object], seconds: float) -> None:
+    error = run["error"]
+    if isinstance(error, dict):
+        note(paint(f"Error: {error['code']}: {error['message']}", "red", sys.stderr))
+    usage, links = run["usage"], run["links"]
+    assert isinstance(usage, dict)
+    assert isinstance(links, dict)
+    facts = [f"{run['state']} in {seconds:.1f} s", usage_text(usage), str(run["run_id"])]
+    facts += [str(links["temporal_ui"])] if links["temporal_ui"] else []
+    note(paint(" \u00b7 ".join(facts), "dim", sys.stderr))

@@ -1,0 +1,138 @@
+"""Which server a command talks to: the one it is told, the one that runs here, or one it starts."""
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from bootstrap.children import Child
+from bootstrap.commands.failure import CommandError, ServerAwayError
+from bootstrap.commands.given import load_settings
+from bootstrap.terminal import note, working
+
+if TYPE_CHECKING:
+    from bootstrap.commands.api import Api
+
+_CONNECT_SECONDS = 2.0
+LOG_NAME = "orchestrator.log"
+_ANY_PORTS = {
+    "ORCHESTRATOR_PORT": "0",
+    "ORCHESTRATOR_TEMPORAL_PORT": "0",
+    "ORCHESTRATOR_TEMPORAL_UI_PORT": "0",
+}
+"""So that a server of our own disturbs nobody."""
+
+
+def find_running(data_dir: Path) -> str | None:
+    """Return the API of the orchestrator that runs on a data folder, None when there is none."""
+    try:
+        said = json.loads((data_dir / "endpoints.json").read_text())
+        api, pid = said["api"], int(said["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    # A process that was killed leaves the file behind, and its id may be somebody else's by now.
+    return str(api) if api and _lives(pid) and _listens(str(api)) else None
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _listens(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 80), _CONNECT_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def _api(url: str, key: str | None) -> "Api":
+    from bootstrap.commands.api import Api  # noqa: PLC0415 - httpx2: 0.1 s that `--help` saves
+
+    return Api(url, key)
+
+
+def connect(api_url: str | None, api_key: str | None, data_dir: Path | None = None) -> "Api":
+    """Return the API to talk to.
+
+    Raises:
+        ServerAwayError: none was named and none runs here.
+    """
+    if api_url:
+        return _api(api_url, api_key)
+    folder = load_settings(data_dir=data_dir).data_dir
+    found = find_running(folder)
+    if found is None:
+        raise ServerAwayError(
+            f"no orchestrator runs on the data folder {folder}; start one with `orchestrator up`,"
+            " or name one with --api-url",
+            was_reached=False,
+        )
+    return _api(found, api_key)
+
+
+class Servers:
+    """Servers of one command that may start its own: found again whenever one is lost."""
+
+    def __init__(self, api_url: str | None, api_key: str | None, data_dir: Path | None) -> None:
+        self._api_url = api_url
+        self._api_key = api_key
+        self._data_dir = data_dir
+        self._own = contextlib.ExitStack()
+
+    def __enter__(self) -> "Servers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._own.close()
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator["Api"]:
+        """Connect to the server that is named, that runs here, or that is started now.
+
+        Raises:
+            CommandError: none is there and none can be started.
+        """
+        with _api(self._api_url or self._found_or_started(), self._api_key) as api:
+            yield api
+
+    def _found_or_started(self) -> str:
+        folder = load_settings(data_dir=self._data_dir).data_dir
+        return find_running(folder) or self._start(folder)
+
+    def _start(self, folder: Path) -> str:
+        self._own.close()
+        environment = {**_ANY_PORTS, "ORCHESTRATOR_DATA_DIR": str(folder.absolute())}
+        child = Child(["up"], folder / LOG_NAME, environment)
+        try:
+            with working("starting an orchestrator for this command"):
+                serving = child.wait_ready()
+        except BaseException as error:
+            child.stop()
+            # Somebody else may have been faster.
+            found = find_running(folder) if isinstance(error, CommandError) else None
+            if found is not None:
+                return found
+            raise
+        self._own.callback(self._stop, child)
+        if serving.api is None:
+            raise CommandError("the orchestrator that was started serves no API")
+        return serving.api
+
+    @staticmethod
+    def _stop(child: Child) -> None:
+        with working("stopping it"):
+            code = child.stop()
+        if code != 0:
+            note(f"the orchestrator ended with code {code}")
