@@ -1,6 +1,7 @@
 """The HTTP application: which parts it has, and in which order a request meets them."""
 
 from importlib import metadata
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -38,22 +39,32 @@ _CORS_HEADERS = ("authorization", "content-type", "idempotency-key", "last-event
 
 def create_app(ports: ApiPorts, config: ApiConfig) -> FastAPI:
     """Return the application over `ports`. It needs no start-up; end it with `drain`."""
+    app = _bare()
     services = _services(ports, config)
+    app.state.services = services
+    failures.install(app)
+    _guard(app, services)
+    return app
+
+
+def describe() -> dict[str, Any]:
+    """Return the OpenAPI document, which does not depend on any port."""
+    return _bare().openapi()
+
+
+def _bare() -> FastAPI:
     app = FastAPI(
         title="Durable agent orchestrator",
-        version=services.version,
+        version=_version(),
         openapi_url="/openapi.json",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.services = services
     for module in _ROUTES:
         # Not include_router: through an included router every request is matched twice.
         app.router.routes.extend(module.router.routes)
-    failures.install(app)
     openapi.install(app)
-    _guard(app, services)
     return app
 
 

@@ -76,6 +76,7 @@ STATUS_TITLES = {
     504: "Gateway timeout",
     507: "Insufficient storage",
 }
+_EXAMPLE_CODES = {402: "budget_exhausted", 409: "session_busy", 503: "queue_full"}
 _OPENAI_PATHS = ("/v1/models", "/v1/chat/completions")
 _SEED_PATHS = ("/internal/", "/api/")
 _DEFAULT_RETRY_SECONDS = 1
@@ -131,6 +132,12 @@ def family_of(path: str) -> str:
     if path.startswith(_OPENAI_PATHS):
         return "openai"
     return "seed" if path.startswith(_SEED_PATHS) else "native"
+
+
+def example(family: str, status: int) -> dict[str, Any]:
+    """Return what an answer of `family` with `status` looks like, for the OpenAPI document."""
+    code = _EXAMPLE_CODES.get(status, STATUS_TITLES[status].lower().replace(" ", "_"))
+    return _SHAPES[family](Problem(status, code, "what happened, and what to do"), "req_01k9")
 
 
 def _native(problem: Problem, request_id: str) -> dict[str, Any]:

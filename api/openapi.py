@@ -12,13 +12,18 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from api.access import is_public
-from api.errors import STATUS_TITLES, family_of
+from api.errors import STATUS_TITLES, example, family_of
 from api.services import Needs
 from api.shapes.faults import OpenAiErrorOut, ProblemOut, SeedErrorOut
 
+_SSE_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "One server-sent event; `data` is one line of JSON.",
+    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+}
 EVENT_STREAM: dict[str, Any] = {
     "text/event-stream": {
-        "schema": {"type": "string"},
+        "schema": _SSE_SCHEMA,
         "example": (
             "retry: 2000\n\nid: 1\nevent: user_input\n"
             'data: {"event_id":"evt_01k9_1","run_id":"run_01k9","seq":1,"ts":1763632800000,'
@@ -29,7 +34,7 @@ EVENT_STREAM: dict[str, Any] = {
 }
 LOG_STREAM: dict[str, Any] = {
     "text/event-stream": {
-        "schema": {"type": "string"},
+        "schema": _SSE_SCHEMA,
         "example": (
             'event: log\ndata: {"ts":"2026-11-20T10:00:00.000Z","level":"info",'
             '"component":"worker","message":"started","fields":{}}\n\n'
@@ -96,6 +101,7 @@ def _build(app: FastAPI) -> dict[str, Any]:
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(schema.pop("$defs", {}))
         schemas[model.__name__] = schema
+    document["components"]["responses"] = _errors()
     document["components"]["securitySchemes"] = {
         "key": {"type": "http", "scheme": "bearer", "description": "An API key, `orch_...`."}
     }
@@ -112,8 +118,10 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> None:
         operation["security"] = [{"key": []}]
         operation["x-required-scope"] = scope
     responses = operation["responses"]
-    for status in sorted({*_statuses(operation, route), *_declared(responses)}):
-        responses[str(status)] = _error(status, route.path)
+    for status in {*_statuses(operation, route), *_declared(responses)}:
+        if "model" not in route.responses.get(status, {}):
+            name = f"{family_of(route.path)}{status}"
+            responses[str(status)] = {"$ref": f"#/components/responses/{name}"}
     operation["responses"] = dict(sorted(responses.items()))
 
 
@@ -138,7 +146,14 @@ def _statuses(operation: dict[str, Any], route: APIRoute) -> set[int]:
     return found
 
 
-def _error(status: int, path: str) -> dict[str, Any]:
-    media, model = _SHAPES[family_of(path)]
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"description": STATUS_TITLES[status], "content": {media: {"schema": schema}}}
+def _errors() -> dict[str, Any]:
+    """Return the answer to every failure, in each of the shapes."""
+    found: dict[str, Any] = {}
+    for family, (media, model) in _SHAPES.items():
+        schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+        for status, title in STATUS_TITLES.items():
+            found[f"{family}{status}"] = {
+                "description": title,
+                "content": {media: {"schema": schema, "example": example(family, status)}},
+            }
+    return found

@@ -706,6 +706,39 @@ class World:
         self.keys.by_digest[minted.digest] = key
         return minted.secret
 
+    async def furnish(self) -> None:
+        """Put in place what the examples of the OpenAPI document name."""
+        spec = RunSpec(tools=(WIRE,))
+        for run_id, kind in (("run_01k9", RunKind.AGENT), ("run_02k9", RunKind.TOOL)):
+            is_tool = kind is RunKind.TOOL
+            await self.runs.accept(
+                NewRun(
+                    run_id=run_id,
+                    owner=LOCAL_OWNER,
+                    kind=kind,
+                    spec=spec,
+                    agent_id=None if is_tool else "assistant",
+                    session_id=None if is_tool else "sess_01k9",
+                    message_id="msg_01k9",
+                    content="What is 6 * 7?",
+                    max_open_runs=100,
+                    tool_call_id="tc_01k9" if is_tool else None,
+                )
+            )
+            await self.gateway.start(self.runs.runs[run_id], RunSpec(kind=kind), queued=False)
+        minted = mint_key(b"k" * 32)
+        key = ApiKey(
+            key_id="key_01k9",
+            owner=LOCAL_OWNER,
+            name="example",
+            prefix=minted.prefix,
+            scopes=(Scope.READ,),
+            created_at=NOW,
+            expires_at=None,
+            revoked_at=None,
+        )
+        self.keys.by_digest[minted.digest] = key
+
     async def check_store(self) -> str | None:
         """Answer the store's check."""
         return self.trouble

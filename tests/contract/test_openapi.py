@@ -1,0 +1,92 @@
+"""The OpenAPI document: complete, committed, and true."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from api.app import create_app, describe
+from api.export_openapi import render
+from domain.principal import Scope
+from tests.fakes_api import World, fake_config
+
+DOCUMENT = describe()
+COMMITTED = Path(__file__).parents[2] / "docs" / "reference" / "openapi.json"
+_WORLD = World()
+_KEY = _WORLD.add_key(Scope.ADMIN)
+asyncio.run(_WORLD.furnish())
+_APP = create_app(_WORLD.ports(), fake_config())
+schema = schemathesis.openapi.from_dict(DOCUMENT)
+schema.app = _APP
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+
+def _operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, operations in DOCUMENT["paths"].items():
+        for method, operation in operations.items():
+            yield method, path, operation
+
+
+def test_the_committed_document_is_the_one_we_serve() -> None:
+    """`python -m api.export_openapi docs/reference/openapi.json` writes it."""
+    assert COMMITTED.read_text(encoding="utf-8") == render()
+
+
+def test_every_operation_has_a_name_a_tag_and_a_sentence() -> None:
+    names = [operation["operationId"] for _, _, operation in _operations()]
+    tags = {tag["name"] for tag in DOCUMENT["tags"]}
+
+    assert len(set(names)) == len(names)
+    assert all("_" in name and name == name.lower() for name in names)
+    assert all(set(operation["tags"]) <= tags for _, _, operation in _operations())
+    assert all(operation["description"] for _, _, operation in _operations())
+
+
+def test_every_operation_but_the_probes_names_its_scope_and_its_credential() -> None:
+    public = {"/livez", "/readyz", "/health"}
+
+    for _, path, operation in _operations():
+        assert ("x-required-scope" in operation) == (path not in public), path
+        assert ("security" in operation) == (path not in public), path
+
+
+def test_every_answer_but_plain_text_has_a_schema() -> None:
+    for _, path, operation in _operations():
+        for status, answer in operation["responses"].items():
+            if "$ref" in answer or status == "204":
+                continue
+            assert all(media["schema"] for media in answer["content"].values()), (path, status)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@schema.parametrize()
+@settings(
+    max_examples=15,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+)
+def test_no_request_gets_a_5xx_or_what_the_document_does_not_name(
+    case: schemathesis.Case[Any],
+) -> None:
+    case.call_and_validate(
+        base_url="http://localhost", headers={"Authorization": f"Bearer {_KEY}"}, checks=CHECKS
+    )
