@@ -27,7 +27,12 @@ from adapters.agents.protocol import AnswerReader, request_body
 from adapters.llm.sse import SseLimitError, SseParser
 from adapters.net.bodies import UnreadableBodyError, bounded_chunks, read_at_most
 from domain.agent import AgentChunk, AgentDone, AgentInvocation
-from domain.errors import AgentFailedError, AgentUnavailableError, ReplyTooLargeError
+from domain.errors import (
+    AddressRefusedError,
+    AgentFailedError,
+    AgentUnavailableError,
+    ReplyTooLargeError,
+)
 
 RETRIED_STATUSES = frozenset({408, 425, 429})
 """Besides 5xx: answers that another attempt may change."""
@@ -113,6 +118,8 @@ class HttpAgentInvoker:
                 yield response
         except (ReplyTooLargeError, UnreadableBodyError, SseLimitError) as error:
             raise AgentFailedError(f"{who}: {error}") from error
+        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
+            raise AddressRefusedError(f"{who}: its endpoint is no URL: {error}") from error
         except (httpx2.TimeoutException, httpx2.NetworkError, httpx2.ProtocolError) as error:
             reason = str(error) or type(error).__name__
             raise AgentUnavailableError(f"{who} cannot be reached: {reason}") from error

@@ -100,10 +100,6 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
                 failure = error
         raise failure or httpcore2.ConnectError("no address")
 
-    async def sleep(self, seconds: float) -> None:
-        """Wait as httpcore2 asks between connection attempts."""
-        await asyncio.sleep(seconds)
-
 
 class GuardedTransport(httpx2.AsyncBaseTransport):
     """httpx2 over a guarded pool; also usable by vendor SDKs that take an httpx2 client."""

@@ -5,10 +5,11 @@ worker lives on a descriptor of its own. When the worker is gone, this process g
 """
 
 import asyncio
-import ctypes
+import fcntl
 import importlib
 import os
 import queue
+import select
 import signal
 import socket
 import sys
@@ -16,7 +17,6 @@ import threading
 import traceback
 from typing import Any
 
-from adapters.tools.arguments import InvalidArgumentsError
 from adapters.tools.context import ToolContext
 from adapters.tools.decorator import FunctionTool
 from adapters.tools.frames import HEADER, Frame, pack, unpack
@@ -24,7 +24,6 @@ from adapters.tools.results import UnusableResultError, encode_result
 from domain.errors import ToolFailedError, TransientError
 from domain.tool import ToolInvocation
 
-PR_SET_PDEATHSIG = 1
 MAX_TRACEBACK_CHARACTERS = 4000
 
 
@@ -64,17 +63,20 @@ class Worker:
         return bytes(received)
 
     def next(self) -> Frame | None:
-        """Wait for a frame; None when the worker is gone."""
-        return self._frames.get()
+        """Wait for a frame; None, from then on, when the worker is gone."""
+        frame = self._frames.get()
+        if frame is None:
+            self._frames.put(None)
+        return frame
 
     def send(self, frame: Frame) -> None:
         """Send one frame."""
         self._connection.sendall(pack(frame))
 
 
-def main(parent_pid: int) -> None:
-    """Answer calls until the worker closes the connection."""
-    _die_with(parent_pid)
+def main(lifeline: int) -> None:
+    """Answer calls until the worker closes the connection, or with its end of `lifeline` dies."""
+    _die_with_worker(lifeline)
     worker = Worker(_claim_connection())
     while (request := worker.next()) is not None:
         _serve(worker, request)
@@ -86,9 +88,6 @@ def _serve(worker: Worker, request: Frame) -> None:
     """Answer one call."""
     try:
         tool, bound = _prepare(request)
-    except InvalidArgumentsError as error:
-        worker.send({"kind": "invalid", "message": str(error)})
-        return
     except Exception as error:  # noqa: BLE001 - a module of the user's may fail in any way
         worker.send({"kind": "missing", "message": f"{type(error).__name__}: {error}"})
         return
@@ -142,9 +141,17 @@ def _claim_connection() -> socket.socket:
     return connection
 
 
-def _die_with(parent_pid: int) -> None:
-    """Ask Linux to kill this process when the worker dies, even if a tool blocks every thread."""
+def _die_with_worker(lifeline: int) -> None:
+    """Have the kernel kill this process group when the worker's end of it is closed.
+
+    No interpreter is needed for it, so it also ends a tool that holds the interpreter's lock, and
+    what the tool started. Where the kernel cannot, the connection's end is all that is noticed.
+    """
+    os.set_inheritable(lifeline, False)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
+    if select.select([lifeline], [], [], 0)[0]:
         os._exit(1)

@@ -56,14 +56,13 @@ def fetch_tool(client: httpx2.AsyncClient, total_seconds: float = TOTAL_SECONDS)
             max_chars: Characters of text to return.
         """
         page = await _guarded_fetch(client, url, total_seconds)
-        decoded = _decode(page)
-        is_html = "html" in page.content_type
-        text = (page_text(decoded) if is_html else decoded).replace("\0", "\ufffd")
+        # A large page takes tens of ms to read, too long for the loop that streams tokens.
+        title, text = await asyncio.to_thread(_title_and_text, page)
         return {
             "url": page.url,
             "status": page.status,
             "content_type": page.content_type,
-            "title": page_title(decoded) if is_html else "",
+            "title": title,
             "text": text[:max_chars],
             "truncated": page.is_cut or len(text) > max_chars,
         }
@@ -104,6 +103,13 @@ async def _read(response: httpx2.Response) -> _Page:
         raise ToolFailedError(f"the page is {kind!r} (status {response.status_code}), not text")
     body, is_cut = await read_at_most(response, MAX_BODY_BYTES)
     return _Page(str(response.url), response.status_code, content_type, body, is_cut)
+
+
+def _title_and_text(page: _Page) -> tuple[str, str]:
+    decoded = _decode(page).replace("\0", "\ufffd")
+    if "html" not in page.content_type:
+        return "", decoded
+    return page_title(decoded), page_text(decoded)
 
 
 def _decode(page: _Page) -> str:

@@ -4,18 +4,15 @@
     {target, invocation, max_bytes} ->
                                     <- {"kind": "ready"}, or why it cannot run
     {"go": true}                    ->
-                                    <- {"kind": "result", "content"} | failed | transient | raised
+                                    <- {"kind": "result", "content"}, or how it failed
 
 Until `go` is sent nothing has happened, whatever dies: only then does the tool run.
 """
 
 import json
 import struct
-from typing import Any, Literal
+from typing import Any
 
-Kind = Literal[
-    "ready", "missing", "invalid", "result", "unusable_result", "failed", "transient", "raised"
-]
 HEADER = struct.Struct(">I")
 Frame = dict[str, Any]
 

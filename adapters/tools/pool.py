@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from adapters.tools.arguments import InvalidArgumentsError
 from adapters.tools.frames import Frame
 from adapters.tools.process import ChildLostError, ChildProcess
 from adapters.tools.results import UnusableResultError
@@ -17,7 +16,7 @@ from domain.tool import ToolInvocation
 MAX_FRAME_OVERHEAD_BYTES = 1 << 16
 ESCAPED_BYTES = 6
 """Most bytes that one byte of text takes as an escape in a frame."""
-_REUSABLE = frozenset({"result", "failed", "transient", "invalid"})
+_REUSABLE = frozenset({"result", "failed", "transient"})
 _log = logging.getLogger(__name__)
 
 
@@ -46,7 +45,7 @@ class ProcessPool:
     def __init__(self, limits: PoolLimits | None = None) -> None:
         self._limits = limits or PoolLimits()
         self._slots = asyncio.Semaphore(self._limits.max_processes)
-        self._idle: list[tuple[ChildProcess, asyncio.TimerHandle]] = []
+        self._idle: dict[ChildProcess, asyncio.TimerHandle] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
@@ -56,7 +55,6 @@ class ProcessPool:
         Raises:
             TimeoutError: it was killed at its timeout.
             ToolFailedError, TransientError: nothing happened.
-            InvalidArgumentsError: nothing ran.
             UnusableResultError, ToolRaisedError, ChildLostError: it ran; see there.
         """
         request: Frame = {
@@ -77,7 +75,7 @@ class ProcessPool:
         """End every idle process; those that serve a call end with it."""
         self._is_closed = True
         while self._idle:
-            self._retire(self._idle[0][0])
+            self._retire(next(iter(self._idle)))
         if self._closing:
             await asyncio.wait(self._closing)
 
@@ -144,7 +142,7 @@ class ProcessPool:
 
     def _take_idle(self) -> ChildProcess | None:
         while self._idle:
-            child, timer = self._idle.pop()
+            child, timer = self._idle.popitem()
             timer.cancel()
             if child.is_alive:
                 return child
@@ -158,17 +156,13 @@ class ProcessPool:
         if keep and not self._is_closed and len(self._idle) < self._limits.max_idle:
             loop = asyncio.get_running_loop()
             timer = loop.call_later(self._limits.idle_seconds, self._retire, child)
-            self._idle.append((child, timer))
+            self._idle[child] = timer
         else:
             self._close_later(child)
 
     def _retire(self, child: ChildProcess) -> None:
-        for entry in self._idle:
-            if entry[0] is child:
-                self._idle.remove(entry)
-                entry[1].cancel()
-                self._close_later(child)
-                return
+        self._idle.pop(child).cancel()
+        self._close_later(child)
 
     def _close_later(self, child: ChildProcess) -> None:
         task = asyncio.get_running_loop().create_task(child.close(kill=False))
@@ -187,8 +181,6 @@ def _content(name: str, frame: Frame) -> str:
         case "transient":
             wait = frame["retry_after"]
             raise TransientError(message, retry_after=wait and timedelta(seconds=wait))
-        case "invalid":
-            raise InvalidArgumentsError(message)
         case "missing":
             raise ToolFailedError(f"tool {name} cannot be loaded in its process: {message}")
         case "unusable_result":

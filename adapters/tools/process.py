@@ -27,21 +27,41 @@ class ChildLostError(Exception):
     """The process ended, or stopped making sense, before it answered."""
 
 
+class _Ends:
+    """What connects a worker and its child: calls, the log, and a lifeline that carries nothing.
+
+    When the worker is gone, however it went, the kernel closes its end of the lifeline and kills
+    the child's process group.
+    """
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = socket.socketpair()
+        self.our_log, self.their_log = socket.socketpair()
+        self.our_lifeline, self.their_lifeline = socket.socketpair()
+
+    def close(self) -> None:
+        """Close the worker's ends."""
+        self.ours.close()
+        self.our_log.close()
+        self.our_lifeline.close()
+
+
 class ChildProcess:
-    """A process of its own session, a socket to it, and what it prints."""
+    """A process with a session of its own, seen over its connection."""
 
     def __init__(
         self,
         process: asyncio.subprocess.Process,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        log: socket.socket,
+        ends: "_Ends",
     ) -> None:
         self._process = process
         self._reader = reader
         self._writer = writer
         self._may_print = MAX_PRINTED_BYTES
-        self._following = asyncio.create_task(self._follow(log))
+        self._ends = ends
+        self._following = asyncio.create_task(self._follow())
         self.serving = ""
         self.calls = 0
 
@@ -52,23 +72,23 @@ class ChildProcess:
         Raises:
             OSError: the system cannot start one.
         """
-        ours, theirs = socket.socketpair()
-        our_log, their_log = socket.socketpair()
-        with theirs, their_log:
-            try:
+        ends = _Ends()
+        try:
+            with ends.theirs, ends.their_log, ends.their_lifeline as lifeline:
                 process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-c", _BOOT, json.dumps(sys.path), str(os.getpid())),
-                    stdin=theirs.fileno(),
-                    stdout=their_log.fileno(),
-                    stderr=their_log.fileno(),
+                    *(sys.executable, "-c", _BOOT, json.dumps(sys.path), str(lifeline.fileno())),
+                    stdin=ends.theirs.fileno(),
+                    stdout=ends.their_log.fileno(),
+                    stderr=ends.their_log.fileno(),
+                    pass_fds=[lifeline.fileno()],
                     start_new_session=True,
                 )
-            except BaseException:
-                ours.close()
-                our_log.close()
-                raise
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
-        return cls(process, reader, writer, our_log)
+            reader, writer = await asyncio.open_unix_connection(sock=ends.ours)
+        except BaseException:
+            # A process that was started already ends when it finds its worker's ends closed.
+            ends.close()
+            raise
+        return cls(process, reader, writer, ends)
 
     @property
     def pid(self) -> int:
@@ -99,9 +119,9 @@ class ChildProcess:
         except ValueError as error:
             raise self._lost(f"answered with something else: {error}") from error
 
-    async def _follow(self, log: socket.socket) -> None:
+    async def _follow(self) -> None:
         """Log what the process prints until its end."""
-        reader, writer = await asyncio.open_unix_connection(sock=log)
+        reader, writer = await asyncio.open_unix_connection(sock=self._ends.our_log)
         try:
             while data := await reader.read(1 << 16):
                 self._report(data)
@@ -135,6 +155,8 @@ class ChildProcess:
         gone.cancel()
         self._following.cancel()
         await asyncio.wait({self._following})
+        self._writer.transport.abort()
+        self._ends.close()
 
     def _lost(self, what: str) -> ChildLostError:
         return ChildLostError(f"the process of tool {self.serving} {what}")
@@ -142,6 +164,5 @@ class ChildProcess:
     async def _how(self) -> str:
         """Say how the process ended."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(GONE_SECONDS):
-                return f" (exit code {await self._process.wait()})"
-        return ""
+            await asyncio.wait_for(self._process.wait(), GONE_SECONDS)
+        return f" (exit code {self._process.returncode})"

@@ -1,7 +1,5 @@
 """Attack 8: no URL, name, redirect or DNS answer leads the guarded client inside."""
 
-# ruff: noqa: ARG002 - doubles keep the signatures of httpcore2 and of a resolver
-
 import asyncio
 from collections.abc import Iterable
 
@@ -251,10 +249,12 @@ async def test_cookies_are_not_kept_between_requests() -> None:
 
 async def test_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = AddressPolicy(allow_private_hosts=LOOPBACK)
-    async with raw_server() as proxy, raw_server() as server, guarded_client(policy) as client:
+    async with raw_server() as proxy, raw_server() as server:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("ALL_PROXY", proxy.url)
-        await client.get(server.url)
+        monkeypatch.setenv("NO_PROXY", "")
+        async with guarded_client(policy) as client:
+            await client.get(server.url)
 
     assert (proxy.connections, server.connections) == (0, 1)
 

@@ -79,3 +79,15 @@ def test_loopback_list_covers_both_families() -> None:
     policy = AddressPolicy(allow_private_hosts=LOOPBACK)
 
     assert policy.judge("localhost", 12345, ["::1", "127.0.0.1"]) == ["::1", "127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    "text", ["http://[::1", "http://x:port/", "http://\u2460/", "http://a\0b/"]
+)
+def test_text_that_is_no_url_is_refused(text: str) -> None:
+    with pytest.raises(AddressRefusedError, match="is not a URL"):
+        AddressPolicy().check_url(text)
+
+
+def test_url_of_acceptable_form_is_returned() -> None:
+    assert AddressPolicy().check_url("https://example.com/a?b").host == "example.com"

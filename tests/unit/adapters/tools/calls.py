@@ -17,5 +17,5 @@ def invocation(name: str, args: dict[str, Any], timeout_seconds: float = 30.0) -
     )
 
 
-async def call(registry: ToolRegistry, name: str, **args: Any) -> ToolOutcome:  # noqa: ANN401
+async def call(registry: ToolRegistry, name: str, **args: Any) -> ToolOutcome:
     return await registry.run(invocation(name, args))

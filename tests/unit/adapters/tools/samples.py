@@ -1,10 +1,12 @@
 """Tools that misbehave, at the top level of a module so that a child process can import them."""
 
+import contextlib
 import json
 import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -14,6 +16,15 @@ from adapters.tools.context import ToolContext
 from adapters.tools.decorator import tool
 from domain.errors import ToolFailedError, TransientError
 from domain.tool import Effect
+
+
+def report(port: int, *, spawn: bool) -> None:
+    """Send this process's id to a port, and that of a process started here."""
+    pids = [os.getpid()]
+    if spawn:
+        pids.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid)
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(json.dumps(pids).encode() + b"\n")
 
 
 @tool()
@@ -33,20 +44,15 @@ def hang(port: int, spawn: bool = False) -> None:
     """Report process ids to a port, then ignore every polite signal for ever."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    pids = [os.getpid()]
-    if spawn:
-        pids.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid)
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(json.dumps(pids).encode() + b"\n")
+    report(port, spawn=spawn)
     while True:
         time.sleep(600)
 
 
 @tool()
-def spin(port: int) -> None:
+def spin(port: int, spawn: bool = False) -> None:
     """Report the process id, then hold the interpreter's lock in a regex that never ends."""
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(json.dumps([os.getpid()]).encode() + b"\n")
+    report(port, spawn=spawn)
     re.match(r"(a+)+$", "a" * 64 + "b")
 
 
@@ -63,6 +69,16 @@ def chatter(size: int) -> str:
     sys.stderr.write("y" * size)
     os.write(1, b"\x00\x00\x00\x02{}" * 1000)
     return "said"
+
+
+@tool()
+def scribble(header: list[int]) -> None:
+    """Write nonsense to every socket of the process, then end it."""
+    for descriptor in range(3, 64):
+        with contextlib.suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                os.write(descriptor, bytes(header) + b"xx")
+    os._exit(0)
 
 
 @tool()

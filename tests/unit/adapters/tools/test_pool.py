@@ -4,12 +4,15 @@ import asyncio
 import json
 import logging
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
+from adapters.tools.decorator import tool
+from adapters.tools.frames import pack
 from adapters.tools.pool import PoolLimits, ProcessPool, ToolRaisedError
 from adapters.tools.process import ChildLostError
 from adapters.tools.registry import ToolRegistry
@@ -25,11 +28,14 @@ TOOLS = [
     samples.leave,
     samples.chatter,
     samples.produce,
+    samples.scribble,
     samples.linger,
     samples.fail,
     samples.unwritable,
     samples.slow_library,
 ]
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @pytest.fixture
@@ -121,6 +127,113 @@ async def test_process_that_ends_without_an_answer_leaves_the_outcome_unknown(
     assert (await call(registry, "produce", size=1)).content == "é"
 
 
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [([127, 255, 255, 255], "the limit is"), ([0, 0, 0, 2], "something else")],
+)
+async def test_process_that_breaks_the_protocol_leaves_the_outcome_unknown(
+    registry: ToolRegistry, header: list[int], why: str
+) -> None:
+    with pytest.raises(ChildLostError, match=why):
+        await call(registry, "scribble", header=header)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("no_such_module", "x"), (samples.__name__, "not_a_tool")]
+)
+async def test_tool_that_its_process_cannot_load_did_nothing(
+    registry: ToolRegistry, module: str, name: str
+) -> None:
+    def elsewhere() -> None:
+        """Stand somewhere else."""
+
+    elsewhere.__module__, elsewhere.__qualname__ = module, name
+    registry.register(tool(name="elsewhere")(elsewhere))
+
+    outcome = await call(registry, "elsewhere")
+
+    assert (outcome.ok, outcome.error_code) == (False, "tool_error")
+    assert "cannot be loaded in its process" in outcome.content
+
+
+async def test_call_did_nothing_when_no_process_can_be_started(
+    registry: ToolRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "no-such-interpreter")
+
+    with pytest.raises(TransientError, match="no tool process can be started"):
+        await call(registry, "process_id")
+
+
+async def test_cancellation_while_a_process_starts_leaves_the_pool_whole(
+    registry: ToolRegistry,
+) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.005):
+            await call(registry, "process_id")
+
+    assert (await call(registry, "process_id")).ok
+
+
+@asynccontextmanager
+async def bare_child(
+    lifeline: socket.socket,
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, Streams]]:
+    """Start a child without the pool, with a lifeline of the test's own."""
+    ours, theirs = socket.socketpair()
+    program = f"from adapters.tools.child import main; main({lifeline.fileno()})"
+    with theirs:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", program),
+            stdin=theirs.fileno(),
+            pass_fds=[lifeline.fileno()],
+            start_new_session=True,
+        )
+    reader, writer = await asyncio.open_unix_connection(sock=ours)
+    yield process, (reader, writer)
+    writer.close()
+
+
+async def test_child_whose_worker_is_gone_ends_at_once() -> None:
+    held, lifeline = socket.socketpair()
+    held.close()
+    with lifeline:
+        async with bare_child(lifeline) as (process, _):
+            assert await process.wait() == 1
+
+
+async def test_busy_child_ends_with_its_connection_alone() -> None:
+    """What is left where the kernel does not watch the lifeline."""
+    held, lifeline = socket.socketpair()
+    with held, lifeline:
+        async with reported_pids() as (port, pids), bare_child(lifeline) as (process, streams):
+            reader, writer = streams
+            request = invocation("hang", {"port": port}).model_dump()
+            target = samples.hang.target
+            writer.write(pack({"target": target, "invocation": request, "max_bytes": 100}))
+            await reader.readexactly(len(pack({"kind": "ready"})))
+            writer.write(pack({"go": True}))
+            await pids.get()
+            writer.close()
+
+            assert await process.wait() == -9
+
+
+async def test_child_without_a_go_ahead_does_nothing_and_leaves() -> None:
+    held, lifeline = socket.socketpair()
+    with held, lifeline:
+        async with reported_pids() as (port, pids), bare_child(lifeline) as (process, streams):
+            reader, writer = streams
+            request = invocation("hang", {"port": port}).model_dump()
+            target = samples.hang.target
+            writer.write(pack({"target": target, "invocation": request, "max_bytes": 100}))
+            await reader.readexactly(len(pack({"kind": "ready"})))
+            writer.close()
+
+            assert await process.wait() == 0
+        assert pids.empty()
+
+
 async def test_output_of_a_tool_never_reaches_the_protocol(
     registry: ToolRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -178,10 +291,15 @@ async def test_warm_process_that_died_meanwhile_is_replaced_unnoticed(
     registry: ToolRegistry,
 ) -> None:
     """Before the go-ahead nothing has happened, so another process may take the call."""
-    pid = int((await call(registry, "process_id")).content)
-    os.kill(pid, 9)
+    noticed = int((await call(registry, "process_id")).content)
+    os.kill(noticed, 9)
+    assert await gone(noticed)
+    unnoticed = int((await call(registry, "process_id")).content)
+    os.kill(unnoticed, 9)
 
-    assert (await call(registry, "process_id")).content != str(pid)
+    last = int((await call(registry, "process_id")).content)
+
+    assert len({noticed, unnoticed, last}) == 3
 
 
 async def test_process_that_cannot_get_ready_did_nothing() -> None:
@@ -213,7 +331,7 @@ async def test_process_is_retired_after_its_calls_and_after_idling() -> None:
 
 
 @pytest.mark.parametrize("name", ["hang", "spin"])
-async def test_tool_dies_with_a_worker_that_is_killed(name: str) -> None:
+async def test_tool_and_what_it_started_die_with_a_worker_that_is_killed(name: str) -> None:
     """Else attempt 2 on another worker would run beside attempt 1."""
     program = (
         "import asyncio, sys\n"
@@ -221,15 +339,15 @@ async def test_tool_dies_with_a_worker_that_is_killed(name: str) -> None:
         "from tests.unit.adapters.tools.calls import call\n"
         "from adapters.tools.registry import ToolRegistry\n"
         f"registry = ToolRegistry([samples.{name}])\n"
-        f"asyncio.run(call(registry, {name!r}, port=int(sys.argv[1])))\n"
+        f"asyncio.run(call(registry, {name!r}, port=int(sys.argv[1]), spawn=True))\n"
     )
     async with reported_pids() as (port, pids):
         worker = await asyncio.create_subprocess_exec(sys.executable, "-c", program, str(port))
-        (pid,) = await pids.get()
+        started = await pids.get()
         worker.kill()
         await worker.wait()
 
-    assert await gone(pid)
+    assert [await gone(pid) for pid in started] == [True, True]
 
 
 async def test_closed_registry_leaves_no_process() -> None:
