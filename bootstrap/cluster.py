@@ -35,7 +35,7 @@ DATABASE = "orchestrator"
 """Our own database, beside Temporal's two."""
 
 _WORKERS = 2
-_READY_TIMEOUT = timedelta(seconds=60)
+_READY_TIMEOUT = timedelta(seconds=120)
 _STOP_GRACE = timedelta(seconds=12)
 
 

@@ -1,6 +1,7 @@
 """A PostgreSQL of our own on a free port, from the installed package, in a folder to throw away.
 
-Knows nothing of what is stored in it. For development: it trusts every local connection.
+Knows nothing of what is stored in it. For development: it trusts every local connection, and when
+the cluster is killed outright it stays behind, because it runs as a user of its own.
 """
 
 import os

@@ -44,7 +44,7 @@ _PORT_RANGE = (20_000, 32_000)
 """Where ports are chosen: membership ports are stored as a smallint, so the system's own choice,
 mostly above 32,767, is refused. Free ones, so that a dev server may run beside the cluster."""
 
-_READY_TIMEOUT = timedelta(seconds=60)
+_READY_TIMEOUT = timedelta(seconds=120)
 _STOP_GRACE = timedelta(seconds=15)
 
 _DYNAMIC_CONFIG = Path(__file__).parent.parent / "deploy" / "temporal-dynamic.yaml"
