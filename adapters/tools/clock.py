@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
@@ -62,14 +62,15 @@ def time_tool(now: Callable[[], datetime] = system_now) -> FunctionTool:
     return time
 
 
-def _zone(name: str) -> ZoneInfo:
+def _zone(name: str) -> tzinfo:
     try:
-        return ZoneInfo(name)
+        # UTC must work even where no time zone database is installed.
+        return UTC if name == "UTC" else ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
         raise ToolFailedError(f"{name!r} is not an IANA time zone such as Europe/Berlin") from error
 
 
-def _moment(text: str, zone: ZoneInfo) -> datetime:
+def _moment(text: str, zone: tzinfo) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(zone) if moment.tzinfo else moment.replace(tzinfo=zone)
@@ -83,7 +84,7 @@ def _formatted(moment: datetime, directives: str | None) -> str:
     return moment.strftime(directives)
 
 
-def _later(moment: datetime, duration: str | None, zone: ZoneInfo) -> datetime:
+def _later(moment: datetime, duration: str | None, zone: tzinfo) -> datetime:
     """Add real elapsed time: an hour is an hour also when the clocks change."""
     match = _DURATION.fullmatch(duration or "")
     if match is None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfoNotFoundError
 
 import pytest
 
@@ -84,6 +85,17 @@ async def test_time_now_in_a_zone(registry: ToolRegistry) -> None:
         "weekday": "Sunday",
         "unix": 1774744200,
     }
+
+
+async def test_time_in_utc_needs_no_time_zone_database(
+    registry: ToolRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing_installed(name: str) -> None:
+        raise ZoneInfoNotFoundError(name)
+
+    monkeypatch.setattr("adapters.tools.clock.ZoneInfo", nothing_installed)
+
+    assert (await answer(registry, "time"))["iso"] == "2026-03-29T00:30:00+00:00"
 
 
 @pytest.mark.parametrize(
