@@ -93,7 +93,10 @@ class AgentActivities:
             await asyncio.shield(writer.abandon())
             raise
         rest = await writer.rest()
-        text = done.final_message if done.final_message is not None else "".join(pieces)
+        streamed = "".join(pieces)
+        text = done.final_message if done.final_message is not None else streamed
+        # What viewers add up has to be the final text, also when the agent changed its mind.
+        replaces = text != streamed
         reply = ChatReply(usage=opened.usage.model_copy(update={"turns": opened.usage.turns + 1}))
         data: dict[str, Any] = {
             "agent_id": opened.agent_id,
@@ -110,7 +113,8 @@ class AgentActivities:
             result=reply.model_dump(mode="json"),
             events=(EventDraft(type=EventType.AGENT_INVOKE_DONE, key="invoke_done", data=data),),
             messages=(message,),
-            last_delta=rest,
+            last_delta=text if replaces else rest,
+            replaces_stream=replaces and bool(streamed),
             delta_index=writer.rows + 1,
             is_turn=True,
             final_text=text,

@@ -60,12 +60,11 @@ from domain.tool import Effect, ToolOutcome
 class ChatSettings:
     """How patient a model call is. Times in seconds.
 
+    Providers themselves watch for meaningful events; `total_seconds` is the backstop over all.
     `failures` is how many failures of the provider end the step. `longest_wait` is how long a
     Retry-After is honoured while another model stands behind this one.
     """
 
-    first_token_seconds: float = 60.0
-    idle_seconds: float = 60.0
     total_seconds: float = 290.0
     failures: int = 3
     longest_wait: float = 2.0
@@ -183,19 +182,13 @@ class ChatActivities:
     async def _stream(
         self, live: LiveAttempt, call: _Call, request: ChatRequest, writer: DeltaWriter
     ) -> StreamEnd:
-        """Read the stream under two watchdogs: one per meaningful event, one over all."""
-        settings, loop = self._settings, asyncio.get_running_loop()
-        last_call = loop.time() + settings.total_seconds
+        """Read the stream to its end, and not for ever."""
         end: StreamEnd | None = None
         model = self._models.resolve(call.order.model)
         stream = cast("AsyncGenerator[ChatChunk]", model.stream(request))
         try:
-            async with (
-                asyncio.timeout(settings.first_token_seconds) as patience,
-                aclosing(stream) as chunks,
-            ):
+            async with asyncio.timeout(self._settings.total_seconds), aclosing(stream) as chunks:
                 async for chunk in chunks:
-                    patience.reschedule(min(loop.time() + settings.idle_seconds, last_call))
                     if isinstance(chunk, TextDelta):
                         call.streamed.append(chunk.text)
                         live.progress += len(chunk.text)
@@ -204,7 +197,7 @@ class ChatActivities:
                         end = chunk
         except TimeoutError as error:
             raise ModelTimeoutError(
-                f"{call.order.model} sent nothing meaningful in time (step {call.order.step_id} of"
+                f"{call.order.model} did not end its reply in time (step {call.order.step_id} of"
                 f" run {call.order.run_id})"
             ) from error
         if end is None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from domain.errors import EngineUnavailableError, StoreUnavailableError
-from domain.ports import Clock, UpkeepBook
+from domain.ports import Clock
+from domain.records import UpkeepBook
 from domain.upkeep import Lease, OpenStep
 
 _log = logging.getLogger(__name__)

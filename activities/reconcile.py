@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from domain.errors import EngineUnavailableError, NotFoundError, StoreUnavailableError
-from domain.ports import Clock, RunGateway, StepBook, UpkeepBook
+from domain.ports import Clock, RunGateway
+from domain.records import StepBook, UpkeepBook
 from domain.run import RunState
 from domain.step import Finish
 from domain.upkeep import Lease, Mend, OpenRun, what_to_mend

@@ -7,7 +7,8 @@ from temporalio import activity
 from activities import failures
 from domain.errors import EngineUnavailableError, OrchestratorError
 from domain.order import FinishOrder, RunResult, TurnOrder
-from domain.ports import RunGateway, StepBook
+from domain.ports import RunGateway
+from domain.records import StepBook
 from domain.run import RunState
 from domain.step import Finish
 

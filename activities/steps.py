@@ -9,7 +9,7 @@ from temporalio import activity
 from activities import failures
 from activities.live import LiveAttempt, LiveAttempts, Stop
 from domain.errors import OrchestratorError, StepRefusedError, StoreUnavailableError
-from domain.ports import StepBook
+from domain.records import StepBook
 from domain.step import (
     AlreadyClosed,
     Attempt,

@@ -14,8 +14,9 @@ from api.errors import RefusedError, refuse
 from api.ports import ApiConfig
 from domain.auth import LOCAL, check_key, check_usable, digest_of, is_key, principal_of
 from domain.errors import UnauthorizedError
-from domain.ports import Clock, KeyRing
+from domain.ports import Clock
 from domain.principal import ApiKey, Principal
+from domain.records import KeyRing
 
 PUBLIC = frozenset({"/", "/health", "/livez", "/readyz"})
 """Answered without a credential: the probes, and a page that says nothing but links."""

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from domain.intake import IntakePorts, IntakeSettings
-from domain.ports import Clock, EventLog, KeyRing
+from domain.ports import Clock
+from domain.records import EventLog, KeyRing
 from domain.stats import WorkerSlot
 
 Check = Callable[[], Awaitable[str | None]]
@@ -86,7 +87,7 @@ class RateConfig:
     per_second: float = 1000.0
     burst: int = 5000
     failures_per_second: float = 1.0
-    """Requests with a bad credential, per address."""
+    """Requests with a wrong credential, per address."""
     failures_burst: int = 30
 
 

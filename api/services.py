@@ -12,8 +12,8 @@ from api.metrics import Metrics
 from api.ports import ApiConfig, ApiPorts
 from api.sse import StreamKeeper
 from domain.intake import Intake
-from domain.ports import Directory, EventLog, RunBook
 from domain.principal import Scope
+from domain.records import Directory, EventLog, RunBook
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 from domain.acceptance import Accepted, NewRun
 from domain.event import StoredEvent, sse_frame
-from domain.ports import EventLog
+from domain.records import EventLog
 
 _CHUNK_BYTES = 64 * 1024
 """Frames are sent together up to this size: it bounds what a stuck reader costs us."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from domain.acceptance import Page
-from domain.ports import Directory
+from domain.records import Directory
 from domain.session import Message
 
 _PAGE = 1000

@@ -17,7 +17,8 @@ from api.requests import AgentFields, Name
 from domain.acceptance import Page
 from domain.agent import Agent, AgentKind, Limits
 from domain.errors import SetupError
-from domain.ports import Clock, Directory
+from domain.ports import Clock
+from domain.records import Directory
 
 _log = logging.getLogger(__name__)
 

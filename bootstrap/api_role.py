@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import uvicorn
-from api.app import create_app, drain
 from fastapi import FastAPI
 
 from activities.live import LiveAttempts
 from adapters.store.slots import StoredPool
 from adapters.temporal import TemporalGateway
+from api.app import create_app, drain
 from api.ports import ApiConfig, ApiPorts, StreamConfig
 from bootstrap.capabilities import Capabilities
 from bootstrap.exposure import is_loopback

@@ -8,16 +8,15 @@ from pydantic import SecretStr
 
 from adapters.agents.http import HttpAgentInvoker
 from adapters.llm.catalog import Catalog, ProviderConfig
+from adapters.llm.patience import Patience
 from adapters.llm.prices import Prices
-from adapters.net.guard import GuardedTransport
-from adapters.net.policy import AddressPolicy
+from adapters.net.guard import guarded_client
+from adapters.net.policy import LOOPBACK, AddressPolicy
 from adapters.tools.builtin import builtin_tools
 from adapters.tools.loading import load_tools
 from adapters.tools.pool import ProcessPool
 from adapters.tools.registry import ToolRegistry
 from bootstrap.settings import Settings
-
-_LOOPBACK = ("127.0.0.0/8", "::1", "localhost")
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Capabilities:
         """Close every connection and end the tools' processes."""
         await asyncio.gather(*(client.aclose() for client in self._clients))
         await self.models.aclose()
-        await self._pool.close()
+        await self._pool.aclose()
 
 
 def _plain(secret: SecretStr | None) -> str | None:
@@ -62,6 +61,11 @@ def provider_config(settings: Settings) -> ProviderConfig:
         anthropic_auth_token=_plain(settings.anthropic_auth_token),
         anthropic_base_url=settings.anthropic_base_url,
         ollama_host=settings.ollama_host,
+        patience=Patience(
+            first_seconds=settings.first_token_seconds,
+            idle_seconds=settings.idle_seconds,
+            total_seconds=settings.attempt_seconds,
+        ),
     )
 
 
@@ -74,9 +78,9 @@ def build_capabilities(settings: Settings, platform_url: str) -> Capabilities:
     # A tool fetches what a model chose: nothing private, unless the operator says so. An agent was
     # registered by somebody who may; on a laptop it lives on this machine.
     for_tools = AddressPolicy(allow_private_hosts=settings.allow_private_hosts)
-    for_agents = AddressPolicy(allow_private_hosts=(*settings.allow_private_hosts, *_LOOPBACK))
-    tool_client = httpx2.AsyncClient(transport=GuardedTransport(for_tools), trust_env=False)
-    agent_client = httpx2.AsyncClient(transport=GuardedTransport(for_agents), trust_env=False)
+    for_agents = AddressPolicy(allow_private_hosts=(*settings.allow_private_hosts, *LOOPBACK))
+    tool_client = guarded_client(for_tools)
+    agent_client = guarded_client(for_agents)
     pool = ProcessPool()
     registry = ToolRegistry([*builtin_tools(tool_client), *load_tools(settings.tools)], pool=pool)
     prices = Prices()

@@ -90,9 +90,8 @@ def build_worker_role(
     clock, ids = storage.clock, SortableIds()
     frame = StepFrame(storage.steps, live, gateway)
     chat = ChatSettings(
-        first_token_seconds=settings.first_token_seconds,
-        idle_seconds=settings.idle_seconds,
-        total_seconds=settings.attempt_seconds - 5,
+        # Below the engine's own limit, so that the attempt itself says why it ended.
+        total_seconds=settings.attempt_seconds * 0.98,
         failures=settings.provider_failures,
         max_output_tokens=settings.max_output_tokens,
     )

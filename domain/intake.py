@@ -14,8 +14,9 @@ from domain.agent import Agent, Limits
 from domain.errors import InvalidRequestError, NotFoundError, OrchestratorError
 from domain.event import encode_json
 from domain.matching import Card, choose
-from domain.ports import Directory, Ids, ModelCatalog, RunBook, RunGateway, Toolbox
+from domain.ports import Ids, ModelCatalog, RunGateway, Toolbox
 from domain.principal import Principal
+from domain.records import Directory, RunBook
 from domain.run import Run, RunKind, RunSpec
 from domain.session import OnBusy
 from domain.snapshot import Defaults, check_agent, snapshot

@@ -154,7 +154,8 @@ class NewToolCall:
 class Closing:
     """Everything that one step's end writes, in one transaction.
 
-    `last_delta` is the text that was not streamed yet, `delta_index` its place in the attempt.
+    `last_delta` is the text that was not streamed yet, `delta_index` its place in the attempt; with
+    `replaces_stream` it is the whole text, and what was streamed is void.
     `refused` holds calls that are answered at once, because no such tool may be called.
     """
 
@@ -165,6 +166,7 @@ class Closing:
     refused: tuple[tuple[NewToolCall, ToolOutcome], ...] = ()
     last_delta: str = ""
     delta_index: int = 0
+    replaces_stream: bool = False
     bill: CallBill | None = None
     is_turn: bool = False
     final_text: str | None = None

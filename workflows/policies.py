@@ -12,8 +12,9 @@ STEP_ATTEMPTS = 50
 MAX_REPAIRS = 2
 """Replies in a row that ask only for tools which do not exist, before the run fails."""
 
-SERVER_GRACE = timedelta(seconds=15)
-"""On top of a tool's own timeout, so that the activity itself reports that it was cut."""
+SERVER_GRACE = timedelta(seconds=50)
+"""On top of a tool's own timeout, so that the activity itself reports that it was cut: a blocking
+tool may first wait for a free process (5 s) and for that process to start (30 s)."""
 
 LOCAL = RetryPolicy(
     initial_interval=timedelta(milliseconds=100),

@@ -14,7 +14,6 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 from temporalio.exceptions import (
     ActivityError,
-    ApplicationError,
     is_cancelled_exception,
 )
 
@@ -36,26 +35,14 @@ with workflow.unsafe.imports_passed_through():
     from domain.run import RunKind, RunState, check_caps
     from domain.step import invoke_step, llm_step, tool_step
     from workflows import policies
+    from workflows.outcomes import RunFailedError, RunStoppedError, failure_of, undisturbed
 
 StepOrder = ChatOrder | InvokeOrder | ToolCallOrder
 Reply = TypeVar("Reply", ChatReply, ToolReply)
 
 WAITING_ON = SearchAttributeKey.for_keyword("WaitingOn")
-_CANCEL_CODES = frozenset({"cancel_asked", "RunCancelled"})
-_FINAL_CODES = frozenset({"run_terminal", "poison_step", "max_cost_usd", "superseded"})
-
-
-class RunFailedError(ApplicationError):
-    """Ends a run as FAILED. Its type is the run's error code."""
-
-    def __init__(self, code: str, message: str, step: str | None = None) -> None:
-        super().__init__(message, type=code, non_retryable=True)
-        self.code = code
-        self.step = step
-
-
-class RunStoppedError(Exception):
-    """Ends a run as CANCELLED: the store refused a step because a cancel was asked."""
+FINAL_CODES = frozenset({"run_terminal", "poison_step", "max_cost_usd", "superseded"})
+"""Failures that no other model of the chain can mend."""
 
 
 @workflow.defn(
@@ -173,7 +160,7 @@ class RunWorkflow:
             try:
                 return await self._complete_chat(chat)
             except RunFailedError as error:
-                if error.code in _FINAL_CODES:
+                if error.code in FINAL_CODES:
                     raise
                 failed = error
         raise failed or RunFailedError("model_not_configured", "the agent has no model")
@@ -261,7 +248,7 @@ class RunWorkflow:
             if is_cancelled_exception(error):
                 raise
             self._check_deadline()
-            raise _named(error, order.step_id) from error
+            raise failure_of(error, order.step_id) from error
         return answer
 
     async def _wait_for_session(self) -> None:
@@ -314,7 +301,7 @@ class RunWorkflow:
         seconds = timedelta(seconds=self._order.timing.finalize_seconds)
         if finish.state == RunState.DONE:
             try:
-                return await _undisturbed(
+                return await undisturbed(
                     workflow.start_local_activity(
                         "finalize_run",
                         finish,
@@ -325,7 +312,7 @@ class RunWorkflow:
                 )
             except ActivityError:
                 workflow.logger.info("the store is away: finalize goes on as an activity")
-        return await _undisturbed(
+        return await undisturbed(
             workflow.start_activity(
                 "finalize_run",
                 finish,
@@ -379,26 +366,5 @@ class RunWorkflow:
         )
 
 
-async def _undisturbed(handle: asyncio.Task[RunResult]) -> RunResult:
-    """Wait for a terminal move to its end: a cancel that arrives meanwhile came too late."""
-    while True:
-        try:
-            return await asyncio.shield(handle)
-        except asyncio.CancelledError:
-            if handle.done():
-                return handle.result()
-
-
 def _now_ms() -> int:
     return int(workflow.now().timestamp() * 1000)
-
-
-def _named(error: ActivityError, step_id: str) -> Exception:
-    """Return the run's way to end that an activity's failure stands for."""
-    cause = error.cause
-    if not isinstance(cause, ApplicationError):
-        reason = str(cause or error)
-        return RunFailedError("step_timeout", f"step {step_id} did not end: {reason}", step_id)
-    if cause.type in _CANCEL_CODES:
-        return RunStoppedError(cause.message)
-    return RunFailedError(cause.type or "internal_error", cause.message, step_id)

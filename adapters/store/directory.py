@@ -12,7 +12,7 @@ from domain.session import Message, Session
 
 
 class SqlDirectory:
-    """Agents, sessions and transcripts. Source of every promise: `domain.ports.Directory`."""
+    """Agents, sessions and transcripts. Source of every promise: `domain.records.Directory`."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine

@@ -34,7 +34,8 @@ def finalize(tx: Tx, run_id: str, finish: Finish, now: int) -> Finished:
     run = lock_run(tx, run_id)
     if run["state"] in TERMINAL:
         return _on_record(run, session)
-    last = _close_what_is_open(tx, run, finish, now)
+    begun = append(tx, run, first_events(run), now, run["last_seq"])
+    last = _close_what_is_open(tx, run, finish, now, begun)
     run = _reread(tx, run_id)
     last = append(tx, run, _last_events(tx, run, finish), now, last)
     tx.run(
@@ -83,9 +84,8 @@ def _lock_session(tx: Tx, run: Row) -> Row | None:
     )
 
 
-def _close_what_is_open(tx: Tx, run: Row, finish: Finish, now: int) -> int:
+def _close_what_is_open(tx: Tx, run: Row, finish: Finish, now: int, last: int) -> int:
     """Close open calls, so that the transcript stays valid; bill attempts that never reported."""
-    last: int = run["last_seq"]
     if finish.state is RunState.DONE:
         return last
     for step in tx.all(
@@ -129,16 +129,16 @@ def _close_call(tx: Tx, run: Row, call: Row, finish: Finish, now: int) -> list[E
 
 
 def _last_events(tx: Tx, run: Row, finish: Finish) -> list[EventDraft]:
-    drafts = first_events(run)
     usage = usage_from(run).model_dump()
     if finish.state is RunState.DONE:
         message = json.loads(run["output"]) if run["output"] else None
         data: dict[str, Any] = {"final_message": message, "usage": usage}
-        return [*drafts, EventDraft(type=EventType.RUN_DONE, key="end", data=data)]
+        return [EventDraft(type=EventType.RUN_DONE, key="end", data=data)]
     if finish.state is RunState.CANCELLED:
         reason = finish.message or run["cancel_reason"]
         data = {"reason": reason, "partial": _partial(tx, run), "usage": usage}
-        return [*drafts, EventDraft(type=EventType.RUN_CANCELLED, key="end", data=data)]
+        return [EventDraft(type=EventType.RUN_CANCELLED, key="end", data=data)]
+    drafts = []
     if finish.dead_letter_step is not None:
         data = {"code": finish.code, "step": finish.dead_letter_step}
         drafts.append(EventDraft(type=EventType.RUN_DEAD_LETTERED, key="dead", data=data))

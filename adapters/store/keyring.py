@@ -9,7 +9,7 @@ from domain.principal import ApiKey
 
 
 class SqlKeyRing:
-    """API keys. Source of every promise: `domain.ports.KeyRing`."""
+    """API keys. Source of every promise: `domain.records.KeyRing`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -13,7 +13,7 @@ from domain.tool import ToolCall, Verdict
 
 
 class SqlRunBook:
-    """Runs on record. Source of every promise: `domain.ports.RunBook`."""
+    """Runs on record. Source of every promise: `domain.records.RunBook`."""
 
     def __init__(self, engine: Engine, clock: Clock, crash: CrashPoint = no_crash) -> None:
         self._engine = engine

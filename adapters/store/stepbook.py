@@ -13,7 +13,7 @@ from domain.tool import ToolCallStatus, ToolOutcome
 
 
 class SqlStepBook:
-    """Steps on record. Source of every promise: `domain.ports.StepBook`."""
+    """Steps on record. Source of every promise: `domain.records.StepBook`."""
 
     def __init__(self, engine: Engine, clock: Clock, crash: CrashPoint = no_crash) -> None:
         self._engine = engine

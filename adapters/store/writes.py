@@ -42,6 +42,14 @@ def _delta(who: Attempt, text: str, index: int) -> EventDraft:
     )
 
 
+def _reset(who: Attempt) -> EventDraft:
+    return EventDraft(
+        type=EventType.AGENT_STREAM_RESET,
+        key=f"{who.step_id}:{who.number}:replaced",
+        data={"step": who.step_id, "attempt": who.number},
+    )
+
+
 def close_step(tx: Tx, who: Attempt, closing: Closing, now: int) -> None:
     """End a step for good: result, messages, tool calls, bill and events in one transaction.
 
@@ -52,6 +60,8 @@ def close_step(tx: Tx, who: Attempt, closing: Closing, now: int) -> None:
     check_attempt(tx, run, who.step_id, who.number)
     _close_row(tx, who, closing.result, now)
     drafts = []
+    if closing.replaces_stream:
+        drafts.append(_reset(who))
     if closing.last_delta:
         drafts.append(_delta(who, closing.last_delta, closing.delta_index))
     if closing.bill is not None:

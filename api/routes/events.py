@@ -19,7 +19,7 @@ from api.sse import EventStream
 from api.starting import refuse_later
 from api.tail import Tail, frames, time_of
 from domain.event import StoredEvent
-from domain.ports import EventLog
+from domain.records import EventLog
 from domain.run import Run
 
 router = APIRouter(tags=["events"], route_class=JsonRoute)

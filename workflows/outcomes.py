@@ -1,0 +1,45 @@
+"""The ways a run's work can end, and what an activity's failure means for its run."""
+
+import asyncio
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from domain.order import RunResult
+
+_CANCEL_CODES = frozenset({"cancel_asked", "RunCancelled"})
+
+
+class RunFailedError(ApplicationError):
+    """Ends a run as FAILED. Its type is the run's error code."""
+
+    def __init__(self, code: str, message: str, step: str | None = None) -> None:
+        super().__init__(message, type=code, non_retryable=True)
+        self.code = code
+        self.step = step
+
+
+class RunStoppedError(Exception):
+    """Ends a run as CANCELLED: the store refused a step because a cancel was asked."""
+
+
+async def undisturbed(handle: asyncio.Task[RunResult]) -> RunResult:
+    """Wait for a terminal move to its end: a cancel that arrives meanwhile came too late."""
+    while True:
+        try:
+            return await asyncio.shield(handle)
+        except asyncio.CancelledError:
+            if handle.done():
+                return handle.result()
+
+
+def failure_of(error: ActivityError, step_id: str) -> Exception:
+    """Return the run's way to end that an activity's failure stands for."""
+    cause = error.cause
+    if not isinstance(cause, ApplicationError):
+        reason = str(cause or error)
+        return RunFailedError("step_timeout", f"step {step_id} did not end: {reason}", step_id)
+    if cause.type in _CANCEL_CODES:
+        return RunStoppedError(cause.message)
+    return RunFailedError(cause.type or "internal_error", cause.message, step_id)
