@@ -129,7 +129,8 @@ class AccessGuard:
         try:
             return await self._authenticator.access(scope["headers"], scope["query_string"])
         except UnauthorizedError:
-            _charge(self._failures, caller)
+            if _values(scope, b"authorization"):
+                _charge(self._failures, caller)
             raise
 
 

@@ -689,7 +689,7 @@ class World:
         self.directory.agents[owner, agent_id] = agent
         return agent
 
-    def add_key(self, *scopes: Scope, owner: str = LOCAL_OWNER, **fields: Any) -> str:
+    def add_key(self, *scopes: Scope, owner: str = LOCAL_OWNER, **fields: int) -> str:
         """Make a key and return its secret."""
         number = len(self.keys.by_digest) + 1
         minted: MintedKey = mint_key(bytes([number]) * 32)

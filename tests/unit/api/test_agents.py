@@ -1,0 +1,183 @@
+"""Agents over HTTP."""
+
+from typing import Any
+
+import httpx2
+import pytest
+
+from api.app import create_app
+from domain.principal import Scope
+from tests.fakes_api import World, fake_config
+from tests.unit.api.conftest import Connect
+
+TUTOR: dict[str, Any] = {
+    "agent_id": "tutor",
+    "name": "Tutor",
+    "description": "explains",
+    "instructions": "Explain.",
+    "models": ["offline/echo", "openai/gpt-x"],
+    "tools": ["calculator"],
+    "limits": {"max_turns": 3},
+    "metadata": {"team": "a"},
+}
+
+
+async def test_an_agent_is_made_changed_and_removed(
+    client: httpx2.AsyncClient, world: World
+) -> None:
+    made = await client.post("/v1/agents", json=TUTOR)
+    world.clock.now += 5
+    changed = await client.patch(
+        "/v1/agents/tutor",
+        json={"name": "T", "models": ["offline/echo"], "limits": {"max_tokens": 5}, "tools": None},
+    )
+    removed = await client.delete("/v1/agents/tutor")
+    gone = await client.get("/v1/agents/tutor")
+
+    assert made.status_code == 201
+    assert made.headers["location"] == "/v1/agents/tutor"
+    assert made.json()["limits"]["max_turns"] == 3
+    assert changed.json()["name"] == "T"
+    assert changed.json()["models"] == ["offline/echo"]
+    assert changed.json()["tools"] == ["calculator"]
+    assert changed.json()["limits"]["max_turns"] is None
+    assert changed.json()["updated_at"] > made.json()["updated_at"]
+    assert removed.status_code == 204
+    assert gone.status_code == 404
+
+
+async def test_a_run_takes_its_agent_along(client: httpx2.AsyncClient, world: World) -> None:
+    await client.post("/v1/agents", json=TUTOR)
+
+    await client.post("/v1/runs", json={"input": "x", "agent_id": "tutor"})
+
+    spec = world.runs.accepted[0].spec
+    assert spec.models == ("offline/echo", "openai/gpt-x")
+    assert [tool.name for tool in spec.tools] == ["calculator"]
+    assert (spec.limits.max_turns, spec.limits.max_cost_usd) == (3, "1.00")
+
+
+async def test_an_id_that_is_taken_is_a_conflict(client: httpx2.AsyncClient) -> None:
+    await client.post("/v1/agents", json=TUTOR)
+
+    assert (await client.post("/v1/agents", json=TUTOR)).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"models": ["nobody/gpt"]}, "nobody"),
+        ({"models": ["noslash"]}, "noslash"),
+        ({"tools": ["calculator", "teleport"]}, "teleport"),
+        ({"kind": "http"}, "endpoint"),
+        ({"endpoint": "http://localhost:1"}, "endpoint"),
+    ],
+)
+async def test_an_agent_no_run_could_be_made_of_is_refused(
+    client: httpx2.AsyncClient, changes: dict[str, object], word: str
+) -> None:
+    made = await client.post("/v1/agents", json={**TUTOR, **changes})
+    await client.post("/v1/agents", json=TUTOR)
+    kind = changes.pop("kind", None)
+    changed = await client.patch("/v1/agents/tutor", json=changes)
+
+    assert made.status_code == 422
+    assert made.json()["code"] == "invalid_request"
+    assert word in made.json()["detail"]
+    assert kind == "http" or changed.status_code == 422
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://169.254.169.254/latest", "file:///etc/passwd", "gopher://localhost", "localhost"],
+)
+async def test_an_address_that_may_not_be_contacted_is_refused(
+    client: httpx2.AsyncClient, endpoint: str
+) -> None:
+    """Attack 8, at registration; the guard at the socket is the one that counts."""
+    body = {"agent_id": "x", "name": "X", "endpoint": endpoint}
+
+    native = await client.post("/v1/agents", json={**body, "kind": "http"})
+    seed = await client.post("/v1/agents/register", json=body)
+
+    assert native.status_code == seed.status_code == 422
+    assert native.json()["code"] == seed.json()["code"] == "address_refused"
+
+
+async def test_seed_bs_registration_makes_and_then_moves_an_agent(
+    client: httpx2.AsyncClient,
+) -> None:
+    body = {"agent_id": "demo_agent", "name": "Demo Agent", "endpoint": "http://localhost:8000"}
+
+    made = await client.post("/v1/agents/register", json=body)
+    moved = await client.post(
+        "/v1/agents/register", json={**body, "endpoint": "http://localhost:8001"}
+    )
+
+    assert made.status_code == 201
+    assert made.json()["kind"] == "http"
+    assert moved.status_code == 200
+    assert moved.json()["endpoint"] == "http://localhost:8001"
+
+
+async def test_registration_never_turns_an_agent_of_ours_into_a_foreign_one(
+    client: httpx2.AsyncClient,
+) -> None:
+    await client.post("/v1/agents", json=TUTOR)
+
+    answer = await client.post(
+        "/v1/agents/register",
+        json={"agent_id": "tutor", "name": "T", "endpoint": "http://localhost:1"},
+    )
+
+    assert answer.status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("policy", "status"),
+    [
+        ({}, 201),
+        ({"default": "allow"}, 201),
+        ({"default": "allow", "rules": []}, 201),
+        ({"default": "ask"}, 422),
+        ({"rules": [{"tool": "wire", "decision": "block"}]}, 422),
+        ({"approval": {"expires_in_seconds": 5}}, 422),
+    ],
+)
+async def test_only_the_policy_that_allows_is_served_yet(
+    client: httpx2.AsyncClient, policy: dict[str, object], status: int
+) -> None:
+    answer = await client.post("/v1/agents", json={**TUTOR, "tool_policy": policy})
+
+    assert answer.status_code == status
+    if status == 422:
+        assert answer.json()["code"] == "not_supported"
+
+
+async def test_a_shared_agent_is_changed_by_the_operator_only(
+    world: World, connect: Connect
+) -> None:
+    app = create_app(world.ports(), fake_config())
+    ann = connect(app, world.add_key(Scope.ADMIN, owner="ann"))
+    operator = connect(app, world.add_key(Scope.ADMIN))
+
+    refused = [
+        (await ann.patch("/v1/agents/assistant", json={"name": "Mine"})).status_code,
+        (await ann.delete("/v1/agents/assistant")).status_code,
+    ]
+    changed = await operator.patch("/v1/agents/assistant", json={"name": "Ours"})
+
+    assert refused == [403, 403]
+    assert changed.status_code == 200
+    assert (await ann.get("/v1/agents/assistant")).json()["name"] == "Ours"
+
+
+async def test_agents_are_listed_by_id_in_pages(client: httpx2.AsyncClient) -> None:
+    await client.post("/v1/agents", json=TUTOR)
+
+    first = (await client.get("/v1/agents?limit=1")).json()
+    second = (await client.get(f"/v1/agents?limit=1&cursor={first['next_cursor']}")).json()
+
+    names = [agent["agent_id"] for agent in first["agents"] + second["agents"]]
+    assert names == ["assistant", "tutor"]
+    assert second["has_more"] is False

@@ -1,0 +1,215 @@
+"""Probes, metrics, pages and seed B's way in."""
+
+import asyncio
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from api.app import create_app, drain
+from api.metrics import Metrics
+from domain.errors import EngineMismatchError
+from domain.principal import Scope
+from domain.stats import RunStats
+from tests.fakes_api import World, fake_config
+from tests.unit.api.conftest import Connect
+
+
+async def test_all_is_well(client: httpx2.AsyncClient) -> None:
+    live, ready, health = [await client.get(path) for path in ("/livez", "/readyz", "/health")]
+
+    assert live.json() == {"status": "ok"}
+    assert ready.json() == {
+        "ready": True,
+        "checks": {
+            "engine": {"ok": True, "detail": None},
+            "store": {"ok": True, "detail": None},
+        },
+    }
+    assert health.json()["status"] == "ok"
+
+
+async def test_a_dead_engine_degrades_and_does_not_kill(
+    client: httpx2.AsyncClient, world: World
+) -> None:
+    """Fault 5: `/health` is degraded, not dead; `/readyz` says what is wrong."""
+    world.gateway.trouble = "the Temporal server cannot be reached"
+
+    live, ready, health = [await client.get(path) for path in ("/livez", "/readyz", "/health")]
+
+    assert live.status_code == 200
+    assert ready.status_code == 503
+    assert ready.json()["checks"]["engine"]["detail"] == world.gateway.trouble
+    assert health.status_code == 200
+    assert health.json()["status"] == "degraded"
+
+
+async def test_a_check_that_hangs_or_fails_is_a_failed_check(
+    client: httpx2.AsyncClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.routes.health._CHECK_SECONDS", 0.05)
+
+    async def hang() -> str | None:
+        await asyncio.sleep(60)
+        return None
+
+    async def fail() -> str | None:
+        raise EngineMismatchError("another cluster")
+
+    world.gateway.check = hang  # type: ignore[method-assign]
+    hung = (await client.get("/readyz")).json()["checks"]["engine"]
+    world.gateway.check = fail  # type: ignore[method-assign]
+    failed = (await client.get("/readyz")).json()["checks"]["engine"]
+
+    assert hung == {"ok": False, "detail": "no answer within 0.05 s"}
+    assert failed == {"ok": False, "detail": "another cluster"}
+
+
+async def test_a_shutdown_is_visible_and_refuses_new_work(
+    app: FastAPI, client: httpx2.AsyncClient
+) -> None:
+    await drain(app, 1)
+
+    ready = await client.get("/readyz")
+    health = await client.get("/health")
+    work = await client.post("/v1/runs", json={"input": "x"})
+
+    assert ready.status_code == 503
+    assert ready.json()["checks"]["intake"]["ok"] is False
+    assert health.json()["status"] == "draining"
+    assert work.status_code == 503
+    assert work.json()["code"] == "draining"
+
+
+async def test_metrics_tell_of_requests_runs_and_streams(
+    client: httpx2.AsyncClient, world: World
+) -> None:
+    await client.post("/v1/runs", json={"input": "x"}, headers={"accept": "text/event-stream"})
+    await client.get("/nowhere")
+    await client.request("BREW", "/v1/runs")
+
+    answer = await client.get("/metrics")
+
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    for line in (
+        'orchestrator_http_requests_total{method="POST",route="/v1/runs",status="200"} 1.0',
+        'orchestrator_http_requests_total{method="GET",route="(none)",status="404"} 1.0',
+        'orchestrator_http_requests_total{method="other",route="/v1/runs",status="405"} 1.0',
+        'orchestrator_runs{state="DONE"} 1.0',
+        "orchestrator_run_success_ratio 1.0",
+        'orchestrator_run_duration_seconds{quantile="0.95"} 0.02',
+        'orchestrator_run_start_wait_seconds{quantile="0.95"} 0.001',
+        'orchestrator_worker_slots{state="busy"} 1.0',
+        "orchestrator_sse_clients 0.0",
+    ):
+        assert line in answer.text, line
+    assert "orchestrator_event_lateness_seconds_count 0.0" not in answer.text
+
+
+def test_figures_that_are_not_known_yet_are_no_numbers() -> None:
+    stats = RunStats(
+        total=0,
+        by_state={},
+        waiting={"session": 2},
+        average_ms=None,
+        p50_ms=None,
+        p95_ms=None,
+        wait_p95_ms=None,
+    )
+
+    text = Metrics().exposition(stats, []).decode()
+
+    assert "orchestrator_run_success_ratio NaN" in text
+    assert 'orchestrator_runs_waiting{on="session"} 2.0' in text
+
+
+async def test_the_first_page_and_the_documentation_need_no_other_server(
+    client: httpx2.AsyncClient,
+) -> None:
+    home = await client.get("/")
+    docs = await client.get("/docs")
+    files = [
+        await client.get(f"/static/{name}")
+        for name in ("swagger-ui-bundle.js", "swagger-ui.css", "docs.js", "home.css")
+    ]
+
+    assert "unsafe" not in home.headers["content-security-policy"]
+    assert "script-src 'self';" in docs.headers["content-security-policy"]
+    for page in (home, docs):
+        assert page.status_code == 200
+        assert "http://" not in page.text.replace("http://localhost", "")
+        assert "https://" not in page.text
+    assert [answer.status_code for answer in files] == [200] * 4
+    assert len(files[0].content) > 1_000_000
+    assert files[0].headers["cache-control"] == "max-age=3600"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nothing.js",
+        "README.md",
+        "..%2f..%2fapp.py",
+        "%2e%2e/app.py",
+        "..%5capp.py",
+        "%00",
+        "docs.js%00.html",
+        "/etc/passwd",
+        "swagger-ui.LICENSE",
+    ],
+)
+async def test_no_other_file_is_served(client: httpx2.AsyncClient, name: str) -> None:
+    """Attack 23."""
+    answer = await client.get(f"/static/{name}")
+
+    assert answer.status_code in {404, 422}
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_models_stand_in_openais_list(client: httpx2.AsyncClient) -> None:
+    listed = (await client.get("/v1/models")).json()
+
+    assert listed["object"] == "list"
+    assert [model["id"] for model in listed["data"]] == ["offline/echo", "openai/gpt-x"]
+    assert listed["data"][0]["price"]["input_per_mtok_usd"] == "0"
+
+
+async def test_failures_on_openais_paths_have_openais_shape(world: World, connect: Connect) -> None:
+    app = create_app(world.ports(), fake_config())
+
+    answer = await connect(app, world.add_key(Scope.INVOKE)).get("/v1/models")
+
+    assert answer.status_code == 403
+    assert answer.json()["error"]["code"] == "forbidden"
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+async def test_seed_bs_invoke_starts_a_run_once(client: httpx2.AsyncClient, world: World) -> None:
+    body = {
+        "session_id": "sess_001",
+        "agent_id": "assistant",
+        "input_message": {"role": "user", "content": "Hello, how are you?"},
+        "request_id": "req-1",
+        "context": {"a": 1},
+    }
+
+    first = await client.post("/internal/invoke", json=body)
+    again = await client.post("/internal/invoke", json=body)
+    other = await client.post("/internal/invoke", json={**body, "context": {}})
+
+    assert first.status_code == 202
+    assert set(first.json()) == {"run_id", "session_id", "agent_id"}
+    assert first.json() == again.json()
+    assert again.headers["idempotency-replayed"] == "true"
+    assert other.status_code == 409
+    assert other.json() == {
+        "error": {
+            "code": "idempotency_key_conflict",
+            "message": "the key was used with another body",
+        }
+    }
+    assert world.runs.accepted[0].spec.context == {"a": 1}
+
+
+async def test_the_version_is_told(client: httpx2.AsyncClient) -> None:
+    assert (await client.get("/version")).json()["name"] == "durable-orchestrator"
