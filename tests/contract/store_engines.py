@@ -44,7 +44,7 @@ class StepClock:
         return self.now
 
 
-@dataclass
+@dataclass(repr=False)
 class StoreBox:
     """A migrated, empty database with everything the store offers on it."""
 
@@ -55,6 +55,9 @@ class StoreBox:
     committed: list[StoredEvent]
     """Every event that was handed to viewers, in order."""
     clock: StepClock = field(default_factory=StepClock)
+
+    def __repr__(self) -> str:
+        return f"<store on {self.kind}>"
 
     def __post_init__(self) -> None:
         self.runs = SqlRunBook(self.engine, self.clock)
