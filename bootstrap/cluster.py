@@ -25,7 +25,6 @@ from pathlib import Path
 
 from bootstrap.cluster_postgres import OwnPostgres
 from bootstrap.cluster_temporal import OwnTemporal
-from bootstrap.devserver_errors import ServerFailedError
 from bootstrap.devserver_find import to_stderr
 from bootstrap.devserver_process import ServerProcess, free_port
 from bootstrap.exit import leave
@@ -115,7 +114,7 @@ async def _wait_ready(url: str, processes: Sequence[ServerProcess]) -> None:
                     return
                 await asyncio.sleep(0.1)
     ends = " | ".join(process.log_end() for process in processes)
-    raise ServerFailedError(f"The roles at {url} did not become ready: {ends}")
+    raise SetupError(f"The roles at {url} did not become ready: {ends}")
 
 
 def _is_ready(url: str) -> bool:

@@ -11,8 +11,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrap.devserver_errors import BinaryMissingError, ServerFailedError
 from bootstrap.devserver_process import free_port
+from domain.errors import SetupError
 
 _MAX_CONNECTIONS = 300
 """Temporal's four services take up to 30 each, our processes 10 each."""
@@ -49,8 +49,7 @@ class OwnPostgres:
         """Make the server, start it and create databases.
 
         Raises:
-            BinaryMissingError: PostgreSQL with its contributed extensions is not installed.
-            ServerFailedError: it did not start.
+            SetupError: PostgreSQL is not installed, or it did not start.
         """
         programs = find_programs()
         self._folder.mkdir(parents=True)
@@ -95,14 +94,14 @@ class OwnPostgres:
             )
             if done.returncode:
                 output.seek(0)
-                raise ServerFailedError(f"{program.name} failed: {output.read()[-500:].strip()}")
+                raise SetupError(f"{program.name} failed: {output.read()[-500:].strip()}")
 
 
 def find_programs() -> Path:
     """Return the folder with `postgres` and `initdb`, the newest installed version's.
 
     Raises:
-        BinaryMissingError: there is none.
+        SetupError: there is none.
     """
     found = [path for place in _PLACES for path in Path(place).glob("*/bin/postgres")]
     on_path = shutil.which("postgres")
@@ -110,7 +109,7 @@ def find_programs() -> Path:
         found.append(Path(on_path).resolve())
     usable = [path.parent for path in found if (path.parent / "initdb").exists()]
     if not usable:
-        raise BinaryMissingError(
+        raise SetupError(
             "No PostgreSQL is installed: install it with its contributed extensions (Debian: the "
             "package postgresql), or set DATABASE_URL and TEMPORAL_ADDRESS to use what runs."
         )
@@ -124,4 +123,4 @@ def _unprivileged_user() -> str:
             return pwd.getpwnam(name).pw_name
         except KeyError:
             continue
-    raise BinaryMissingError("PostgreSQL refuses to run as root, and there is no user `postgres`.")
+    raise SetupError("PostgreSQL refuses to run as root, and there is no user `postgres`.")

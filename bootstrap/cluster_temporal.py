@@ -16,11 +16,11 @@ from pathlib import Path
 from temporalio.client import Client
 
 from bootstrap.cluster_postgres import PostgresAddress
-from bootstrap.devserver_errors import BinaryMissingError, PortTakenError, ServerFailedError
 from bootstrap.devserver_find import to_stderr
 from bootstrap.devserver_process import ServerProcess, answers, free_port
 from bootstrap.go_build import GoModule, build_module, cache_folder
 from bootstrap.temporal_setup import create_namespace
+from domain.errors import SetupError
 
 SERVER = "1.31.2"
 """What tools/cluster/go.mod requires, and docker-compose.yml runs."""
@@ -63,8 +63,8 @@ class OwnTemporal:
         """Start the server, create its namespace and return its address.
 
         Raises:
-            BinaryMissingError: the server is not built and cannot be.
-            ServerFailedError: a schema could not be made, or the server did not become ready.
+            SetupError: the server cannot be built, a schema could not be made, or the server did
+                not become ready.
         """
         programs = await asyncio.to_thread(_built)
         for database, schema in _SCHEMAS.items():
@@ -101,7 +101,7 @@ class OwnTemporal:
                 [sql_tool, *login, *step], capture_output=True, text=True, check=False
             )
             if made.returncode:
-                raise ServerFailedError(
+                raise SetupError(
                     f"The schema of {database} was not made ({step[0]}): {made.stderr[-400:]}"
                 )
 
@@ -135,7 +135,7 @@ class OwnTemporal:
                     return
         except TimeoutError:
             pass
-        raise ServerFailedError(
+        raise SetupError(
             f"The Temporal server {SERVER} did not become ready: {self._process.log_end()}"
         )
 
@@ -146,11 +146,11 @@ def _choose_ports(count: int) -> list[int]:
     candidates = range(first + os.getpid() * count % (last - first), last)
     chosen: list[int] = []
     for candidate in candidates:
-        with suppress(PortTakenError):
+        with suppress(SetupError):
             chosen.append(free_port("127.0.0.1", candidate, "Temporal"))
         if len(chosen) == count:
             return chosen
-    raise PortTakenError(f"No {count} free ports between {first} and {last}.")
+    raise SetupError(f"No {count} free ports between {first} and {last}.")
 
 
 def _built() -> Path:
@@ -158,5 +158,5 @@ def _built() -> Path:
     folder = cache_folder() / "cluster" / SERVER
     failure = build_module(_MODULE, folder, to_stderr)
     if failure and not (folder / "server").exists():
-        raise BinaryMissingError(f"The Temporal server cannot be built: {failure.reason}.")
+        raise SetupError(f"The Temporal server cannot be built: {failure.reason}.")
     return folder

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap.devserver_binary import Binary, read_sidecar, set_aside, write_sidecar
-from bootstrap.devserver_errors import DataVersionError, ServerFailedError
 from bootstrap.devserver_find import Search, to_stderr
 from bootstrap.devserver_lock import DataLock
 from bootstrap.devserver_process import (
@@ -25,6 +24,7 @@ from bootstrap.devserver_process import (
     command_line,
 )
 from bootstrap.go_build import Report
+from domain.errors import SetupError
 
 if TYPE_CHECKING:
     from temporalio.runtime import Runtime
@@ -117,17 +117,15 @@ class DevServer:
         """Start the server and wait until it answers.
 
         Raises:
-            DataInUseError: another orchestrator serves this file.
-            DataVersionError: the file was written by another version; it is untouched.
-            BinaryMissingError: there is no server to start.
-            PortTakenError: a port that was named is in use.
-            ServerFailedError: it was started and did not become ready.
+            SetupError: another orchestrator serves this file, the file was written by another
+                version (it is untouched), there is no server to start, a port that was named is
+                in use, or the server was started and did not become ready.
         """
         await self.spawn()
         return await self.wait_ready()
 
     async def spawn(self) -> None:
-        """Start the server without waiting for it. Raises as `start`, but ServerFailedError."""
+        """Start the server without waiting for it. Raises as `start`."""
         leftover = self._lock.acquire()
         try:
             binary, kept = await asyncio.to_thread(self._choose_binary)
@@ -157,20 +155,18 @@ class DevServer:
                 one the SDK makes its default, whose warnings go to stdout.
 
         Raises:
-            ServerFailedError: it ended or stayed silent; it is stopped and the lock released.
+            SetupError: it ended or stayed silent; it is stopped and the lock released.
         """
         self._runtime = runtime
         try:
-            for _ in range(_SPAWN_TRIES - 1):
-                if await self._becomes_ready():
-                    break
-                if 0 not in (self._options.port, self._options.ui_port):
+            tries = 1
+            while not await self._becomes_ready():
+                is_by_choice = 0 in (self._options.port, self._options.ui_port)
+                if tries == _SPAWN_TRIES or not is_by_choice:
                     raise self._failed("ended while it started")
+                tries += 1
                 await self._launch(self._options.port, self._options.ui_port)
-            else:
-                if not await self._becomes_ready():
-                    raise self._failed("ended while it started")
-        except ServerFailedError:
+        except SetupError:
             await self.stop()
             raise
         self._note_writer()
@@ -186,7 +182,7 @@ class DevServer:
         """Restart the server whenever it dies, until `stop`; a task for the process's whole life.
 
         Raises:
-            ServerFailedError: it keeps dying, or did not come back.
+            SetupError: it keeps dying, or did not come back.
         """
         in_a_row = 0
         while True:
@@ -217,11 +213,14 @@ class DevServer:
         """Return the binary to start, and where a file of another version went."""
         data_file, report = self._options.data_file, self._options.report
         sidecar = read_sidecar(data_file)
+        search = Search(data_file, sidecar, report=report)
         try:
-            return Search(data_file, sidecar, report=report).find(), None
-        except DataVersionError:
-            if not self._options.restart_unfinished or sidecar is None:
+            return search.find(), None
+        except SetupError:
+            is_mismatch = sidecar is not None and search.other_version is not None
+            if not (self._options.restart_unfinished and is_mismatch):
                 raise
+        assert sidecar is not None
         binary = Search(data_file, report=report).find()
         return binary, set_aside(data_file, sidecar.server_version)
 
@@ -288,8 +287,8 @@ class DevServer:
         assert self._process is not None, "spawn() comes first"
         return self._process
 
-    def _failed(self, what: str) -> ServerFailedError:
-        return ServerFailedError(
+    def _failed(self, what: str) -> SetupError:
+        return SetupError(
             f"The Temporal server {self.info.version} {what}. The end of its log "
             f"({self._options.data_file}.log): {self._running().log_end()}"
         )

@@ -18,7 +18,6 @@ from datetime import timedelta
 from pathlib import Path
 
 from bootstrap.devserver_binary import FLOOR, Binary, Sidecar, probe
-from bootstrap.devserver_errors import BinaryMissingError, DataVersionError
 from bootstrap.exit import leave
 from bootstrap.go_build import (
     PINNED_SERVER,
@@ -28,6 +27,7 @@ from bootstrap.go_build import (
     built_path,
     cache_folder,
 )
+from domain.errors import SetupError
 
 _DOWNLOAD_PAGE = "https://temporal.download/"
 _REACH_SECONDS = 3.0
@@ -81,8 +81,8 @@ class Search:
         """Return the first binary that is new enough and of the data file's version.
 
         Raises:
-            BinaryMissingError: nothing was found, or `TEMPORAL_CLI_PATH` names no usable binary.
-            DataVersionError: what was found cannot serve the data file.
+            SetupError: nothing was found, `TEMPORAL_CLI_PATH` names no usable binary, or what was
+                found cannot serve the data file: then `other_version` is what was found.
         """
         named = os.environ.get("TEMPORAL_CLI_PATH")
         if named:
@@ -109,8 +109,9 @@ class Search:
         binary = probe(path)
         if binary is None or not binary.is_new_enough():
             why = "does not run as `temporal`" if binary is None else _too_old(binary)
-            raise BinaryMissingError(f"TEMPORAL_CLI_PATH names {path}, which {why}.")
+            raise SetupError(f"TEMPORAL_CLI_PATH names {path}, which {why}.")
         if not self._wants(binary.server_version):
+            self.other_version = binary
             raise self._mismatch(binary)
         return binary
 
@@ -166,15 +167,15 @@ class Search:
                 return binary
         if self.other_version:
             raise self._mismatch(self.other_version)
-        raise BinaryMissingError(
+        raise SetupError(
             "No Temporal dev server was found. Name a `temporal` binary with TEMPORAL_CLI_PATH, "
             "put one on PATH, open the SDK's download, install Go so that it can be built, or "
             "set TEMPORAL_ADDRESS to use a running server. Tried: " + "; ".join(self.failures) + "."
         )
 
-    def _mismatch(self, binary: Binary) -> DataVersionError:
+    def _mismatch(self, binary: Binary) -> SetupError:
         assert self.sidecar is not None
-        return DataVersionError(
+        return SetupError(
             f"{self.data_file} was written by Temporal server {self.sidecar.server_version} and "
             f"{binary.path} is {binary.server_version}: name the first one with TEMPORAL_CLI_PATH, "
             "or start with --restart-unfinished, which keeps the old file and starts every open "
@@ -213,7 +214,7 @@ def main() -> int:
         return 0
     try:
         binary = Search().find()
-    except BinaryMissingError as error:
+    except SetupError as error:
         to_stderr(str(error))
         return 1
     to_stderr(f"Temporal server {binary.server_version}: {binary.path}")

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrap.devserver_errors import DataInUseError
+from domain.errors import SetupError
 
 _END_WAIT_SECONDS = 5.0
 """How long a killed leftover may take to vanish."""
@@ -80,10 +80,10 @@ class DataLock:
         """Take the lock and end the server that a dead holder left; return its process id.
 
         Raises:
-            DataInUseError: another orchestrator holds it; its server is left alone.
+            SetupError: another orchestrator holds it; its server is left alone.
         """
         if self._path in _held:
-            raise DataInUseError(self._in_use_by(os.getpid()))
+            raise SetupError(self._in_use_by(os.getpid()))
         self._path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -91,7 +91,7 @@ class DataLock:
         except OSError as taken:
             holder = _read(fd).get("holder_pid")
             os.close(fd)
-            raise DataInUseError(self._in_use_by(holder)) from taken
+            raise SetupError(self._in_use_by(holder)) from taken
         self._fd = fd
         _held.add(self._path)
         return self._end_leftover()

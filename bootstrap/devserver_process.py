@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from bootstrap import devserver_launch
-from bootstrap.devserver_errors import PortTakenError
+from domain.errors import SetupError
 
 if TYPE_CHECKING:
     from temporalio.runtime import Runtime
@@ -77,7 +77,7 @@ def choose_endpoint(ip: str, port: int, ui_port: int | None) -> Endpoint:
     """Fix the ports before the server starts: 0 picks a free one, `ui_port` None means no UI.
 
     Raises:
-        PortTakenError: a port that was named is in use.
+        SetupError: a port that was named is in use.
     """
     return Endpoint(
         ip,
@@ -90,14 +90,14 @@ def free_port(ip: str, port: int, who: str) -> int:
     """Return `port` if it is free, or any free one for 0.
 
     Raises:
-        PortTakenError: it is in use; the message names `who` wanted it.
+        SetupError: it is in use; the message names `who` wanted it.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((ip, port))
         except OSError as taken:
-            raise PortTakenError(
+            raise SetupError(
                 f"Port {port} on {ip}, wanted for {who}, cannot be used ({taken.strerror}): stop "
                 "the program that listens there, choose another port, or 0 for a free one."
             ) from taken

@@ -18,16 +18,10 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from bootstrap.devserver import DevServer, DevServerInfo, DevServerOptions, OnRestart
 from bootstrap.devserver_binary import sidecar_path
-from bootstrap.devserver_errors import (
-    BinaryMissingError,
-    DataInUseError,
-    DataVersionError,
-    PortTakenError,
-    ServerFailedError,
-)
 from bootstrap.devserver_find import Search
 from bootstrap.devserver_lock import find_process
 from bootstrap.temporal_setup import SEARCH_ATTRIBUTES, create_namespace, prepare_namespace
+from domain.errors import SetupError
 
 AT_ONCE = timedelta(0)
 
@@ -110,7 +104,7 @@ async def test_a_port_that_is_taken_is_refused_and_the_file_is_free(make: Make) 
         taken.bind(("127.0.0.1", 0))
         taken.listen()
 
-        with pytest.raises(PortTakenError):
+        with pytest.raises(SetupError, match="wanted for Temporal's server"):
             await make(port=taken.getsockname()[1]).start()
 
     assert (await make().start()).is_new_file
@@ -121,7 +115,7 @@ async def test_a_missing_binary_is_one_sentence(
 ) -> None:
     monkeypatch.setenv("TEMPORAL_CLI_PATH", "/nowhere/temporal")
 
-    with pytest.raises(BinaryMissingError, match="TEMPORAL_CLI_PATH names /nowhere/temporal"):
+    with pytest.raises(SetupError, match="TEMPORAL_CLI_PATH names /nowhere/temporal"):
         await make().start()
 
 
@@ -132,7 +126,7 @@ async def test_another_version_is_refused_and_nothing_is_lost(make: Make, tmp_pa
     before = sidecar_path(tmp_path / "t.db").read_text()
     note_other_version(tmp_path / "t.db")
 
-    with pytest.raises(DataVersionError, match=r"written by Temporal server 1\.30\.0"):
+    with pytest.raises(SetupError, match=r"written by Temporal server 1\.30\.0"):
         await make().start()
 
     sidecar_path(tmp_path / "t.db").write_text(before)
@@ -169,7 +163,7 @@ async def test_a_data_file_without_its_note_is_served_and_noted(make: Make, tmp_
 async def test_a_second_server_on_the_same_file_is_refused_and_the_first_lives(make: Make) -> None:
     info = await make().start()
 
-    with pytest.raises(DataInUseError):
+    with pytest.raises(SetupError, match="is in use by an orchestrator"):
         await make().start()
 
     assert await Client.connect(info.address)
@@ -241,7 +235,7 @@ async def test_a_server_that_keeps_dying_is_given_up(make: Make) -> None:
     info = await server.start()
     os.kill(info.pid, signal.SIGKILL)
 
-    with pytest.raises(ServerFailedError, match="died 6 times within seconds"):
+    with pytest.raises(SetupError, match="died 6 times within seconds"):
         async with asyncio.timeout(60):
             await server.watch()
 
@@ -271,11 +265,32 @@ async def test_a_server_that_ends_while_it_starts_is_told_with_its_log(
     broken.chmod(0o755)
     monkeypatch.setenv("TEMPORAL_CLI_PATH", str(broken))
 
-    with pytest.raises(ServerFailedError, match=r"ended while it started.*schema is broken"):
+    with pytest.raises(SetupError, match=r"ended while it started.*schema is broken"):
         await make().start()
 
     monkeypatch.delenv("TEMPORAL_CLI_PATH")
     await make(data_file=tmp_path / "t.db", restart_unfinished=True).start()
+
+
+async def test_a_server_whose_free_port_was_taken_meanwhile_is_started_on_others(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The script stands for the race: its first start fails as if the port were gone."""
+    real = Search().find().path
+    script = tmp_path / "temporal"
+    script.write_text(
+        "#!/bin/sh\n"
+        f'[ "$1" = --version ] && exec {real} --version\n'
+        f"[ -e {tmp_path}/tried ] || {{ touch {tmp_path}/tried; exit 1; }}\n"
+        f'exec {real} "$@"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("TEMPORAL_CLI_PATH", str(script))
+
+    info = await make().start()
+
+    assert (tmp_path / "tried").exists()
+    assert await Client.connect(info.address)
 
 
 async def test_the_namespace_is_prepared_once_and_again(make: Make) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from bootstrap import devserver_find
 from bootstrap.devserver_binary import Binary, Sidecar
-from bootstrap.devserver_errors import BinaryMissingError, DataVersionError
 from bootstrap.devserver_find import Search
 from bootstrap.go_build import cache_folder
+from domain.errors import SetupError
 from tests.unit.bootstrap.scripts import fake_go, fake_temporal, write_script
 
 
@@ -79,7 +79,7 @@ def test_a_named_binary_that_is_unusable_is_an_error_and_not_skipped(
     cached(tmp_path)
     monkeypatch.setenv("TEMPORAL_CLI_PATH", str(write_script(tmp_path / "mine", body)))
 
-    with pytest.raises(BinaryMissingError, match=why):
+    with pytest.raises(SetupError, match=why):
         Search().find()
 
 
@@ -114,7 +114,7 @@ def test_another_cached_server_is_used_when_the_pinned_one_is_absent(tmp_path: P
 def test_an_old_binary_on_the_path_is_passed_over(bare_machine: Path, closed_page: str) -> None:
     fake_temporal(bare_machine / "temporal", server="1.20.0")
 
-    with pytest.raises(BinaryMissingError, match=r"holds server 1\.20\.0; 1\.29\.1 or newer"):
+    with pytest.raises(SetupError, match=r"holds server 1\.20\.0; 1\.29\.1 or newer"):
         Search(download_page=closed_page).find()
 
 
@@ -125,7 +125,7 @@ def test_the_path_is_searched(bare_machine: Path) -> None:
 
 
 def test_with_no_way_left_one_error_names_them_all(closed_page: str) -> None:
-    with pytest.raises(BinaryMissingError) as failure:
+    with pytest.raises(SetupError) as failure:
         Search(download_page=closed_page).find()
 
     message = str(failure.value)
@@ -158,7 +158,7 @@ def test_a_download_that_fails_is_a_reason_among_others(open_page: str) -> None:
     async def download(folder: Path) -> None:
         raise RuntimeError("proxy said no")
 
-    with pytest.raises(BinaryMissingError, match="the SDK's download: proxy said no"):
+    with pytest.raises(SetupError, match="the SDK's download: proxy said no"):
         Search(download_page=open_page, download=download, report=lambda _: None).find()
 
 
@@ -166,7 +166,7 @@ def test_a_downloaded_file_that_does_not_run_is_passed_over(open_page: str) -> N
     async def download(folder: Path) -> None:
         write_script(folder / "temporal-broken", "exit 1")
 
-    with pytest.raises(BinaryMissingError, match="temporal-broken does not run"):
+    with pytest.raises(SetupError, match="temporal-broken does not run"):
         Search(download_page=open_page, download=download, report=lambda _: None).find()
 
 
@@ -177,7 +177,7 @@ def test_a_service_that_never_answers_costs_a_moment_only(monkeypatch: pytest.Mo
         silent.listen()
         page = f"http://127.0.0.1:{silent.getsockname()[1]}/"
 
-        with pytest.raises(BinaryMissingError, match="cannot be reached"):
+        with pytest.raises(SetupError, match="cannot be reached"):
             Search(download_page=page).find()
 
 
@@ -189,7 +189,7 @@ def test_another_version_than_the_files_is_refused_with_the_way_out(
     if way == "named":
         monkeypatch.setenv("TEMPORAL_CLI_PATH", str(other))
 
-    with pytest.raises(DataVersionError, match="--restart-unfinished") as failure:
+    with pytest.raises(SetupError, match="--restart-unfinished") as failure:
         Search(tmp_path / "t.db", sidecar_of(tmp_path / "gone", "1.30.0")).find()
 
     assert "1.30.0" in str(failure.value)
@@ -215,7 +215,7 @@ def test_a_mismatch_is_told_when_the_right_version_cannot_be_built(
 ) -> None:
     fake_temporal(bare_machine / "temporal", server="1.30.0")
 
-    with pytest.raises(DataVersionError):
+    with pytest.raises(SetupError, match="was written by"):
         Search(
             tmp_path / "t.db", sidecar_of(tmp_path / "x", "1.31.2"), download_page=closed_page
         ).find()

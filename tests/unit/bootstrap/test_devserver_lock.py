@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.devserver_errors import DataInUseError
 from bootstrap.devserver_lock import DataLock, ProcessRef, _ps_mark, end_process, find_process
+from domain.errors import SetupError
 
 HOLD = """
 import sys
@@ -62,7 +62,7 @@ def test_a_second_holder_in_the_same_process_is_refused_and_the_first_keeps_it(
     first.acquire()
 
     for _ in range(2):
-        with pytest.raises(DataInUseError):
+        with pytest.raises(SetupError, match="is in use by"):
             DataLock(tmp_path / "t.db").acquire()
     assert subprocess.run(
         [sys.executable, "-c", HOLD, str(tmp_path / "t.db")], capture_output=True, check=False
@@ -74,7 +74,7 @@ def test_a_second_process_is_refused_with_the_first_ones_number(
     tmp_path: Path, sleeper: subprocess.Popen[bytes]
 ) -> None:
     with hold_elsewhere(tmp_path / "t.db", str(sleeper.pid)) as holder:
-        with pytest.raises(DataInUseError, match=rf"\(process {holder.pid}\): stop that one"):
+        with pytest.raises(SetupError, match=rf"\(process {holder.pid}\): stop that one"):
             DataLock(tmp_path / "t.db").acquire()
         holder.kill()
 
@@ -83,7 +83,7 @@ def test_a_second_process_is_refused_with_the_first_ones_number(
 
 def test_a_holder_that_noted_nothing_yet_is_refused_as_well(tmp_path: Path) -> None:
     with hold_elsewhere(tmp_path / "t.db") as holder:
-        with pytest.raises(DataInUseError, match="another process"):
+        with pytest.raises(SetupError, match="another process"):
             DataLock(tmp_path / "t.db").acquire()
         holder.kill()
 

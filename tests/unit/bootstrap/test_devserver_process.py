@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from bootstrap import devserver_launch
-from bootstrap.devserver_errors import PortTakenError
 from bootstrap.devserver_lock import find_process
 from bootstrap.devserver_process import (
     Endpoint,
@@ -22,6 +21,7 @@ from bootstrap.devserver_process import (
     choose_endpoint,
     command_line,
 )
+from domain.errors import SetupError
 
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True)"
 
@@ -60,7 +60,7 @@ def test_a_port_that_is_taken_is_one_sentence(who: str) -> None:
         port = taken.getsockname()[1]
         named = (port, None) if who == "server" else (0, port)
 
-        with pytest.raises(PortTakenError, match=f"Port {port} .* wanted for Temporal's {who}"):
+        with pytest.raises(SetupError, match=f"Port {port} .* wanted for Temporal's {who}"):
             choose_endpoint("127.0.0.1", *named)
 
 
