@@ -49,7 +49,7 @@ def _fits(key: list[object], kinds: tuple[type, ...]) -> bool:
 
 
 def cut(rows: Sequence[Row], page: Page, *columns: str) -> tuple[Sequence[Row], str | None]:
-    """Return a page of `rows` and the next cursor; one row past the limit says that there is more."""
+    """Return a page of `rows` and the next cursor; a row past the limit says that there is more."""
     shown = rows[: page.limit]
     if len(rows) <= page.limit:
         return shown, None
