@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from temporalio.client import Client
+from temporalio.runtime import Runtime
 
 from activities.live import LiveAttempts
 from adapters.temporal import EngineSettings, TemporalGateway
@@ -90,8 +91,10 @@ async def assemble(roles: frozenset[str], settings: Settings, host: Host) -> Run
 async def _lay_ground(
     roles: frozenset[str], settings: Settings, host: Host, storage: Storage
 ) -> _Ground:
-    info = await host.server.wait_ready() if host.server is not None else None
     forward_core_logs()
+    info = None
+    if host.server is not None:
+        info = await host.server.wait_ready(runtime=Runtime.default())
     client = await connect(settings, info.address if info else None)
     can = build_capabilities(settings, f"http://{settings.host}:{settings.port}")
     host.stack.push_async_callback(can.close)
