@@ -139,7 +139,7 @@ def asks_tool(*effects: Effect, turn: int = 1) -> Closing:
     """The end of a step that asks for one tool call per effect."""
     calls = tuple(
         NewToolCall(
-            tool_call_id=f"tc_{next(_numbers)}",
+            tool_call_id=f"tc_{next(_numbers):06}",
             step_id=f"tool-{turn}-{index}",
             name="mail",
             args='{"to":"bob"}',
