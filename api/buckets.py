@@ -25,11 +25,6 @@ class Buckets:
             self._levels.popitem(last=False)
         return 0.0
 
-    def wait(self, caller: str, now: float) -> float:
-        """Return the seconds until there is a token, without taking one."""
-        level = self._level(caller, now)
-        return 0.0 if level >= 1.0 else (1.0 - level) / self._rate
-
     def _level(self, caller: str, now: float) -> float:
         held = self._levels.get(caller)
         if held is None:

@@ -6,6 +6,7 @@ Give the class to `uvicorn.Config(http=...)`.
 """
 
 import asyncio
+import socket
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -36,6 +37,7 @@ class ApiProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        _set_nodelay(transport)
         self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -112,3 +114,14 @@ class ApiProtocol(HttpToolsProtocol):
         if self._header_timer is not None:
             self._header_timer.cancel()
             self._header_timer = None
+
+
+def _set_nodelay(transport: asyncio.Transport) -> None:
+    """Send small writes at once.
+
+    asyncio does so only for sockets that name TCP as their protocol; on others an answer's body
+    would wait 40 ms for the acknowledgement of its head.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

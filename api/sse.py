@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.access import Access, Authenticator
+from api.errors import RefusedError
 from api.metrics import Metrics
 from api.ports import StreamConfig
 from domain.errors import DrainingError, OrchestratorError, RateLimitedError
@@ -54,6 +55,7 @@ class EventStream(Response):
         self._keeper = keeper
         self._chunks = chunks
         self._why: str | None = None
+        self._is_over = False
         self._pumping: asyncio.Task[object] | None = None
         self._sending = 0
         self.stuck_since = 0.0
@@ -65,6 +67,10 @@ class EventStream(Response):
     def is_sending(self) -> bool:
         """Whether a chunk waits for the reader to take earlier ones."""
         return self._sending > 0
+
+    def is_ended(self) -> bool:
+        """Say whether something outside ended the stream."""
+        return self._why is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -78,15 +84,16 @@ class EventStream(Response):
             await self._pump()
             await self._farewell(watcher)
         finally:
-            self._pumping = None
             self._keeper.discard(self, self._why)
             watcher.cancel()
             await self._chunks.aclose()
 
     def end(self, why: str) -> None:
         """End the stream from outside: `gone`, `stalled`, `revoked` or `shutdown`."""
-        if self._why is None and self._pumping is not None:
-            self._why = why
+        if self.is_ended() or self._is_over:
+            return
+        self._why = why
+        if self._pumping is not None:
             self._pumping.cancel()
 
     def abort(self) -> None:
@@ -112,20 +119,22 @@ class EventStream(Response):
         await self.write(_PING)
 
     async def _pump(self) -> None:
-        task = asyncio.current_task()
-        self._pumping = task
+        if self.is_ended():
+            return
+        task = self._pumping = asyncio.current_task()
         try:
             await self.write(b"retry: %d\n\n" % self._keeper.config.retry_ms)
             async for chunk in self._chunks:
                 await self.write(chunk)
         except asyncio.CancelledError:
-            if self._why is None or task is None:
+            if task is None or not self.is_ended():
                 raise
             task.uncancel()
         except OrchestratorError as error:
             _LOG.warning("an event stream ended early; its reader may resume: %s", error)
         finally:
             self._pumping = None
+            self._is_over = True
 
     async def _farewell(self, watcher: "asyncio.Future[None]") -> None:
         if self._why == "gone":
@@ -137,8 +146,9 @@ class EventStream(Response):
         await self._send({"type": "http.response.body", "body": last, "more_body": False})
 
     async def _watch(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        with suppress(RefusedError):
+            while (await receive())["type"] != "http.disconnect":
+                pass
         self.end("gone")
 
 
@@ -183,7 +193,9 @@ class StreamKeeper:
         self._empty.clear()
         self._per_caller[stream.access.caller] += 1
         self._metrics.streams.set(len(self._streams))
-        if self._clock is None or self._clock.done():
+        if self.is_draining:
+            stream.end("shutdown")
+        elif self._clock is None or self._clock.done():
             self._clock = asyncio.ensure_future(self._keep())
 
     def discard(self, stream: EventStream, why: str | None) -> None:

@@ -75,21 +75,27 @@ async def get_metrics(desk: Desk, _access: Reader) -> Response:
 
 async def _look(desk: Services) -> dict[str, str | None]:
     checks: dict[str, Check] = {"engine": desk.ports.intake.gateway.check, **desk.ports.checks}
-    found = await asyncio.gather(*(_one(check) for check in checks.values()))
-    results: dict[str, str | None] = dict(zip(checks, found, strict=True))
+    found = await asyncio.gather(*(_one(look) for look in checks.values()), return_exceptions=True)
+    results = {name: _told(seen) for name, seen in zip(checks, found, strict=True)}
     if desk.keeper.is_draining:
         results["intake"] = "this process is shutting down"
     return results
 
 
-async def _one(check: Check) -> str | None:
-    try:
-        async with asyncio.timeout(_CHECK_SECONDS):
-            return await check()
-    except TimeoutError:
+async def _one(look: Check) -> str | None:
+    async with asyncio.timeout(_CHECK_SECONDS):
+        return await look()
+
+
+def _told(seen: str | BaseException | None) -> str | None:
+    """Return what a check says; one that fails itself is a failed check, never a failed probe."""
+    if isinstance(seen, TimeoutError):
         return f"no answer within {_CHECK_SECONDS:g} s"
-    except OrchestratorError as error:
-        return error.message
+    if isinstance(seen, OrchestratorError):
+        return seen.message
+    if isinstance(seen, BaseException):
+        return f"the check failed: {type(seen).__name__}"
+    return seen
 
 
 def _shown(checks: dict[str, str | None]) -> dict[str, dict[str, object]]:

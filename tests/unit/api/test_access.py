@@ -343,3 +343,15 @@ async def test_two_owners_may_each_have_a_session_of_the_same_name(
     seen = (await bob.get("/v1/sessions/main/messages")).json()["messages"]
 
     assert [message["content"] for message in seen] == ["hello"]
+
+
+async def test_the_keys_remembered_are_bounded(
+    world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.access._REMEMBERED", 2)
+    app = create_app(world.ports(), fake_config())
+    secrets = [world.add_key(Scope.READ) for _ in range(3)]
+    for secret in [*secrets, *secrets]:
+        assert (await connect(app, secret).get("/v1/runs")).status_code == 200
+
+    assert len(app.state.services.authenticator._known) == 2

@@ -274,6 +274,22 @@ async def _raw(address: tuple[str, int], sent: bytes) -> bytes:
     return answer
 
 
+async def test_answers_on_a_kept_connection_do_not_wait_for_acknowledgements(
+    world: World,
+) -> None:
+    """Head and body are two small writes: without TCP_NODELAY the second waits 40 ms."""
+    async with serving(create_app(world.ports(), fake_config())) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        began = asyncio.get_running_loop().time()
+        for _ in range(20):
+            writer.write(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            await reader.readuntil(b'{"status":"ok"}')
+        took = asyncio.get_running_loop().time() - began
+        writer.close()
+
+    assert took < 20 * 0.04
+
+
 async def test_a_connection_serves_many_requests(world: World) -> None:
     async with (
         serving(create_app(world.ports(), fake_config())) as (host, port),

@@ -56,11 +56,18 @@ async def test_a_check_that_hangs_or_fails_is_a_failed_check(
     async def fail() -> str | None:
         raise EngineMismatchError("another cluster")
 
+    async def crash() -> str | None:
+        raise RuntimeError("secret detail")
+
     world.gateway.check = hang  # type: ignore[method-assign]
     hung = (await client.get("/readyz")).json()["checks"]["engine"]
     world.gateway.check = fail  # type: ignore[method-assign]
     failed = (await client.get("/readyz")).json()["checks"]["engine"]
 
+    world.gateway.check = crash  # type: ignore[method-assign]
+    crashed = (await client.get("/health")).json()["checks"]["engine"]
+
+    assert crashed == {"ok": False, "detail": "the check failed: RuntimeError"}
     assert hung == {"ok": False, "detail": "no answer within 0.05 s"}
     assert failed == {"ok": False, "detail": "another cluster"}
 

@@ -80,6 +80,18 @@ async def test_waiting_gives_202_when_it_did_not(client: httpx2.AsyncClient, wor
     assert world.events.followers == 0
 
 
+async def test_waiting_for_a_run_that_ended_long_ago_gives_it_at_once(
+    client: httpx2.AsyncClient, world: World
+) -> None:
+    headers = {"idempotency-key": "k"}
+    await client.post("/v1/runs?wait=5", json={"input": "x"}, headers=headers)
+
+    again = await client.post("/v1/runs?wait=5", json={"input": "x"}, headers=headers)
+
+    assert again.status_code == 200
+    assert again.headers["idempotency-replayed"] == "true"
+
+
 async def test_a_shutdown_lets_waiting_callers_go_with_what_there_is(
     app: FastAPI, client: httpx2.AsyncClient, world: World
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from api.app import create_app, drain
 from api.ports import StreamConfig
+from domain.errors import StoreUnavailableError
 from domain.event import EventType
 from domain.principal import Scope
 from tests.fakes_api import World, fake_config
@@ -344,3 +345,147 @@ async def test_the_log_is_followed_as_it_happens(world: World) -> None:
     assert line["component"] == "store"
     assert line["message"] == "disk\nfull\x1b[31m"
     assert "\x1b" not in frames[0].data
+
+
+async def test_a_stream_whose_store_fails_ends_and_its_reader_may_resume(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.gateway.mode = "hold"
+    async with serving(_app(world)) as address:
+        run_id = await _start(address, world)
+        whole = world.events.read
+
+        async def broken(*args: Any, **kwargs: Any) -> Any:
+            raise StoreUnavailableError("the store is locked")
+
+        answer = await Reader.stream(address, f"/v1/runs/{run_id}/events")
+        await answer.take(2)
+        world.events.read = broken  # type: ignore[method-assign]
+        world.runs.emit(run_id, EventType.RUN_DONE, {"final_message": None})
+        assert await answer.all() == []
+        world.events.read = whole  # type: ignore[method-assign]
+        again = await Reader.stream(address, f"/v1/runs/{run_id}/events", 2)
+        assert [frame.id for frame in await again.all()] == [3]
+
+    assert "the store is locked" in caplog.text
+
+
+async def test_a_look_at_a_key_that_fails_does_not_end_the_stream(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = world.add_key(Scope.READ, Scope.INVOKE)
+    world.gateway.mode = "hold"
+    async with serving(_app(world, recheck_seconds=0.05)) as address:
+        run_id = await _start(address, world, secret)
+        answer = await Reader.request(
+            address,
+            f"/v1/runs/{run_id}/events",
+            headers={"accept": "text/event-stream", "authorization": f"Bearer {secret}"},
+        )
+        await answer.take(2)
+
+        async def broken(digest: str) -> None:
+            raise StoreUnavailableError("the store is locked")
+
+        world.keys.find_key = broken  # type: ignore[method-assign]
+        await asyncio.sleep(0.2)
+        world.runs.emit(run_id, EventType.RUN_DONE, {"final_message": None})
+        frames = await answer.all()
+
+    assert [frame.event for frame in frames] == ["run_done"]
+    assert "could not be looked after" in caplog.text
+
+
+async def test_a_key_that_was_removed_altogether_loses_its_streams(world: World) -> None:
+    secret = world.add_key(Scope.READ, Scope.INVOKE)
+    world.gateway.mode = "hold"
+    async with serving(_app(world, recheck_seconds=0.1)) as address:
+        run_id = await _start(address, world, secret)
+        answer = await Reader.request(
+            address,
+            f"/v1/runs/{run_id}/events",
+            headers={"accept": "text/event-stream", "authorization": f"Bearer {secret}"},
+        )
+        await answer.take(2)
+        world.keys.by_digest.clear()
+
+        assert await asyncio.wait_for(answer.all(), 2) == []
+
+
+async def test_a_stream_without_a_key_goes_on_while_none_is_needed(world: World) -> None:
+    world.gateway.mode = "hold"
+    async with serving(_app(world, recheck_seconds=0.05)) as address:
+        run_id = await _start(address, world)
+        answer = await Reader.stream(address, f"/v1/runs/{run_id}/events")
+        await answer.take(2)
+        await asyncio.sleep(0.2)
+        world.runs.emit(run_id, EventType.RUN_DONE, {"final_message": None})
+
+        assert [frame.event for frame in await answer.all()] == ["run_done"]
+
+
+async def test_a_shutdown_does_not_wait_for_readers_that_are_stuck(world: World) -> None:
+    """Fault 28: bounded, whoever reads."""
+    world.gateway.mode = "hold"
+    app = _app(world)
+    async with serving(app) as address:
+        run_id = await _start(address, world)
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(sock, address)
+        target = f"GET /v1/runs/{run_id}/events HTTP/1.1\r\nhost: localhost\r\n"
+        await loop.sock_sendall(sock, f"{target}accept: text/event-stream\r\n\r\n".encode())
+        for _ in range(400):
+            world.runs.emit(run_id, EventType.AGENT_STREAM_DELTA, {"text": "x" * 20_000})
+        await asyncio.sleep(0.2)
+
+        began = loop.time()
+        await drain(app, 0.3)
+        assert loop.time() - began < 1
+        sock.close()
+
+
+async def test_a_stream_that_begins_as_the_process_stops_ends_at_once(world: World) -> None:
+    """A start was accepted just before: its stream opens just after."""
+    app = _app(world)
+    world.gateway.mode = "hold"
+    keeper = app.state.services.keeper
+    whole = world.runs.accept
+
+    async def slow(new: Any) -> Any:
+        keeper.is_draining = True
+        return await whole(new)
+
+    world.runs.accept = slow  # type: ignore[method-assign]
+    async with serving(app) as address:
+        answer = await Reader.request(
+            address,
+            "/v1/runs",
+            method="POST",
+            headers={"content-type": "application/json", "accept": "text/event-stream"},
+            body=b'{"input":"hi"}',
+        )
+        frames = await asyncio.wait_for(answer.all(), 2)
+
+    assert [frame.event for frame in frames] == ["shutdown"]
+    assert world.events.followers == 0
+
+
+async def test_a_reader_whose_own_body_never_ends_is_just_gone(world: World) -> None:
+    app = create_app(world.ports(), fake_config(body_seconds=0.1))
+    world.gateway.mode = "hold"
+    async with serving(app) as address:
+        run_id = await _start(address, world)
+        _, writer = await asyncio.open_connection(*address)
+        writer.write(
+            f"GET /v1/runs/{run_id}/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n"
+            "accept: text/event-stream\r\n\r\n".encode()
+        )
+        async with asyncio.timeout(2):
+            while not world.events.followers:
+                await asyncio.sleep(0.005)
+            while world.events.followers:
+                await asyncio.sleep(0.005)
+        writer.transport.abort()
