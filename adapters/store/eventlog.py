@@ -23,6 +23,8 @@ def read_page(
     params: dict[str, object] = {"run_id": run_id, "after": after_seq, "limit": limit}
     only = ""
     if types is not None:
+        if not types:
+            return []
         names = {f"type{i}": name for i, name in enumerate(types)}
         only = f" AND type IN ({', '.join(f':{name}' for name in names)})"
         params |= names

@@ -61,7 +61,8 @@ class Hub:
         for event in events:
             viewers = self._viewers.get(event.run_id)
             if viewers:
-                self._last_seq[event.run_id] = event.seq
+                known = self._last_seq.get(event.run_id, 0)
+                self._last_seq[event.run_id] = max(known, event.seq)
                 for viewer in viewers:
                     viewer.offer(event)
 
