@@ -14,6 +14,7 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 from temporalio.exceptions import (
     ActivityError,
+    FailureError,
     is_cancelled_exception,
 )
 
@@ -194,7 +195,8 @@ class RunWorkflow:
         tasks = [asyncio.create_task(self._call_tool(call)) for call in calls]
         try:
             await asyncio.gather(*tasks)
-        except BaseException:
+        except (FailureError, RunStoppedError, asyncio.CancelledError):
+            # Not BaseException: a coroutine that is being thrown away must not wait once more.
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,1 +1,1 @@
-"""Real parts on one machine: processes with signals, clients that keep books, and who reads them."""
+"""Real parts on one machine: processes with signals, clients that keep books, readers of both."""

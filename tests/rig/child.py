@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bootstrap import devserver_launch
@@ -21,11 +21,11 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     cache = os.environ.get("ORCHESTRATOR_CACHE_DIR")
     if cache:
         kept["ORCHESTRATOR_CACHE_DIR"] = cache
-    return kept | extra
+    return {**kept, **extra}
 
 
 class Child:
-    """A started process. Has to be made in the main thread: it dies with the thread that made it."""
+    """A process that dies with the thread that started it: make it in the main thread."""
 
     def __init__(
         self, name: str, command: Sequence[str], log: Path, extra: Mapping[str, str] | None = None
@@ -80,7 +80,9 @@ class Child:
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired as error:
-            raise AssertionError(f"{self.name} still runs after {seconds} s: {self.tail()}") from error
+            raise AssertionError(
+                f"{self.name} still runs after {seconds} s: {self.tail()}"
+            ) from error
 
     def close(self) -> None:
         """End it, whatever state it is in."""
@@ -103,11 +105,12 @@ class Child:
         raise AssertionError(f"{self.name} has no memory figure")
 
 
-def wait_until(what: str, true: "object", seconds: float, child: Child | None = None) -> None:
+def wait_until(
+    what: str, is_true: Callable[[], bool], seconds: float, child: Child | None = None
+) -> None:
     """Poll a condition of another process; fails with `what`, and with the end of its log."""
-    assert callable(true)
     deadline = time.monotonic() + seconds
-    while not true():
+    while not is_true():
         if child is not None and not child.is_running:
             raise AssertionError(f"{child.name} ended before {what}: {child.tail(40)}")
         if time.monotonic() > deadline:

@@ -61,7 +61,11 @@ async def test_text_of_a_model_that_failed_is_void(stage: Stage) -> None:
         {"step": "llm-1-1", "attempt": 3},
         {"step": "llm-1-2", "attempt": 1},
     ]
-    last = [e["data"]["text"] for e in events if e["data"].get("step") == "llm-1-2" and "text" in e["data"]]
+    last = [
+        e["data"]["text"]
+        for e in events
+        if e["data"].get("step") == "llm-1-2" and "text" in e["data"]
+    ]
     assert "".join(last) == "[offline] the whole answer"
 
 
@@ -162,7 +166,9 @@ async def test_an_attempt_that_gets_further_is_not_poison(make_stage: Make) -> N
                 ),
             )
             tokens = attempt + 1
-            marks = "[[say=finally]]" if attempt == 12 else f"[[tokens={tokens} stall_after={tokens}]]"
+            marks = (
+                "[[say=finally]]" if attempt == 12 else f"[[tokens={tokens} stall_after={tokens}]]"
+            )
             stage.provider.controls = {"slow": marks}
             step = await stage.step(run.run_id, "llm-1-1")
             assert await stage.gateway.fail_attempt(bytes(step["task_token"]))

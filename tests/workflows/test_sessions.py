@@ -19,9 +19,7 @@ async def transcript(stage: Stage, session_id: str) -> list[tuple[str, str]]:
 
 
 async def test_runs_of_a_session_take_turns_in_order(stage: Stage) -> None:
-    runs = [
-        await stage.start(f"say answer {n}\nfirst_ms=20", session_id="s") for n in range(5)
-    ]
+    runs = [await stage.start(f"say answer {n}\nfirst_ms=20", session_id="s") for n in range(5)]
 
     ended = [await stage.ended(run.run_id) for run in runs]
 

@@ -49,8 +49,8 @@ async def test_an_unsafe_tool_that_is_cut_waits_for_a_person(make_stage: Make, t
         assert "it said paid 5" in ended.output["content"]
         assert arrivals(stage, tool) == [1], "it was not run again"
         kinds = await stage.kinds(run.run_id)
-        assert kinds.index("outcome_unknown") < kinds.index("run_waiting") < kinds.index(
-            "run_resumed"
+        assert (
+            kinds.index("outcome_unknown") < kinds.index("run_waiting") < kinds.index("run_resumed")
         )
 
 
