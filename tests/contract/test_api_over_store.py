@@ -1,0 +1,197 @@
+"""The API over both databases: pages, places, owners, and text that would like to be SQL."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import pytest
+
+from api.app import create_app
+from domain.principal import Scope
+from domain.run import Run, RunSpec
+from tests.contract.store_engines import StoreBox
+from tests.fakes_api import World, fake_config
+
+HOSTILE = [
+    "' OR '1'='1",
+    "x'; DROP TABLE runs; --",
+    '" UNION SELECT digest FROM api_keys --',
+    "%_\\",
+    ":owner",
+    "naïve 🚀 \u2028 \u202e",
+]
+
+
+class _QuietGateway:
+    """An engine that starts nothing: what the store says is what is seen."""
+
+    async def start(self, run: Run, spec: RunSpec, *, queued: bool) -> None:
+        return None
+
+    async def cancel(self, run_id: str) -> None:
+        return None
+
+    async def wake(self, run_id: str) -> None:
+        return None
+
+    async def check(self) -> str | None:
+        return None
+
+    def ui_url(self, run_id: str) -> str | None:
+        return None
+
+
+@pytest.fixture
+async def client(store: StoreBox) -> AsyncIterator[httpx2.AsyncClient]:
+    fakes = World().ports()
+    intake = replace(
+        fakes.intake, runs=store.runs, directory=store.directory, gateway=_QuietGateway()
+    )
+    ports = replace(fakes, intake=intake, events=store.log, keys=store.keys)
+    app = create_app(ports, fake_config(max_wait_seconds=0.01))
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        agent = {"agent_id": "assistant", "name": "Assistant", "tools": ["calculator"]}
+        assert (await client.post("/v1/agents", json=agent)).status_code == 201
+        yield client
+
+
+async def _get(client: httpx2.AsyncClient, path: str) -> Any:
+    answer = await client.get(path)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def _walk(client: httpx2.AsyncClient, path: str, name: str) -> list[dict[str, Any]]:
+    """Read a whole list one entry at a time."""
+    found: list[dict[str, Any]] = []
+    cursor = ""
+    while True:
+        page = await _get(client, f"{path}?limit=1{cursor}")
+        found += page[name]
+        assert page["has_more"] == (page["next_cursor"] is not None)
+        if not page["has_more"]:
+            return found
+        cursor = f"&cursor={page['next_cursor']}"
+
+
+async def test_every_list_can_be_walked_entry_by_entry(client: httpx2.AsyncClient) -> None:
+    for number in range(3):
+        await client.post("/v1/runs", json={"input": "x", "session_id": "s"})
+        await client.post("/v1/sessions", json={"session_id": f"t{number}"})
+        await client.post("/v1/agents", json={"agent_id": f"a{number}", "name": "A"})
+        await client.post("/v1/tools/calculator/invoke", json={})
+    run = (await _get(client, "/v1/runs?session_id=s&limit=1"))["runs"][0]
+
+    sizes = {
+        name: len(await _walk(client, f"/v1/{path}", name))
+        for path, name in (
+            ("runs", "runs"),
+            ("sessions", "sessions"),
+            ("agents", "agents"),
+            ("tool_calls", "tool_calls"),
+            ("sessions/s/messages", "messages"),
+            (f"runs/{run['run_id']}/events", "events"),
+        )
+    }
+
+    assert sizes["runs"] == 6
+    assert sizes["sessions"] == 4
+    assert sizes["agents"] == 4
+    assert sizes["tool_calls"] == 3
+    assert sizes["messages"] == 3
+    assert sizes["events"] >= 2
+
+
+async def test_the_list_of_keys_can_be_walked_too(client: httpx2.AsyncClient) -> None:
+    made = (await client.post("/v1/keys", json={"name": "a", "scopes": ["admin"]})).json()
+    client.headers["authorization"] = f"Bearer {made['key']}"
+    await client.post("/v1/keys", json={"name": "b", "scopes": [Scope.READ]})
+
+    keys = await _walk(client, "/v1/keys", "keys")
+
+    assert [key["name"] for key in keys] == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["runs", "sessions", "agents", "tool_calls", "keys", "sessions/s/messages"],
+)
+async def test_a_cursor_of_another_list_is_refused(client: httpx2.AsyncClient, path: str) -> None:
+    await client.post("/v1/sessions", json={"session_id": "s"})
+
+    for cursor in ("x", "~~~~", "WzEsMl0", "bm90IGpzb24"):
+        answer = await client.get(f"/v1/{path}?cursor={cursor}")
+        assert answer.status_code == 422, (path, cursor)
+
+
+async def test_a_transcript_is_read_back_from_any_kind_of_place(
+    client: httpx2.AsyncClient,
+) -> None:
+    for number in range(4):
+        await client.post("/v1/runs", json={"input": f"m{number}", "session_id": "s"})
+    path = "/v1/sessions/s/messages?limit=2&before="
+    every = (await _get(client, "/v1/sessions/s/messages"))["messages"]
+
+    by_id = await _get(client, path + every[2]["message_id"])
+    nothing = await _get(client, f"{path}1")
+
+    assert [message["content"] for message in every] == ["m0", "m1", "m2", "m3"]
+    assert [message["seq"] for message in every] == [1, None, None, None]
+    assert [message["content"] for message in by_id["messages"]] == ["m0", "m1"]
+    assert nothing["messages"] == []
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+async def test_text_that_would_like_to_be_sql_is_text(
+    client: httpx2.AsyncClient, text: str
+) -> None:
+    """Attack 21."""
+    body = {"input": text, "metadata": {text: text}, "session_id": "s"}
+    run = (await client.post("/v1/runs", json=body)).json()
+    cancelled = await client.post(f"/v1/runs/{run['run_id']}/cancel", json={"reason": text})
+    agent = {"agent_id": "odd", "name": text, "description": text, "instructions": text}
+    made = await client.post("/v1/agents", json=agent)
+    again = await client.post("/v1/tools/calculator/invoke", json={"args": {text: text}})
+    call = await _get(client, f"/v1/tool_calls/{again.json()['tool_call_id']}")
+
+    assert (await _get(client, f"/v1/runs/{run['run_id']}"))["metadata"] == {text: text}
+    assert cancelled.status_code == 202
+    assert made.json()["instructions"] == text
+    assert call["args"] == {text: text}
+    assert (await _get(client, "/v1/sessions/s/messages"))["messages"][0]["content"] == text
+
+
+async def test_the_same_key_is_the_same_run_and_another_body_a_conflict(
+    client: httpx2.AsyncClient,
+) -> None:
+    headers = {"idempotency-key": "k"}
+    first = await client.post("/v1/runs", json={"input": "x"}, headers=headers)
+    again = await client.post("/v1/runs", json={"input": "x"}, headers=headers)
+    other = await client.post("/v1/runs", json={"input": "y"}, headers=headers)
+
+    assert first.json() == again.json()
+    assert again.headers["idempotency-replayed"] == "true"
+    assert other.status_code == 409
+
+
+async def test_a_stream_of_the_real_log_resumes(client: httpx2.AsyncClient) -> None:
+    run = (await client.post("/v1/runs", json={"input": "x"})).json()
+    path = f"/v1/runs/{run['run_id']}/events"
+
+    page = await _get(client, f"{path}?types=user_input")
+    later = await _get(client, f"{path}?after_ts={page['events'][0]['ts'] + 60_000}")
+
+    assert [event["type"] for event in page["events"]] == ["user_input"]
+    assert later["events"] == []
+
+
+async def test_figures_of_the_pool_come_from_the_store(client: httpx2.AsyncClient) -> None:
+    await client.post("/v1/runs", json={"input": "x"})
+
+    stats = await _get(client, "/api/v1/stats")
+    metrics = await client.get("/metrics")
+
+    assert stats["total_requests"] == stats["active_requests"] == 1
+    assert 'orchestrator_runs{state="CREATED"} 1.0' in metrics.text
