@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 CHANNEL = "orchestrator_events"
 NOTIFY_SECONDS = 0.01
 _SERIALIZATION_STATES = {"40001", "40P01"}
+_UNAVAILABLE_STATES = ("08", "28", "3D", "53", "57")
+"""Connection lost, not let in, database gone, out of resources, shutting down."""
 _ATTEMPTS = 3
 """A unit that lost a deadlock is run again; it had no effect."""
 
@@ -183,6 +185,6 @@ def _translated(error: BaseException) -> Exception:
         return StoreFullError("PostgreSQL has no disk space left; free space, nothing else")
     lost = isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | OSError)
     disconnected = isinstance(error, DBAPIError) and error.connection_invalidated
-    if lost or disconnected or _sqlstate(error).startswith(("08", "53", "57")):
+    if lost or disconnected or _sqlstate(error).startswith(_UNAVAILABLE_STATES):
         return StoreUnavailableError(f"PostgreSQL is not available: {error}")
     return error if isinstance(error, Exception) else StoreUnavailableError(str(error))

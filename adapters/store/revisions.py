@@ -11,11 +11,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from adapters.store.urls import PostgresUrl
-from domain.errors import StoreUnavailableError
+from domain.errors import SetupError, StoreUnavailableError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK = 0x6F726368
 """Ours among PostgreSQL's advisory locks."""
+_SETUP_STATES = ("28", "3D", "42501")
+"""Wrong user or password, no such database, no permission."""
 
 
 def apply_to_sqlite(path: Path, busy_seconds: float) -> None:
@@ -46,6 +48,7 @@ async def upgrade_postgres(database: PostgresUrl, is_current: Callable[[str | No
         is_current: whether a schema version needs nothing; refuses one from the future.
 
     Raises:
+        SetupError: there is no such database, or it does not let us in.
         StoreUnavailableError: it cannot be reached; nothing was changed.
     """
     engine = create_async_engine(database.url, poolclass=NullPool)
@@ -58,9 +61,18 @@ async def upgrade_postgres(database: PostgresUrl, is_current: Callable[[str | No
             )
             await connection.run_sync(_run_revisions)
     except (DBAPIError, OSError, TimeoutError) as error:
-        raise StoreUnavailableError(f"cannot upgrade {database!r}: {error}") from error
+        raise _translated(error, database) from error
     finally:
         await engine.dispose()
+
+
+def _translated(error: Exception, database: PostgresUrl) -> Exception:
+    """Tell what only the operator can change from what may pass."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    state = str(getattr(cause, "sqlstate", "") or "")
+    if state.startswith(_SETUP_STATES):
+        return SetupError(f"{database!r} refuses us: {cause}")
+    return StoreUnavailableError(f"cannot upgrade {database!r}: {cause}")
 
 
 def _postgres_version(connection: Connection) -> str | None:

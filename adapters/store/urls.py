@@ -5,7 +5,7 @@ Knows the spelling only: nothing is opened, and no database library is imported.
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from domain.errors import SetupError
 
@@ -93,7 +93,13 @@ def _file(path: str) -> SqliteFile:
 
 
 def _postgres(url: str) -> PostgresUrl:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise SetupError(
+            "DATABASE_URL cannot be read as a URL: is a character not encoded?"
+        ) from None
     if not parts.path.strip("/"):
         raise SetupError("DATABASE_URL names no database: postgresql://user:password@host/database")
     options = []
@@ -103,5 +109,5 @@ def _postgres(url: str) -> PostgresUrl:
             options.append((known, value))
         elif name not in _DROPPED:
             raise SetupError(f"DATABASE_URL has the option {name!r}, which is not known; remove it")
-    query = urlencode(options, safe="/")
-    return PostgresUrl(urlunsplit(("postgresql+asyncpg", parts.netloc, parts.path, query, "")))
+    query = f"?{urlencode(options, safe='/')}" if options else ""
+    return PostgresUrl(f"postgresql+asyncpg://{parts.netloc}{parts.path}{query}")
