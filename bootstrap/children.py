@@ -69,6 +69,11 @@ class Child:
         """The process id."""
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
     def wait_ready(self) -> Serving:
         """Wait until the process serves, and show its progress meanwhile.
 
@@ -86,6 +91,7 @@ class Child:
         line = pipe.readline()
         if not line:
             self._process.wait()
+            self.kill()
             raise CommandError(self.last_words())
         return _serving(json.loads(line))
 

@@ -51,6 +51,7 @@ _SUMMARY: dict[str, Callable[[Data], str]] = {
     "run_started": lambda data: str(data.get("agent_id") or data.get("kind")),
     "user_input": lambda data: str(data["content"]),
     "agent_invoke_started": lambda data: str(data["agent_id"]),
+    "agent_state": lambda data: f"{data['state']} {data['detail']}",
     "agent_invoke_done": lambda data: str(data["step"]),
     "agent_stream_reset": lambda data: (
         f"attempt {data['attempt']} begins, what came before is void"

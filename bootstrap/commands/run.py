@@ -1,7 +1,7 @@
 """`run`: ask an agent and see the answer grow."""
 
 import sys
-import time
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -14,7 +14,7 @@ from bootstrap.commands.output import out_json
 from bootstrap.commands.screen import RunScreen
 from bootstrap.commands.servers import Servers
 from bootstrap.commands.wire import Json, at
-from bootstrap.terminal import note, paint
+from bootstrap.terminal import harmless, note, paint
 
 
 def add_to(app: typer.Typer) -> None:
@@ -54,7 +54,6 @@ def run(  # noqa: PLR0913 - each option is a parameter
     body: Json = {"input": asked}
     body |= {"agent_id": agent} if agent else {}
     body |= {"session_id": session} if session else {}
-    started = time.monotonic()
     with Servers(api_url, api_key, data_dir) as servers:
         stream = RunStream(servers.open, start=body)
         screen = RunScreen(live=sys.stdout.isatty())
@@ -67,20 +66,24 @@ def run(  # noqa: PLR0913 - each option is a parameter
             raise
         with servers.open() as api:
             ended = api.call("GET", at("/v1/runs/{}", str(stream.run_id)))
-    if as_json:
-        out_json(ended)
-    else:
-        _say_end(ended, time.monotonic() - started)
+        if as_json:
+            out_json(ended)
+        else:
+            # The address of the Temporal UI ends with a server of our own.
+            _say_end(ended, show_ui=not servers.is_own)
     return 0 if ended["state"] == "DONE" else 1
 
 
-def _say_end(run: dict[str, object], seconds: float) -> None:
-    error = run["error"]
-    if isinstance(error, dict):
-        note(paint(f"Error: {error['code']}: {error['message']}", "red", sys.stderr))
-    usage, links = run["usage"], run["links"]
-    assert isinstance(usage, dict)
-    assert isinstance(links, dict)
-    facts = [f"{run['state']} in {seconds:.1f} s", usage_text(usage), str(run["run_id"])]
-    facts += [str(links["temporal_ui"])] if links["temporal_ui"] else []
+def _say_end(run: Json, *, show_ui: bool) -> None:
+    if run["error"]:
+        text = f"Error: {run['error']['code']}: {run['error']['message']}"
+        note(paint(harmless(text), "red", sys.stderr))
+    facts = [f"{run['state']} in {_seconds(run):.1f} s", usage_text(run["usage"]), run["run_id"]]
+    if show_ui and run["links"]["temporal_ui"]:
+        facts.append(run["links"]["temporal_ui"])
     note(paint(" \u00b7 ".join(facts), "dim", sys.stderr))
+
+
+def _seconds(run: Json) -> float:
+    began, ended = (datetime.fromisoformat(run[name]) for name in ("created_at", "ended_at"))
+    return (ended - began).total_seconds()

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from bootstrap.children import Child
 from bootstrap.commands.failure import CommandError, ServerAwayError
 from bootstrap.commands.given import load_settings
-from bootstrap.terminal import note, working
+from bootstrap.terminal import working
 
 if TYPE_CHECKING:
     from bootstrap.commands.api import Api
@@ -83,19 +83,26 @@ def connect(api_url: str | None, api_key: str | None, data_dir: Path | None = No
 
 
 class Servers:
-    """Servers of one command that may start its own: found again whenever one is lost."""
+    """The server of a command that may start one: found again whenever it is lost."""
 
     def __init__(self, api_url: str | None, api_key: str | None, data_dir: Path | None) -> None:
         self._api_url = api_url
         self._api_key = api_key
         self._data_dir = data_dir
-        self._own = contextlib.ExitStack()
+        self._child: Child | None = None
+        self._child_url = ""
 
     def __enter__(self) -> "Servers":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._own.close()
+        with working("stopping the orchestrator of this command"):
+            self._stop()
+
+    @property
+    def is_own(self) -> bool:
+        """Whether a server runs that was started here, and ends with the command."""
+        return self._child is not None and self._child.is_running
 
     @contextlib.contextmanager
     def open(self) -> Iterator["Api"]:
@@ -108,11 +115,17 @@ class Servers:
             yield api
 
     def _found_or_started(self) -> str:
+        if self.is_own:
+            return self._child_url
         folder = load_settings(data_dir=self._data_dir).data_dir
         return find_running(folder) or self._start(folder)
 
+    def _stop(self) -> None:
+        if self._child is not None:
+            self._child.stop()
+
     def _start(self, folder: Path) -> str:
-        self._own.close()
+        self._stop()
         environment = {**_ANY_PORTS, "ORCHESTRATOR_DATA_DIR": str(folder.absolute())}
         child = Child(["up"], folder / LOG_NAME, environment)
         try:
@@ -125,14 +138,5 @@ class Servers:
             if found is not None:
                 return found
             raise
-        self._own.callback(self._stop, child)
-        if serving.api is None:
-            raise CommandError("the orchestrator that was started serves no API")
-        return serving.api
-
-    @staticmethod
-    def _stop(child: Child) -> None:
-        with working("stopping it"):
-            code = child.stop()
-        if code != 0:
-            note(f"the orchestrator ended with code {code}")
+        self._child, self._child_url = child, serving.api or ""
+        return self._child_url
