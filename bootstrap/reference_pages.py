@@ -4,6 +4,7 @@ import inspect
 from pathlib import Path
 
 from api.errors import STATUS
+from bootstrap.reference_commands import cli_page, settings_page
 from domain.errors import OrchestratorError, leaves
 from domain.event import DATA_OF, TERMINAL_EVENTS
 
@@ -53,7 +54,12 @@ def _meaning(error: type[OrchestratorError]) -> str:
     return (inspect.getdoc(error) or "").partition("\n\n")[0].replace("\n", " ")
 
 
-PAGES = {"events.md": events_page, "errors.md": errors_page}
+PAGES = {
+    "events.md": events_page,
+    "errors.md": errors_page,
+    "cli.md": cli_page,
+    "settings.md": settings_page,
+}
 
 
 def main() -> None:

@@ -1,8 +1,11 @@
 """`demo`: three real runs before your eyes, then a worker killed in mid-stream."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from bootstrap.commands.options import DataDir, examples
+from bootstrap.commands.options import examples
 
 
 def add_to(app: typer.Typer) -> None:
@@ -12,7 +15,12 @@ def add_to(app: typer.Typer) -> None:
     )
 
 
-def demo(*, data_dir: DataDir = None) -> int:
+def demo(
+    *,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", metavar="DIR", help="Keep everything here.")
+    ] = None,
+) -> int:
     """See three real runs, and a killed worker.
 
     Starts an orchestrator, three runs over its API, then the roles apart with a worker that is

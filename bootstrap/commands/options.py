@@ -25,10 +25,6 @@ DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", metavar="DIR", help="Where everything is kept (default: data)."),
 ]
-AgentOption = Annotated[
-    str | None,
-    typer.Option("--agent", metavar="ID", help="The agent; left out at a start: the best match."),
-]
 Limit = Annotated[
     int, typer.Option("--limit", min=1, max=100_000, help="Most entries to print, newest first.")
 ]

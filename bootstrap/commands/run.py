@@ -9,7 +9,7 @@ import typer
 from bootstrap.commands.event_lines import usage_text
 from bootstrap.commands.failure import CommandError
 from bootstrap.commands.follow import RunStream
-from bootstrap.commands.options import AgentOption, ApiKey, ApiUrl, AsJson, DataDir, examples
+from bootstrap.commands.options import ApiKey, ApiUrl, AsJson, DataDir, examples
 from bootstrap.commands.output import out_json
 from bootstrap.commands.screen import RunScreen
 from bootstrap.commands.servers import Servers
@@ -32,7 +32,10 @@ def add_to(app: typer.Typer) -> None:
 def run(  # noqa: PLR0913 - each option is a parameter
     question: Annotated[str, typer.Argument(help="What to ask; - reads it from stdin.")],
     *,
-    agent: AgentOption = None,
+    agent: Annotated[
+        str | None,
+        typer.Option("--agent", metavar="ID", help="Who is asked; left out: the best match."),
+    ] = None,
     session: Annotated[
         str | None,
         typer.Option("--session", metavar="ID", help="Go on with this conversation; made if new."),

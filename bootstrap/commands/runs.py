@@ -7,7 +7,7 @@ import typer
 
 from bootstrap.commands.event_lines import EventPrinter
 from bootstrap.commands.follow import RunStream
-from bootstrap.commands.options import AgentOption, ApiKey, ApiUrl, AsJson, Limit, examples
+from bootstrap.commands.options import ApiKey, ApiUrl, AsJson, Limit, examples
 from bootstrap.commands.output import out_json, out_list, out_object
 from bootstrap.commands.servers import connect
 from bootstrap.commands.wire import at
@@ -29,9 +29,13 @@ def list_runs(  # noqa: PLR0913 - each option is a parameter
     *,
     state: Annotated[
         str | None,
-        typer.Option("--state", help="CREATED, RUNNING, DONE, FAILED or CANCELLED."),
+        typer.Option(
+            "--state", metavar="STATE", help="CREATED, RUNNING, DONE, FAILED or CANCELLED."
+        ),
     ] = None,
-    agent: AgentOption = None,
+    agent: Annotated[
+        str | None, typer.Option("--agent", metavar="ID", help="Of this agent only.")
+    ] = None,
     session: Annotated[
         str | None, typer.Option("--session", metavar="ID", help="Of this session only.")
     ] = None,

@@ -1,0 +1,193 @@
+"""The reference pages of the command line and of the settings, made from the code."""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from bootstrap import settings as settings_module
+from bootstrap.cli import app
+from bootstrap.commands.given import names_of
+from bootstrap.settings import Settings
+
+_PLAIN = {
+    "data_dir": "Folder of everything that is kept: store, Temporal's data, agents.toml, logs.",
+    "host": "Where the API listens; any other than loopback needs an API key to exist.",
+    "port": "The API's port; 0 is any free one.",
+    "temporal_port": "The embedded Temporal server's port; 0 is any free one.",
+    "temporal_ui_port": "The port of its UI; 0 is any free one.",
+    "task_queue": "The Temporal task queue of this product's workers.",
+    "log_level": "debug, info, warning, error or critical.",
+    "allowed_hosts": "Names of the Host header that are served besides localhost, by commas.",
+    "allowed_origins": "Browser origins (`https://host:port`) besides our own, by commas.",
+    "max_body_bytes": "The largest request body that is read.",
+    "requests_per_second": "Requests that one caller may send.",
+    "max_open_runs": "Runs in flight, beyond which a start answers 429.",
+    "worker_slots": "Steps that a worker runs at once.",
+    "pool_size": "Connections to PostgreSQL per process.",
+    "attempt_seconds": "The longest attempt of a model call.",
+    "agent_timeout_ms": "The longest attempt of an external agent.",
+    "first_token_seconds": "How long a model may take until it says anything.",
+    "idle_seconds": "How long a model may fall silent.",
+    "retry_seconds": "Pause before the second attempt; doubles after that.",
+    "provider_failures": "Failures of a provider that end a step.",
+    "heartbeat_seconds": "Silence after which Temporal gives an attempt to another worker.",
+    "lease_seconds": "Silence after which a worker counts as dead.",
+    "reconcile_seconds": "How often store and Temporal are compared.",
+    "ping_seconds": "How often an idle event stream shows that it lives.",
+    "drain_seconds": "How long a stopping worker waits for what may not be cut.",
+    "default_models": "The chain of agents that name none, by commas.",
+    "max_output_tokens": "The longest reply asked of a model.",
+    "anthropic_api_key": "Makes `anthropic/...` models available.",
+    "anthropic_auth_token": "The same, by bearer token.",
+    "anthropic_base_url": "Where Anthropic's API is, if elsewhere.",
+    "openai_api_key": "Makes `openai/...` models available.",
+    "openai_base_url": "Where OpenAI's API, or one that speaks like it, is.",
+    "openai_org_id": "Sent along to OpenAI.",
+    "openai_project_id": "Sent along to OpenAI.",
+    "ollama_host": "Makes `ollama/...` models available; `localhost:11434`.",
+}
+"""Words for settings that have none of their own in `bootstrap/settings.py`."""
+
+_ELSEWHERE = (
+    ("TEMPORAL_ADDRESS", "Use this Temporal server; left out, `up` brings its own."),
+    ("TEMPORAL_NAMESPACE", "Its namespace (default)."),
+    ("TEMPORAL_API_KEY, TEMPORAL_TLS, TEMPORAL_TLS_...", "As the Temporal SDK reads them."),
+    ("TEMPORAL_PROFILE, TEMPORAL_CONFIG_FILE", "Temporal's own configuration file."),
+    ("TEMPORAL_CLI_PATH", "The `temporal` binary to embed, and no other."),
+    ("ORCHESTRATOR_CACHE_DIR", "Where uv and the dev server's binary are kept."),
+    ("ORCHESTRATOR_API_URL, ORCHESTRATOR_API_KEY", "The server that commands talk to."),
+    ("NO_COLOR, FORCE_COLOR", "No colours; colours where there is no terminal."),
+)
+
+
+def cli_page() -> str:
+    """Return the page of every command."""
+    group = typer.main.get_command(app)
+    lines = [
+        "# Command line",
+        "",
+        "Generated from `bootstrap/commands/`. Answers go to stdout, everything else to stderr."
+        " `--json` prints JSON.",
+        "Exit codes: 0 it did, 1 it could not (one sentence says why), 2 it was misspelt, 130"
+        " interrupted.",
+    ]
+    for path, command in _leaves(group, ()):
+        lines += _command(path, command)
+    return "\n".join(lines) + "\n"
+
+
+def _leaves(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+    children = getattr(command, "commands", None)
+    if children is None:
+        yield " ".join(path), command
+        return
+    for name, child in children.items():
+        yield from _leaves(child, (*path, name))
+
+
+def _command(path: str, command: Any) -> list[str]:  # noqa: ANN401 - typer's own classes
+    text = inspect.cleandoc(command.help or "")
+    shown = [one for one in command.params if one.name != "help"]
+    arguments = " ".join(_placeholder(one) for one in shown if one.param_type_name == "argument")
+    usage = f"orchestrator {path} {arguments}".rstrip()
+    lines = ["", f"## {path}", "", text, "", f"`{usage} [OPTIONS]`", "", "| | |", "|---|---|"]
+    lines += [f"| {_spelling(one)} | {_meaning(one)} |" for one in shown]
+    return [*lines, "", "```console", *_examples(command), "```"]
+
+
+def _placeholder(argument: Any) -> str:  # noqa: ANN401 - typer's own classes
+    name = argument.metavar or str(argument.name).upper()
+    return name if argument.required else f"[{name}]"
+
+
+def _spelling(option: Any) -> str:  # noqa: ANN401 - typer's own classes
+    if option.param_type_name == "argument":
+        return f"`{_placeholder(option)}`"
+    value = "" if option.is_flag else f" {option.metavar or 'N'}"
+    return f"`{', '.join(option.opts)}{value}`"
+
+
+def _meaning(option: Any) -> str:  # noqa: ANN401 - typer's own classes
+    text = option.help or ""
+    if getattr(option, "envvar", None):
+        text += f" Environment: `{option.envvar}`."
+    if option.default not in (None, False, True, ()) and not option.required:
+        text += f" Default: `{option.default}`."
+    return _cell(text)
+
+
+def _examples(command: Any) -> list[str]:  # noqa: ANN401 - typer's own classes
+    _, _, text = (command.epilog or "").partition("Examples:\n")
+    return [f"$ {line.strip()}" for line in text.splitlines()]
+
+
+def settings_page() -> str:
+    """Return the page of every setting."""
+    said = documented()
+    lines = [
+        "# Settings",
+        "",
+        "Generated from `bootstrap/settings.py`. Command line, environment, `.env`,"
+        " `orchestrator.toml`, defaults: the first that says something counts. In",
+        "`orchestrator.toml` a setting has its first name in lower case, with or without"
+        " `orchestrator_`; a key that is not known is refused.",
+        "`orchestrator config show` prints what counts, secrets masked.",
+        "",
+        "| environment | default | meaning |",
+        "|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        names = "<br>".join(f"`{one}`" for one in _shown_names(names_of(name, field)))
+        default = "" if field.default in (None, ()) else f"`{field.default}`"
+        lines.append(f"| {names} | {default} | {_cell(said[name])} |")
+    lines += ["", "Read from the environment only:", "", "| environment | meaning |", "|---|---|"]
+    lines += [f"| {_code(names)} | {text} |" for names, text in _ELSEWHERE]
+    return "\n".join(lines) + "\n"
+
+
+def documented() -> dict[str, str]:
+    """Return what each setting means.
+
+    Raises:
+        KeyError: a setting has no words.
+    """
+    own = _attribute_docstrings(Path(inspect.getfile(settings_module)).read_text("utf-8"))
+    return {name: own.get(name) or _PLAIN[name] for name in Settings.model_fields}
+
+
+def _attribute_docstrings(source: str) -> dict[str, str]:
+    """Return the strings that stand below the attributes of classes."""
+    found: dict[str, str] = {}
+    for cls in (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)):
+        for before, after in zip(cls.body, cls.body[1:], strict=False):
+            if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name):
+                text = _string(after)
+                if text:
+                    found[before.target.id] = re.sub(r"\s+", " ", text).strip()
+    return found
+
+
+def _string(node: ast.stmt) -> str | None:
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return node.value.value if isinstance(node.value.value, str) else None
+    return None
+
+
+def _shown_names(names: list[str]) -> list[str]:
+    """Return the names worth showing: without the short form of a prefixed one."""
+    prefix = "ORCHESTRATOR_"
+    short = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
+    return [name for name in names if name not in short]
+
+
+def _code(names: str) -> str:
+    return ", ".join(f"`{name}`" for name in names.split(", "))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
