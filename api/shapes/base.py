@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 Money = Annotated[str | None, Field(description="USD, null while unpriced.", examples=["0.0125"])]
 JsonObject = dict[str, Any]
+JsonSchemaExtra = dict[str, JsonValue]
 
 
 class Shape(BaseModel):
@@ -33,3 +34,8 @@ class MessageText(Shape):
 
     role: str
     content: str
+
+
+def example(value: JsonValue) -> JsonSchemaExtra:
+    """Return what puts an example into a shape's schema."""
+    return {"examples": [value]}

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, ConfigDict
 
-from api.shapes.base import JsonObject, Money, Page, Shape
+from api.shapes.base import JsonObject, Money, Page, Shape, example
 from domain.agent import AgentKind
 from domain.principal import Scope
 from domain.tool import Effect
@@ -22,6 +22,34 @@ class LimitsOut(Shape):
 
 class AgentOut(Shape):
     """Something that can do a run."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            {
+                "agent_id": "tutor",
+                "kind": "llm",
+                "name": "Tutor",
+                "description": "explains mathematics",
+                "instructions": "Explain step by step.",
+                "models": ["offline/assistant"],
+                "tools": ["calculator"],
+                "endpoint": None,
+                "capabilities": [],
+                "limits": {
+                    "max_turns": 10,
+                    "max_tool_calls": None,
+                    "max_tokens": None,
+                    "max_cost_usd": "0.50",
+                    "max_seconds": None,
+                },
+                "tool_policy": {},
+                "status": "active",
+                "metadata": {},
+                "created_at": "2026-11-20T10:00:00.000Z",
+                "updated_at": "2026-11-20T10:00:00.000Z",
+            }
+        )
+    )
 
     agent_id: str
     kind: AgentKind
@@ -74,6 +102,25 @@ class PriceOut(Shape):
 class ModelOut(Shape):
     """A model in OpenAI's shape, with our fields beside."""
 
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            {
+                "id": "offline/assistant",
+                "object": "model",
+                "created": 0,
+                "owned_by": "offline",
+                "provider": "offline",
+                "configured": True,
+                "context_window": None,
+                "price": {
+                    "input_per_mtok_usd": "0",
+                    "output_per_mtok_usd": "0",
+                    "cached_input_per_mtok_usd": "0",
+                },
+            }
+        )
+    )
+
     id: str
     object: Literal["model"]
     created: int
@@ -94,6 +141,21 @@ class ModelList(Page):
 class KeyOut(Shape):
     """An API key; its secret is shown once, when it is made."""
 
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            {
+                "key_id": "key_01k9",
+                "name": "ci",
+                "prefix": "orch_Ab12Cd3",
+                "owner": "local",
+                "scopes": ["read", "invoke"],
+                "created_at": "2026-11-20T10:00:00.000Z",
+                "expires_at": None,
+                "revoked_at": None,
+            }
+        )
+    )
+
     key_id: str
     name: str
     prefix: str
@@ -106,6 +168,8 @@ class KeyOut(Shape):
 
 class NewKeyOut(KeyOut):
     """A new API key with its secret."""
+
+    model_config = ConfigDict(json_schema_extra={})
 
     key: str
 

@@ -2,14 +2,30 @@
 
 from typing import Literal
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, ConfigDict
 
-from api.shapes.base import JsonObject, Page, Shape
+from api.shapes.base import JsonObject, Page, Shape, example
 from domain.session import OnBusy
 
 
 class SessionOut(Shape):
     """A conversation."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            {
+                "session_id": "sess_01k9",
+                "agent_id": "assistant",
+                "on_busy": "enqueue",
+                "message_count": 2,
+                "token_count": 31,
+                "active_run_id": None,
+                "queued_run_ids": [],
+                "created_at": "2026-11-20T10:00:00.000Z",
+                "metadata": {},
+            }
+        )
+    )
 
     session_id: str
     agent_id: str | None
@@ -38,6 +54,22 @@ class ToolCallAsked(Shape):
 
 class MessageOut(Shape):
     """One entry of a transcript; `seq` is null while its run waits for the session."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            {
+                "message_id": "msg_01k9",
+                "session_id": "sess_01k9",
+                "run_id": "run_01k9",
+                "seq": 1,
+                "role": "user",
+                "content": "What is 6 * 7?",
+                "agent_id": None,
+                "tokens": 4,
+                "created_at": "2026-11-20T10:00:00.000Z",
+            }
+        )
+    )
 
     message_id: str
     session_id: str

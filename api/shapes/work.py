@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
-from api.shapes.base import CodeAndMessage, JsonObject, MessageText, Money, Page, Shape
+from api.shapes.base import CodeAndMessage, JsonObject, MessageText, Money, Page, Shape, example
 from domain.run import RunKind, RunState, WaitingOn
 from domain.tool import Effect, Resolution, ToolCallStatus
 
@@ -30,6 +30,40 @@ class RunLinks(Shape):
 
 class RunOut(Shape):
     """One piece of work by one agent."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            {
+                "run_id": "run_01k9",
+                "session_id": "sess_01k9",
+                "agent_id": "assistant",
+                "kind": "agent",
+                "state": "DONE",
+                "waiting_on": None,
+                "output": {"role": "assistant", "content": "6 * 7 = 42"},
+                "error": None,
+                "usage": {
+                    "input_tokens": 412,
+                    "output_tokens": 23,
+                    "cached_tokens": 0,
+                    "cost_usd": "0.0015",
+                    "model_calls": 2,
+                    "tool_calls": 1,
+                    "turns": 2,
+                },
+                "goal_id": None,
+                "priority": 3,
+                "parent_run_id": None,
+                "root_run_id": "run_01k9",
+                "depth": 0,
+                "created_at": "2026-11-20T10:00:00.000Z",
+                "started_at": "2026-11-20T10:00:00.004Z",
+                "ended_at": "2026-11-20T10:00:01.250Z",
+                "links": {"events": "/v1/runs/run_01k9/events", "temporal_ui": None},
+                "metadata": {},
+            }
+        )
+    )
 
     run_id: str
     session_id: str | None
@@ -60,6 +94,22 @@ class RunList(Page):
 
 class EventOut(Shape):
     """One entry of a run's log."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            {
+                "event_id": "evt_01k9_4",
+                "run_id": "run_01k9",
+                "seq": 4,
+                "ts": 1795168800123,
+                "type": "agent_stream_delta",
+                "data": {"text": "6 * 7", "step": "llm-1-1", "attempt": 1},
+                "root_run_id": "run_01k9",
+                "parent_run_id": None,
+                "depth": 0,
+            }
+        )
+    )
 
     event_id: str
     run_id: str
@@ -105,6 +155,17 @@ class ToolCallList(Page):
 
 class InvokedOut(Shape):
     """How a tool call went. Exactly one of `result`, `reason`, `error` is there."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            {
+                "status": "succeeded",
+                "tool_call_id": "tc_01k9",
+                "run_id": "run_02k9",
+                "result": {"result": 42},
+            }
+        )
+    )
 
     status: Literal["succeeded", "pending", "failed"]
     tool_call_id: str

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
+from pydantic import BaseModel
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -73,6 +75,25 @@ def test_every_answer_but_plain_text_has_a_schema() -> None:
             if "$ref" in answer or status == "204":
                 continue
             assert all(media["schema"] for media in answer["content"].values()), (path, status)
+
+
+def _models() -> Iterator[type[BaseModel]]:
+    for name in ("api.requests", "api.shapes.catalog", "api.shapes.talk", "api.shapes.work"):
+        for thing in vars(import_module(name)).values():
+            if isinstance(thing, type) and issubclass(thing, BaseModel) and thing is not BaseModel:
+                yield thing
+
+
+def test_every_example_is_one() -> None:
+    """An example that its own schema would refuse misleads whoever copies it."""
+    tried = 0
+
+    for model in _models():
+        for example in model.model_json_schema().get("examples", []):
+            model.model_validate(example)
+            tried += 1
+
+    assert tried >= 12
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
