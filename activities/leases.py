@@ -20,6 +20,8 @@ from domain.upkeep import Lease, OpenStep
 _log = logging.getLogger(__name__)
 
 PREFIX = "worker:"
+RECONCILER = "reconciler"
+"""The lease of the one worker that makes the passes."""
 
 
 class AttemptKiller(Protocol):
@@ -50,15 +52,24 @@ class Holder:
 
 
 class WorkerLease:
-    """Keeps one worker's lease, and takes over from workers that lost theirs."""
+    """Keeps one worker's lease, and takes over from workers that lost theirs.
+
+    `on_loss` is called for each worker that is taken over from: it may have left more undone.
+    """
 
     def __init__(
-        self, book: UpkeepBook, engine: AttemptKiller, clock: Clock, holder: Holder
+        self,
+        book: UpkeepBook,
+        engine: AttemptKiller,
+        clock: Clock,
+        holder: Holder,
+        on_loss: Callable[[], None] = lambda: None,
     ) -> None:
         self._book = book
         self._engine = engine
         self._clock = clock
         self._holder = holder
+        self._on_loss = on_loss
         self._worker_id = holder.worker_id
         self._valid_ms = int(holder.valid_seconds * 1000)
         self._suspects: dict[str, tuple[int, float]] = {}
@@ -96,6 +107,8 @@ class WorkerLease:
                 continue
             _log.warning("worker %s is gone with %d open attempts", lease.holder, len(steps))
             failed += await self._hand_on(steps)
+            await self._book.drop_lease(RECONCILER, lease.holder)
+            self._on_loss()
         return failed
 
     def _is_dead(self, lease: Lease) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from activities.leases import RECONCILER
 from domain.errors import EngineUnavailableError, NotFoundError, StoreUnavailableError
 from domain.ports import Clock, RunGateway
 from domain.records import StepBook, UpkeepBook
@@ -18,7 +19,6 @@ from domain.upkeep import Lease, Mend, OpenRun, what_to_mend
 
 _log = logging.getLogger(__name__)
 
-LEASE = "reconciler"
 PASS_RUNS = 10_000
 IDEMPOTENCY_MS = 24 * 3600 * 1000
 
@@ -83,21 +83,26 @@ class Reconciler:
         steps return what is stored."""
 
     def nudge(self) -> None:
-        """Ask for a pass now: a connection came back."""
+        """Ask for a pass now, over fresh runs too: a connection came back, or a worker was lost."""
         self._nudge.set()
 
     async def run_forever(self) -> None:
         """Make a pass at once, then regularly, until cancelled."""
         settle = 0.0
         while True:
+            self._nudge.clear()
             try:
                 await self.make_pass(settle)
             except (StoreUnavailableError, EngineUnavailableError) as error:
                 _log.warning("reconciling waits: %s", error)
                 await self._pause(min(2.0, self._settings.every_seconds))
                 continue
-            settle = self._settings.settle_seconds
-            await self._pause(self._settings.every_seconds)
+            nudged = await self._pause(self._settings.every_seconds)
+            settle = 0.0 if nudged else self._settings.settle_seconds
+
+    async def drop(self) -> None:
+        """Leave the passes to another worker: this one stops."""
+        await self._book.drop_lease(RECONCILER, self._worker_id)
 
     async def watch_engine(self) -> None:
         """Ask for a pass whenever the engine is back after it was away, until cancelled."""
@@ -109,19 +114,19 @@ class Reconciler:
             was_away = is_away
             await asyncio.sleep(self._settings.look_seconds)
 
-    async def _pause(self, seconds: float) -> None:
-        self._nudge.clear()
+    async def _pause(self, seconds: float) -> bool:
+        """Wait, and say whether a nudge ended it."""
         try:
             async with asyncio.timeout(seconds):
-                await self._nudge.wait()
+                return await self._nudge.wait()
         except TimeoutError:
-            return
+            return False
 
     async def make_pass(self, settle_seconds: float | None = None) -> dict[str, int]:
         """Look at every open run once and mend it; return how many of each mend were made."""
         now = self._clock.now_ms()
         until = now + int(self._settings.lease_seconds * 1000)
-        if not await self._book.take_lease(Lease(LEASE, self._worker_id, "", until), now):
+        if not await self._book.take_lease(Lease(RECONCILER, self._worker_id, "", until), now):
             return {}
         settle = self._settings.settle_seconds if settle_seconds is None else settle_seconds
         counts: dict[str, int] = {}

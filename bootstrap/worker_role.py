@@ -76,6 +76,7 @@ class WorkerRole:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(Exception):
             await self.lease.drop()
+            await self.reconciler.drop()
 
 
 def build_worker_role(
@@ -104,6 +105,11 @@ def build_worker_role(
         tools=ToolActivities(frame, can.toolbox),
         runs=RunActivities(storage.steps, gateway),
     )
+    reconciler = Reconciler(
+        ReconcilePorts(storage.upkeep, storage.steps, gateway, gateway, clock),
+        live.worker_id,
+        ReconcileSettings(every_seconds=settings.reconcile_seconds),
+    )
     lease = WorkerLease(
         storage.upkeep,
         gateway,
@@ -115,11 +121,7 @@ def build_worker_role(
             renew_seconds=settings.lease_seconds / 4,
             valid_seconds=settings.lease_seconds,
         ),
-    )
-    reconciler = Reconciler(
-        ReconcilePorts(storage.upkeep, storage.steps, gateway, gateway, clock),
-        live.worker_id,
-        ReconcileSettings(every_seconds=settings.reconcile_seconds),
+        on_loss=reconciler.nudge,
     )
     worker = build_worker(
         client,
