@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, ConfigDict
 
-from api.shapes.base import JsonObject, Money, Page, Shape, example
+from api.shapes.pieces import JsonObject, Money, Page, Shape, example
 from domain.agent import AgentKind
 from domain.principal import Scope
 from domain.tool import Effect

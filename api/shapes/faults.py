@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.shapes.base import CodeAndMessage, Shape
+from api.shapes.pieces import CodeAndMessage, Shape
 
 
 class FieldError(Shape):

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from api.shapes.base import Shape
+from api.shapes.pieces import Shape
 
 
 class CheckOut(Shape):

@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import AwareDatetime
 
-from api.shapes.base import Shape
 from api.shapes.catalog import ToolOut
+from api.shapes.pieces import Shape
 
 
 class SeedInvokedOut(Shape):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, ConfigDict
 
-from api.shapes.base import JsonObject, Page, Shape, example
+from api.shapes.pieces import JsonObject, Page, Shape, example
 from domain.session import OnBusy
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
-from api.shapes.base import CodeAndMessage, JsonObject, MessageText, Money, Page, Shape, example
+from api.shapes.pieces import CodeAndMessage, JsonObject, MessageText, Money, Page, Shape, example
 from domain.run import RunKind, RunState, WaitingOn
 from domain.tool import Effect, Resolution, ToolCallStatus
 
