@@ -177,11 +177,17 @@ class Stage:
         said = Verdict(resolution=Resolution(outcome), by=ANN.name, result=result)
         return await self.intake.resolve(ANN, tool_call_id, said)
 
-    async def work(self) -> WorkerRole:
+    async def reconcile(self) -> dict[str, int]:
+        """Make one pass now, over fresh runs too."""
+        assert self.worker is not None
+        return await self.worker.reconciler.make_pass(0)
+
+    async def work(self, *, restarts_missing: bool = False) -> WorkerRole:
         """Start a worker of this stage."""
         self.worker = build_worker_role(
             self.settings, self.client, self.storage, self.gateway, self.live, self.can
         )
+        self.worker.reconciler.restarts_missing = restarts_missing
         await self.worker.start()
         return self.worker
 
@@ -199,7 +205,13 @@ def names_of(entry: Entry) -> str:
 
 @contextlib.asynccontextmanager
 async def open_stage(
-    address: str, folder: Path, store: Path, *, works: bool = True, **changes: Any
+    address: str,
+    folder: Path,
+    store: Path,
+    *,
+    works: bool = True,
+    is_ours: bool = False,
+    **changes: Any,
 ) -> AsyncIterator[Stage]:
     """Set a stage on the migrated and empty `store`; `changes` are settings."""
     async with contextlib.AsyncExitStack() as stack:
@@ -225,7 +237,7 @@ async def open_stage(
         stack.push_async_callback(can.close)
         live = new_live_attempts(settings, storage)
         gateway = TemporalGateway(client, engine_settings(settings, client.namespace), live)
-        gateway.mismatch = await claim_engine(client, storage.upkeep, is_ours=False)
+        gateway.mismatch = await claim_engine(client, storage.upkeep, is_ours=is_ours)
         intake = Intake(
             IntakePorts(
                 storage.runs, storage.directory, can.toolbox, can.models, gateway, SortableIds()
