@@ -26,8 +26,8 @@ _log = logging.getLogger(__name__)
 CHANNEL = "orchestrator_events"
 NOTIFY_SECONDS = 0.01
 _SERIALIZATION_STATES = {"40001", "40P01"}
-_UNAVAILABLE_STATES = ("08", "28", "3D", "53", "57")
-"""Connection lost, not let in, database gone, out of resources, shutting down."""
+_UNAVAILABLE_STATES = ("08", "28", "3D", "40", "53", "57")
+"""Connection lost, not let in, no such database, conflict, out of resources, shutting down."""
 _ATTEMPTS = 3
 """A unit that lost a deadlock is run again; it had no effect."""
 
@@ -75,6 +75,10 @@ class PostgresEngine:
         self._engine: AsyncEngine = create_async_engine(
             url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=10, pool_pre_ping=True
         )
+        # Several queries of one read see the same moment, as they do on SQLite.
+        self._snapshots = self._engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
         self._on_commit = on_commit
         self._to_notify: set[str] = set()
         self._notifier: asyncio.Task[None] | None = None
@@ -111,7 +115,7 @@ class PostgresEngine:
 
     async def read(self, unit: Unit[T]) -> T:
         try:
-            async with self._engine.connect() as connection:
+            async with self._snapshots.connect() as connection:
                 value, _ = await connection.run_sync(_run_unit, unit)
                 await connection.rollback()
         except (DBAPIError, PoolTimeoutError, OSError) as error:

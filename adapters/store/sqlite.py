@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 GROUP_MAX = 512
 """Units in one commit; keeps the first waiter's delay small."""
+_UNIT_ERRORS = ("SQLITE_ERROR", "SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG")
+"""What is wrong with one unit's SQL or values; everything else is wrong with the file."""
 
 
 class SqliteTx:
@@ -79,7 +81,9 @@ class SqliteEngine:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(2, "store-read")
         self._reader_local = threading.local()
+        self._reader_connections: list[sqlite3.Connection] = []
         self._writer: threading.Thread | None = None
+        self._is_open = False
         self.groups_committed = 0
 
     def start(self) -> None:
@@ -96,15 +100,24 @@ class SqliteEngine:
             target=self._write_forever, args=(connection,), name="store-write", daemon=True
         )
         self._writer.start()
+        self._is_open = True
 
     async def close(self) -> None:
         """Commit what waits, then stop. Returns when the file is closed."""
-        if self._writer is not None:
+        if self._writer is not None and self._is_open:
+            self._is_open = False
             self._jobs.put(None)
             await asyncio.to_thread(self._writer.join)
-        self._readers.shutdown(wait=True)
+        await asyncio.to_thread(self._readers.shutdown)
+        while self._reader_connections:
+            self._reader_connections.pop().close()
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise StoreUnavailableError(f"the store {self._path} is closed in this process")
 
     async def write(self, unit: Unit[T]) -> T:
+        self._check_open()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         future.add_done_callback(_mark_seen)
@@ -113,6 +126,7 @@ class SqliteEngine:
         return await asyncio.shield(future)
 
     async def read(self, unit: Unit[T]) -> T:
+        self._check_open()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, self._read, unit)
 
@@ -121,17 +135,25 @@ class SqliteEngine:
         return self._read(unit)
 
     def _read(self, unit: Unit[T]) -> T:
-        connection = getattr(self._reader_local, "connection", None)
-        if connection is None:
-            connection = self._reader_local.connection = self._connect()
         try:
+            connection = self._reader()
             connection.execute("BEGIN")
             try:
                 return unit(SqliteTx(connection))
             finally:
                 connection.execute("COMMIT")
         except sqlite3.Error as error:
+            if _is_of_the_unit(error):
+                raise
             raise _translated(error, self._path) from error
+
+    def _reader(self) -> sqlite3.Connection:
+        """Return this thread's connection."""
+        connection: sqlite3.Connection | None = getattr(self._reader_local, "connection", None)
+        if connection is None:
+            connection = self._reader_local.connection = self._connect()
+            self._reader_connections.append(connection)
+        return connection
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -202,15 +224,20 @@ def _run_in_savepoint(connection: sqlite3.Connection, job: _Job) -> None:
     connection.execute("SAVEPOINT unit")
     try:
         job.value = job.unit(tx)
-    except sqlite3.OperationalError:
-        # The file, not the unit, is in trouble: the whole group is refused.
-        raise
-    except Exception as error:  # noqa: BLE001 - handed to the caller, whatever it is
+    except Exception as error:
+        if isinstance(error, sqlite3.Error) and not _is_of_the_unit(error):
+            raise  # the file is in trouble: the whole group is refused
         connection.execute("ROLLBACK TO unit")
         job.error = error
     else:
         job.events = tx.committed
     connection.execute("RELEASE unit")
+
+
+def _is_of_the_unit(error: sqlite3.Error) -> bool:
+    """Whether another unit on the same file would do better."""
+    name = getattr(error, "sqlite_errorname", "")
+    return not name or name.startswith(_UNIT_ERRORS)
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

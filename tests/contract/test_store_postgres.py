@@ -1,0 +1,181 @@
+"""PostgreSQL alone: lost connections, lost deadlocks, a full disk, and wake-ups for others."""
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from adapters.store import postgres
+from adapters.store.postgres import CHANNEL, PostgresEngine
+from adapters.store.tx import Tx, Unit
+from adapters.store.urls import PostgresUrl
+from domain.errors import StoreFullError, StoreUnavailableError
+from tests.contract.store_engines import PostgresServer, StoreBox
+from tests.contract.store_scenes import new_run
+
+pytestmark = pytest.mark.parametrize("kind", ["postgres"], indirect=True)
+
+_KILL_OTHERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+def engine_of(store: StoreBox) -> PostgresEngine:
+    assert isinstance(store.engine, PostgresEngine)
+    return store.engine
+
+
+def raising(sqlstate: str) -> Unit[None]:
+    def unit(tx: Tx) -> None:
+        tx.run("INSERT INTO meta (key, value) VALUES ('half', 'x')")
+        tx.run(f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{sqlstate}'; END $$")
+
+    return unit
+
+
+async def kill_connections(store: StoreBox) -> None:
+    await store.engine.write(lambda tx: tx.all(_KILL_OTHERS))
+
+
+async def test_lost_connections_are_replaced(store: StoreBox) -> None:
+    await asyncio.gather(*(store.runs.accept(new_run(f"run_{n}")) for n in range(8)))
+
+    await kill_connections(store)
+    await asyncio.gather(*(store.runs.accept(new_run(f"more_{n}")) for n in range(8)))
+
+    assert (await store.runs.stats(None)).total == 16
+
+
+async def test_a_connection_lost_in_the_middle_is_an_outage(store: StoreBox) -> None:
+    def slow(tx: Tx) -> None:
+        tx.run("INSERT INTO meta (key, value) VALUES ('half', 'x')")
+        tx.one("SELECT pg_sleep(5)")
+
+    writing = asyncio.ensure_future(store.engine.write(slow))
+    reading = asyncio.ensure_future(store.engine.read(lambda tx: tx.one("SELECT pg_sleep(5)")))
+    await asyncio.sleep(0.3)
+    await kill_connections(store)
+
+    for work in (writing, reading):
+        with pytest.raises(StoreUnavailableError):
+            await work
+    assert await store.all("SELECT * FROM meta") == []
+
+
+async def test_a_server_that_is_not_there_is_an_outage(kind: str, tmp_path: Path) -> None:
+    url = f"postgresql+asyncpg://postgres:@/nowhere?host={tmp_path}"
+    engine = PostgresEngine(url, lambda _events: None)
+
+    for work in (engine.write, engine.read):
+        with pytest.raises(StoreUnavailableError):
+            await work(lambda tx: tx.all("SELECT 1"))
+    with pytest.raises(StoreUnavailableError):
+        await engine.listen(lambda _run: None)
+    await engine.close()
+
+
+async def test_a_database_that_is_not_there_is_an_outage(
+    kind: str, postgres_server: PostgresServer
+) -> None:
+    engine = PostgresEngine(postgres_server.url("nowhere").url, lambda _events: None)
+
+    with pytest.raises(StoreUnavailableError):
+        await engine.read(lambda tx: tx.all("SELECT 1"))
+    await engine.close()
+
+
+@pytest.mark.parametrize("state", ["53300", "57P01", "57P03", "08006"])
+async def test_what_the_server_cannot_do_now_is_an_outage(store: StoreBox, state: str) -> None:
+    with pytest.raises(StoreUnavailableError):
+        await store.engine.write(raising(state))
+    assert await store.all("SELECT * FROM meta") == []
+
+
+async def test_a_full_disk_is_told_apart(store: StoreBox) -> None:
+    with pytest.raises(StoreFullError):
+        await store.engine.write(raising("53100"))
+
+
+async def test_who_loses_a_deadlock_is_run_again(store: StoreBox) -> None:
+    await store.set("INSERT INTO meta (key, value) VALUES ('a', '0'), ('b', '0')")
+
+    def both(first: str, second: str) -> Unit[None]:
+        def unit(tx: Tx) -> None:
+            tx.run("UPDATE meta SET value = value || :n WHERE key = :key", n=first, key=first)
+            tx.one("SELECT pg_sleep(0.2)")
+            tx.run("UPDATE meta SET value = value || :n WHERE key = :key", n=second, key=second)
+
+        return unit
+
+    await asyncio.gather(store.engine.write(both("a", "b")), store.engine.write(both("b", "a")))
+
+    assert [row["value"] for row in await store.all("SELECT value FROM meta ORDER BY key")] == [
+        "0aa",
+        "0bb",
+    ]
+
+
+async def test_a_conflict_that_never_ends_is_an_outage(store: StoreBox) -> None:
+    with pytest.raises(StoreUnavailableError):
+        await store.engine.write(raising("40001"))
+
+
+async def test_no_connection_is_kept(store: StoreBox) -> None:
+    viewer = store.log.follow("run_1", 0)
+    waiting = asyncio.ensure_future(anext(viewer))
+    await asyncio.gather(*(store.runs.accept(new_run(f"run_{n}")) for n in range(10)))
+    await waiting
+
+    with contextlib.suppress(StoreUnavailableError):
+        await store.engine.write(raising("57P01"))
+    await asyncio.sleep(postgres.NOTIFY_SECONDS * 3)
+
+    assert engine_of(store).connections_in_use == 0
+    await viewer.aclose()  # type: ignore[attr-defined] # an async generator
+
+
+async def test_others_are_told_of_every_run_in_few_notices(
+    store: StoreBox, database: PostgresUrl
+) -> None:
+    heard: list[str] = []
+    other = PostgresEngine(database.url, lambda _events: None)
+    listening = asyncio.ensure_future(other.listen(heard.append))
+    await asyncio.sleep(0.3)
+
+    await asyncio.gather(*(store.runs.accept(new_run(f"run_{n:030}")) for n in range(250)))
+    for _ in range(200):
+        if len(set(heard)) == 250:
+            break
+        await asyncio.sleep(0.01)
+
+    assert set(heard) == {f"run_{n:030}" for n in range(250)}
+    listening.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await listening
+    await other.close()
+
+
+async def test_wake_ups_that_cannot_be_sent_cost_no_write(
+    store: StoreBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "CHANNEL", "x" * 100)  # PostgreSQL refuses such a name
+
+    await store.runs.accept(new_run("run_1"))
+    await asyncio.sleep(postgres.NOTIFY_SECONDS * 5)
+    await store.runs.accept(new_run("run_2"))
+
+    assert CHANNEL != postgres.CHANNEL
+    assert (await store.runs.stats(None)).total == 2
+
+
+async def test_listening_ends_when_its_connection_is_lost(store: StoreBox) -> None:
+    listening = asyncio.ensure_future(engine_of(store).listen(lambda _run: None))
+    await asyncio.sleep(0.3)
+
+    await kill_connections(store)
+
+    with contextlib.suppress(StoreUnavailableError):
+        await asyncio.wait_for(listening, 5)
+    assert listening.done()
