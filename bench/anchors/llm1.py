@@ -108,8 +108,11 @@ class Llm1:
         return (first - started) / 1e6, (ended - started) / 1e6
 
     async def sequence(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Run workflows one at a time."""
-        times = [await self.one(order["prompt"], order["answer"]) for _ in range(order["runs"])]
+        """Run workflows one at a time, with a pause before each."""
+        times = []
+        for _ in range(order["runs"]):
+            await asyncio.sleep(order["pause"])
+            times.append(await self.one(order["prompt"], order["answer"]))
         return {"first_ms": [first for first, _ in times], "total_ms": [all_ for _, all_ in times]}
 
     async def load(self, order: dict[str, Any]) -> dict[str, Any]:
@@ -147,6 +150,8 @@ class Llm1:
 
 
 async def _first_run(client: Client, workflow_id: str) -> str:
+    """Return the first of a workflow's runs, once the last has closed: its end is wanted too."""
+    await client.get_workflow_handle(workflow_id).result()
     described = await client.get_workflow_handle(workflow_id).describe()
     return described.raw_description.workflow_execution_info.first_run_id
 

@@ -1,5 +1,6 @@
 """First token and whole run, one at a time, and what one run costs in CPU."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -10,9 +11,12 @@ from bench.lab import Lab
 from bench.ours import start_request
 from bench.procs import cpu_seconds
 from bench.stats import Paired, percentile
+from bench.wire import Connection, Reply
 
 TOKENS = 50
 PROMPT = f"[[tokens={TOKENS}]] hello"
+PAUSE_SECONDS = 0.03
+"""Between two runs: what a run does after its viewer saw the end is over, for both sides."""
 
 
 @dataclass
@@ -67,7 +71,7 @@ def ours_block(lab: Lab, runs: int) -> Block:
     request = start_request(PROMPT)
     before = cpu_seconds(lab.ours.pid)
     with lab.ours.connect() as api:
-        replies = [api.send(request) for _ in range(runs)]
+        replies = [_after_pause(api, request) for _ in range(runs)]
     cpu_ms = (cpu_seconds(lab.ours.pid) - before) * 1000 / runs
     firsts, totals = [], []
     for reply in replies:
@@ -79,12 +83,17 @@ def ours_block(lab: Lab, runs: int) -> Block:
     return Block(firsts, totals, cpu_ms)
 
 
+def _after_pause(api: Connection, request: bytes) -> Reply:
+    time.sleep(PAUSE_SECONDS)
+    return api.send(request)
+
+
 def anchor_block(lab: Lab, runs: int) -> Block:
     """Run bare workflows one after the other; the anchor checks each."""
     lab.fake.reset()
     before = cpu_seconds(lab.llm1.pid)
-    order = {"do": "sequence", "runs": runs, "prompt": PROMPT, "answer": tokens_text(TOKENS)}
-    done = lab.llm1.ask(order)
+    order = {"do": "sequence", "runs": runs, "prompt": PROMPT, "pause": PAUSE_SECONDS}
+    done = lab.llm1.ask(order | {"answer": tokens_text(TOKENS)})
     cpu_ms = (cpu_seconds(lab.llm1.pid) - before) * 1000 / runs
     lab.fake.expect_calls(runs)
     return Block(done["first_ms"], done["total_ms"], cpu_ms)
