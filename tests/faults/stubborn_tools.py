@@ -1,0 +1,32 @@
+"""Tools that do not end by themselves for a long time, for `ORCHESTRATOR_TOOLS`."""
+
+import asyncio
+import signal
+import time
+from pathlib import Path
+
+from adapters.tools.decorator import tool
+
+TARGETS = tuple(f"{__name__}:{name}" for name in ("deaf_for_long", "blocked_for_long"))
+
+
+@tool(timeout_seconds=60, attempts=1)
+async def deaf_for_long(path: str, seconds: float) -> str:
+    """Say at `path` that it runs, and swallow every cancellation for so long."""
+    Path(path).write_text("runs")
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            await asyncio.sleep(until - time.monotonic())
+        except asyncio.CancelledError:
+            continue
+    return "late"
+
+
+@tool(timeout_seconds=60, attempts=1)
+def blocked_for_long(path: str) -> str:
+    """Say at `path` that it runs, then block, deaf to SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(path).write_text("runs")
+    while True:
+        time.sleep(60)
