@@ -14,6 +14,7 @@ from adapters.store.slots import StoredPool
 from adapters.temporal import TemporalGateway
 from api.app import create_app, drain
 from api.ports import ApiConfig, ApiPorts, StreamConfig
+from api.server import ApiProtocol
 from bootstrap.capabilities import Capabilities
 from bootstrap.exposure import is_loopback
 from bootstrap.identity import SortableIds
@@ -86,7 +87,7 @@ def listen(host: str, port: int) -> socket.socket:
         SetupError: the port is taken or the host is not ours.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
@@ -151,7 +152,7 @@ async def build_api_role(
             log_config=None,
             access_log=False,
             lifespan="on",
-            http="httptools",
+            http=ApiProtocol,
             timeout_graceful_shutdown=5,
             timeout_keep_alive=75,
             server_header=False,
