@@ -1,5 +1,6 @@
 """From a start body to a run: what is refused for now, keys for repeats, waiting for an end."""
 
+import asyncio
 import hashlib
 import json
 
@@ -83,6 +84,8 @@ async def start_and_tail(desk: Services, access: Access, ask: StartRun) -> tuple
     except BaseException:
         await early.drop()
         raise
+    # The engine is told before the answer is built: it is what the reader waits for.
+    await asyncio.sleep(0)
     return accepted, await early.settle(accepted)
 
 
