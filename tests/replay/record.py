@@ -1,0 +1,207 @@
+"""Records the histories that `test_replay.py` replays: `python -m tests.replay.record [name ...]`.
+
+From a real server, so that the flags of the SDK's core are in them. Record anew only when a path is
+new: an old recording that no longer replays is a run of a user that would be stuck after a deploy.
+"""
+
+import asyncio
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from adapters.store.migrate import upgrade
+from adapters.store.urls import SqliteFile
+from adapters.temporal import workflow_id
+from bootstrap.exit import leave
+from bootstrap.telemetry import forward_core_logs
+from domain.agent import AgentKind, Limits
+from domain.event import EventType
+from domain.intake import InvokeTool
+from tests.rig.temporal import TemporalServer
+from tests.rig.tools import TARGETS
+from tests.stub.agent import StubAgent
+from tests.workflows.stage import ANN, Stage, open_stage
+
+HISTORIES = Path(__file__).parent / "histories"
+SOON = {"limit.historyCount.suggestContinueAsNew": "40"}
+ADD = 'call calculator {"expression": "6*7"}'
+
+_LOCAL = {"identity": "recorder", "stackTrace": ""}
+"""Fields that name where a history was made; no replay looks at them."""
+
+_STICKY = re.compile(r"\d+@[^\"]*?-(?=[0-9a-f]{32}\")")
+"""A sticky queue begins with the name of its worker."""
+
+Way = Callable[[Stage], Awaitable[str]]
+"""Goes one way through the workflow and returns the run."""
+
+
+async def simple(stage: Stage) -> str:
+    """One model call."""
+    return (await stage.run("say hello")).run_id
+
+
+async def tools(stage: Stage) -> str:
+    """A turn with a tool, then the answer."""
+    return (await stage.run(f"{ADD}\n---\nsay {{result}}")).run_id
+
+
+async def parallel_tools(stage: Stage) -> str:
+    """More tools at once than are started eagerly, one of them unknown."""
+    script = "\n".join([ADD] * 5 + ["call no_such_tool {}"])
+    return (await stage.run(f"{script}\n---\nsay done")).run_id
+
+
+async def fallback(stage: Stage) -> str:
+    """The second model of the chain answers."""
+    stage.provider.controls = {"down": "[[status=500]]"}
+    await stage.agent(models=("openai/down", "offline/script"))
+    return (await stage.run("say hello")).run_id
+
+
+async def failed(stage: Stage) -> str:
+    """Every model fails."""
+    return (await stage.run("fail bad_request")).run_id
+
+
+async def capped(stage: Stage) -> str:
+    """A cap ends the run."""
+    return (await stage.run(f"loop 9 {ADD}", limits=Limits(max_turns=2, max_seconds=60))).run_id
+
+
+async def cancelled(stage: Stage) -> str:
+    """A person cancels in mid-stream."""
+    run = await stage.start("say hello tokens=500\ngap_ms=10")
+    await stage.seen(run.run_id, EventType.AGENT_STREAM_DELTA)
+    await stage.intake.cancel(ANN, run.run_id, None)
+    await stage.ended(run.run_id)
+    return run.run_id
+
+
+async def cancelled_tool(stage: Stage) -> str:
+    """A person cancels while one of two tools hangs."""
+    run = await stage.start(f"{ADD}\ncall hang {{}}")
+    await stage.seen(run.run_id, EventType.TOOL_RESULT)
+    await stage.intake.cancel(ANN, run.run_id, None)
+    await stage.ended(run.run_id)
+    return run.run_id
+
+
+async def queued(stage: Stage) -> str:
+    """Waits for its session and is woken."""
+    first = await stage.start("say first\nfirst_ms=200", session_id="s")
+    second = await stage.start("say second", session_id="s")
+    await stage.seen(second.run_id, EventType.RUN_WAITING)
+    await stage.ended(first.run_id)
+    await stage.ended(second.run_id)
+    return second.run_id
+
+
+async def outcome_unknown(stage: Stage) -> str:
+    """An unsafe tool is cut; a person resolves it, the second time for good."""
+    url = stage.ledger_url
+    run = await stage.start(f'call charge_and_raise {{"url": "{url}"}}\n---\nsay {{result}}')
+    await stage.seen(run.run_id, EventType.RUN_WAITING)
+    (call,) = await stage.rows("SELECT tool_call_id FROM tool_calls")
+    await stage.resolve(call["tool_call_id"], "not_happened")
+    await stage.seen(run.run_id, EventType.RUN_WAITING, 2)
+    await stage.resolve(call["tool_call_id"], "happened", "paid")
+    await stage.ended(run.run_id)
+    return run.run_id
+
+
+async def continued(stage: Stage) -> str:
+    """Long enough to continue as new."""
+    return (await stage.run(f"loop 7 {ADD}\n---\nsay done")).run_id
+
+
+async def tool_run(stage: Stage) -> str:
+    """A run that is one tool call."""
+    ask = InvokeTool(name="calculator", args={"expression": "6*7"})
+    run = (await stage.intake.invoke_tool(ANN, ask)).run
+    await stage.ended(run.run_id)
+    return run.run_id
+
+
+async def external_agent(stage: Stage) -> str:
+    """An agent of kind http answers."""
+    async with StubAgent().serve() as server:
+        await stage.agent(kind=AgentKind.HTTP, endpoint=server.url, models=(), tools=())
+        return (await stage.run("hello")).run_id
+
+
+PATHS: dict[str, Way] = {
+    path.__name__: path
+    for path in (
+        *(simple, tools, parallel_tools, fallback, failed, capped, cancelled, cancelled_tool),
+        *(queued, outcome_unknown, continued, tool_run, external_agent),
+    )
+}
+"""Every way through `RunWorkflow`."""
+
+
+async def record(name: str, server: TemporalServer, folder: Path) -> list[str]:
+    """Go one way for real, and return the history of each of its executions as JSON."""
+    store = folder / f"{name}.db"
+    upgrade(SqliteFile(store))
+    async with open_stage(server.address, folder, store, tools=TARGETS) as stage:
+        await stage.agent(tools=("calculator", "hang", "charge_and_raise"))
+        run_id = await PATHS[name](stage)
+        await stage.closed(run_id)
+        rows = await stage.rows(
+            "SELECT temporal_run_id FROM run_executions WHERE run_id = :run ORDER BY ordinal",
+            run=run_id,
+        )
+        histories = []
+        for row in rows:
+            handle = stage.client.get_workflow_handle(
+                workflow_id(run_id), run_id=row["temporal_run_id"]
+            )
+            histories.append((await handle.fetch_history()).to_json())
+        return histories
+
+
+async def main(names: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for name in names:
+            place = folder / name
+            place.mkdir()
+            server = TemporalServer(place, SOON if name == "continued" else {}).start()
+            try:
+                for number, history in enumerate(await record(name, server, place), start=1):
+                    target = HISTORIES / f"{name}-{number}.json"
+                    target.write_text(scrubbed(history))
+                    print(target.name)
+            finally:
+                server.close()
+
+
+def scrubbed(history: str) -> str:
+    """Return a history without the process, machine and folders that made it."""
+    document = json.loads(history)
+    _scrub(document)
+    text = json.dumps(document, indent=1, sort_keys=True) + "\n"
+    return _STICKY.sub("recorder-", text)
+
+
+def _scrub(value: object) -> None:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name in _LOCAL and isinstance(inner, str):
+                value[name] = _LOCAL[name]
+            else:
+                _scrub(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _scrub(inner)
+
+
+if __name__ == "__main__":
+    forward_core_logs()
+    HISTORIES.mkdir(exist_ok=True)
+    asyncio.run(main(sys.argv[1:] or list(PATHS)))
+    leave(0)
