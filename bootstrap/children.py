@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from bootstrap import devserver_launch
 from bootstrap.commands.failure import CommandError
@@ -50,6 +50,7 @@ class Child:
         log_file: Path,
         environment: Mapping[str, str | None] | None = None,
     ) -> None:
+        self._rest = b""
         log_file.parent.mkdir(parents=True, exist_ok=True)
         self._log_file = log_file
         self._shown = log_file.stat().st_size if log_file.exists() else 0
@@ -107,8 +108,17 @@ class Child:
         """End the process at once (SIGKILL) and return its exit code."""
         self._process.kill()
         code = self._process.wait()
-        _close(self._process.stdout)
+        pipe = self._process.stdout
+        if pipe is not None and not pipe.closed:
+            # Whoever inherited the other end must not keep us waiting.
+            os.set_blocking(pipe.fileno(), False)
+            self._rest = pipe.read() or b""
+            pipe.close()
         return code
+
+    def read_rest(self) -> bytes:
+        """Return what the process wrote to stdout after it said that it serves."""
+        return self._rest
 
     def last_words(self) -> str:
         """Return why the process ended: its error, else the end of its log."""
@@ -165,8 +175,3 @@ def _serving(said: dict[str, Any]) -> Serving:
         pid=said["pid"],
         providers=tuple(said["providers"]),
     )
-
-
-def _close(pipe: IO[bytes] | None) -> None:
-    if pipe is not None:
-        pipe.close()

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,10 @@ _ANY_PORTS = {
     "ORCHESTRATOR_TEMPORAL_UI_PORT": "0",
 }
 """So that a server of our own disturbs nobody."""
+_IN_USE = "is in use by an orchestrator"
+"""What `up` says when somebody else was faster; an e2e test holds both together."""
+_OTHER_SECONDS = 30.0
+_POLL_SECONDS = 0.05
 
 
 def find_running(data_dir: Path) -> str | None:
@@ -55,6 +60,14 @@ def _listens(url: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def _wait_for_other(data_dir: Path) -> str | None:
+    """Return the API of an orchestrator that is starting on a data folder, once it serves."""
+    deadline = time.monotonic() + _OTHER_SECONDS
+    while (found := find_running(data_dir)) is None and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    return found
 
 
 def _api(url: str, key: str | None) -> "Api":
@@ -131,12 +144,14 @@ class Servers:
         try:
             with working("starting an orchestrator for this command"):
                 serving = child.wait_ready()
-        except BaseException as error:
+        except CommandError as error:
             child.stop()
-            # Somebody else may have been faster.
-            found = find_running(folder) if isinstance(error, CommandError) else None
-            if found is not None:
-                return found
+            found = _wait_for_other(folder) if _IN_USE in error.message else None
+            if found is None:
+                raise
+            return found
+        except BaseException:
+            child.stop()
             raise
         self._child, self._child_url = child, serving.api or ""
         return self._child_url

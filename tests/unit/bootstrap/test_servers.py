@@ -13,6 +13,7 @@ import pytest
 
 from bootstrap import children
 from bootstrap.children import Child
+from bootstrap.commands import servers as servers_module
 from bootstrap.commands.failure import CommandError
 from bootstrap.commands.servers import Servers, connect, find_running
 
@@ -247,17 +248,32 @@ def test_a_server_that_died_under_a_command_is_started_again(
     assert (tmp_path / "starts").read_text() == "xx"
 
 
-def test_somebody_who_was_faster_is_used(program: Program, tmp_path: Path, url: str) -> None:
+def test_somebody_who_was_faster_is_waited_for_and_used(
+    program: Program, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two commands start at once: one server gets the data folder, both use it."""
     folder = tmp_path / "d"
-    said = json.dumps({"api": url, "pid": os.getpid()})
-    program.write(
-        f"open({str(folder / 'endpoints.json')!r}, 'w').write({said!r})\n"
-        "sys.exit(print('Error: in use', file=sys.stderr) or 1)"
-    )
+    program.write("sys.exit(print('Error: x is in use by an orchestrator', file=sys.stderr) or 1)")
+
+    def appear(_seconds: float) -> None:
+        note_endpoints(folder, api=url, pid=os.getpid())
+
+    monkeypatch.setattr("bootstrap.commands.servers.time.sleep", appear)
 
     with Servers(None, None, folder) as servers, servers.open() as api:
         assert api.url == url
+        assert not servers.is_own
+
+
+def test_somebody_who_is_faster_and_never_serves_is_given_up(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers_module, "_OTHER_SECONDS", 0.0)
+    program.write("sys.exit(print('Error: x is in use by an orchestrator', file=sys.stderr) or 1)")
+
+    refused = pytest.raises(CommandError, match="in use")
+    with Servers(None, None, tmp_path / "d") as servers, refused, servers.open():
+        pass
 
 
 def test_a_server_that_cannot_start_is_one_sentence(program: Program, tmp_path: Path) -> None:
