@@ -24,7 +24,7 @@ class SqlDirectory:
 
     async def get_agent(self, owner: str | None, agent_id: str) -> Agent:
         """Return the owner's agent, else the shared one."""
-        return await self._engine.read(lambda tx: agents.get_agent(tx, owner, agent_id))
+        return await self._engine.look_up(lambda tx: agents.get_agent(tx, owner, agent_id))
 
     async def list_agents(
         self, owner: str | None, page: Page

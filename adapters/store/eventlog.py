@@ -73,6 +73,10 @@ class SqlEventLog:
             self._hub.unsubscribe(run_id, viewer)
 
     async def _catch_up(self, run_id: str, cursor: int) -> AsyncIterator[Sequence[StoredEvent]]:
+        # A run that begins has no past: most viewers are there first.
+        known = await self._engine.look_up(partial(_last_seqs, run_ids=(run_id,)))
+        if known.get(run_id, 0) <= cursor:
+            return
         while page := await self.read(run_id, cursor, PAGE):
             yield page
             cursor = page[-1].seq

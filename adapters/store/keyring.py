@@ -20,7 +20,7 @@ class SqlKeyRing:
 
     async def find_key(self, digest: str) -> ApiKey | None:
         """Return the key with this digest, or None."""
-        return await self._engine.read(lambda tx: keys.find_key(tx, digest))
+        return await self._engine.look_up(lambda tx: keys.find_key(tx, digest))
 
     async def list_keys(self, owner: str | None, page: Page) -> tuple[Sequence[ApiKey], str | None]:
         """Return keys, newest first, and the next cursor."""
@@ -32,4 +32,4 @@ class SqlKeyRing:
 
     async def has_keys(self) -> bool:
         """Whether authentication is on."""
-        return await self._engine.read(keys.has_keys)
+        return await self._engine.look_up(keys.has_keys)

@@ -122,6 +122,9 @@ class PostgresEngine:
             raise _translated(error) from error
         return value
 
+    async def look_up(self, unit: Unit[T]) -> T:
+        return await self.read(unit)
+
     async def listen(self, on_run: Callable[[str], None]) -> None:
         """Call `on_run` for each run id that another process committed to, until cancelled.
 

@@ -27,7 +27,7 @@ class SqlRunBook:
 
     async def get_run(self, owner: str | None, run_id: str) -> Run:
         """Return one run."""
-        return await self._engine.read(lambda tx: reads.get_run(tx, owner, run_id))
+        return await self._engine.look_up(lambda tx: reads.get_run(tx, owner, run_id))
 
     async def list_runs(
         self, owner: str | None, which: RunFilter, page: Page

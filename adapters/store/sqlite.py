@@ -82,6 +82,7 @@ class SqliteEngine:
         self._readers = ThreadPoolExecutor(2, "store-read")
         self._reader_local = threading.local()
         self._reader_connections: list[sqlite3.Connection] = []
+        self._looker: sqlite3.Connection | None = None
         self._writer: threading.Thread | None = None
         self._is_open = False
         self.groups_committed = 0
@@ -109,6 +110,8 @@ class SqliteEngine:
             self._jobs.put(None)
             await asyncio.to_thread(self._writer.join)
         await asyncio.to_thread(self._readers.shutdown)
+        if self._looker is not None:
+            self._reader_connections.append(self._looker)
         while self._reader_connections:
             self._reader_connections.pop().close()
 
@@ -130,9 +133,15 @@ class SqliteEngine:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, self._read, unit)
 
-    def read_now(self, unit: Unit[T]) -> T:
-        """Run a short read in the calling thread: for keyed look-ups of a few microseconds."""
-        return self._read(unit)
+    async def look_up(self, unit: Unit[T]) -> T:
+        self._check_open()
+        if self._looker is None:
+            self._looker = self._connect(busy_seconds=0)
+        try:
+            return unit(SqliteTx(self._looker))
+        except sqlite3.OperationalError:
+            # Never wait in the event loop: whatever holds the file, a thread can wait for it.
+            return await self.read(unit)
 
     def _read(self, unit: Unit[T]) -> T:
         try:
@@ -155,12 +164,13 @@ class SqliteEngine:
             self._reader_connections.append(connection)
         return connection
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, busy_seconds: float | None = None) -> sqlite3.Connection:
+        patience = self._busy_seconds if busy_seconds is None else busy_seconds
         connection = sqlite3.connect(
             self._path, isolation_level=None, check_same_thread=False, cached_statements=512
         )
         connection.row_factory = sqlite3.Row
-        connection.execute(f"PRAGMA busy_timeout={int(self._busy_seconds * 1000)}")
+        connection.execute(f"PRAGMA busy_timeout={int(patience * 1000)}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA foreign_keys=ON")

@@ -65,3 +65,7 @@ class Engine(Protocol):
     async def read(self, unit: Unit[T]) -> T:
         """Run `unit`, which must only read, on a consistent snapshot."""
         ...
+
+    async def look_up(self, unit: Unit[T]) -> T:
+        """Run one short query by key; may use the calling thread, where a hop would cost more."""
+        ...
