@@ -4,6 +4,7 @@ One list of types with the shape of their `data`; `docs/reference/events.md` is 
 """
 
 import json
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -118,10 +119,9 @@ class Lineage(BaseModel):
     depth: int = 0
 
 
-class StoredEvent(BaseModel):
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
     """An entry of the log. `envelope` is its JSON, ready to be sent."""
-
-    model_config = ConfigDict(frozen=True)
 
     run_id: str
     seq: int
