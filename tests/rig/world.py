@@ -19,7 +19,7 @@ from typing import Any, Self
 import httpx2
 
 from adapters.llm.sse import SseParser
-from tests.faults import check
+from tests.faults import check as rules
 from tests.rig.child import Child
 from tests.rig.tools import TARGETS
 from tests.workflows.stage import connect
@@ -125,8 +125,8 @@ class Viewer:
         if self._task is not None and self._task.done() and not self._task.cancelled():
             self._task.result()
 
-    def transcript(self) -> check.Transcript:
-        return check.Transcript(self.run_id, self.connections, self.saw_end)
+    def transcript(self) -> rules.Transcript:
+        return rules.Transcript(self.run_id, self.connections, self.saw_end)
 
     def count(self, kind: str, **data: object) -> int:
         """Return how many events of a type, with these fields in `data`, were seen."""
@@ -365,36 +365,36 @@ class World:
 
         async def has_ended() -> bool:
             found.update(await self.run(run_id))
-            return found["state"] in check.STATUS_OF
+            return found["state"] in rules.STATUS_OF
 
         await until(f"the end of {run_id}", has_ended, seconds)
         return found
 
     # -------------------------------------------------------------- the end
 
-    async def settle(self, seconds: float = PATIENCE_SECONDS) -> check.Books:
+    async def settle(self, seconds: float = PATIENCE_SECONDS) -> rules.Books:
         """Wait until every run has ended or waits for a person; return the books."""
-        books: list[check.Books] = []
+        books: list[rules.Books] = []
 
         async def is_at_rest() -> bool:
-            books[:] = [await check.read_books(self.store)]
-            return not check.rest_faults(books[0])
+            books[:] = [await rules.read_books(self.store)]
+            return not rules.rest_faults(books[0])
 
         try:
             await until("every run is at rest", is_at_rest, seconds)
         except AssertionError as error:
             tails = "\n".join(role.tail(10) for role in self.roles[-3:])
-            raise AssertionError(f"{error}: {check.rest_faults(books[0])}\n{tails}") from error
+            raise AssertionError(f"{error}: {rules.rest_faults(books[0])}\n{tails}") from error
         return books[0]
 
     async def check(
         self,
-        *more: check.Problems,
+        *more: rules.Problems,
         effects: Any = None,
         lost: tuple[str, ...] = (),
         address: str | None = None,
         seconds: float = PATIENCE_SECONDS,
-    ) -> check.Books:
+    ) -> rules.Books:
         """Wait for rest, then hold every invariant against the store, Temporal and the clients.
 
         Args:
@@ -406,10 +406,10 @@ class World:
         """
         books = await self.settle(seconds)
         client = await connect(address or self.temporal or self._own_temporal())
-        found: check.Problems = []
+        found: rules.Problems = []
 
         async def agrees() -> bool:
-            found[:], _ = await check.engine_faults(books, client, lost)
+            found[:], _ = await rules.engine_faults(books, client, lost)
             return not found
 
         # The workflow closes a moment after its last event.
@@ -417,12 +417,12 @@ class World:
             await until("Temporal agrees", agrees, 10)
         for viewer in self.viewers:
             viewer.check()
-        check.check(
-            check.store_faults(books),
-            check.input_faults(books, self.accepted),
-            check.client_faults(books, [viewer.transcript() for viewer in self.viewers]),
-            check.effect_faults(books, effects) if effects is not None else [],
-            check.canary_faults(books, [CANARY], self.folder.glob("*.log")),
+        rules.check(
+            rules.store_faults(books),
+            rules.input_faults(books, self.accepted),
+            rules.client_faults(books, [viewer.transcript() for viewer in self.viewers]),
+            rules.effect_faults(books, effects) if effects is not None else [],
+            rules.canary_faults(books, [CANARY], self.folder.glob("*.log")),
             found,
             *more,
         )
