@@ -135,9 +135,9 @@ class SqliteEngine:
 
     async def look_up(self, unit: Unit[T]) -> T:
         self._check_open()
-        if self._looker is None:
-            self._looker = self._connect(busy_seconds=0)
         try:
+            if self._looker is None:
+                self._looker = self._connect(busy_seconds=0)
             return unit(SqliteTx(self._looker))
         except sqlite3.OperationalError:
             # Never wait in the event loop: whatever holds the file, a thread can wait for it.

@@ -132,9 +132,11 @@ class Program:
         data = {"agent_id": "helper", "step": attempt.step_id}
         done = EventDraft(type=EventType.AGENT_INVOKE_DONE, key="invoke_done", data=data)
         cost = None if b % 7 == 0 else 123_456_789
+        replaces = attempt.step_id == "invoke-1" and b % 3 == 0
         return answer(
-            "".join(pieces) + rest,
+            rest if replaces else "".join(pieces) + rest,
             last_delta=rest,
+            replaces_stream=replaces,
             delta_index=len(pieces) + 1,
             events=(done,),
             bill=None if attempt.step_id == "invoke-1" else bill(cost_pico=cost),

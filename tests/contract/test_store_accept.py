@@ -111,6 +111,14 @@ async def test_a_refused_run_does_not_use_up_its_key(store: StoreBox) -> None:
     assert [event.run_id for event in store.committed] == ["run_1"]
 
 
+async def test_a_key_whose_run_was_removed_is_not_answered_with_another(store: StoreBox) -> None:
+    await store.runs.accept(new_run("run_1", idempotency=KEY))
+    await store.set("DELETE FROM runs")
+
+    with pytest.raises(NotFoundError, match="run_1"):
+        await store.runs.accept(new_run("run_2", idempotency=KEY))
+
+
 async def test_more_open_runs_than_allowed_are_refused(store: StoreBox) -> None:
     await store.runs.accept(new_run("run_1", max_open_runs=1))
 

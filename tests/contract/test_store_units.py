@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import threading
+from functools import partial
 
 import pytest
 
 from adapters.store.postgres import PostgresEngine
-from adapters.store.tx import Tx, Unit
+from adapters.store.tx import Row, Tx, Unit
 from domain.errors import NotFoundError, StoreUnavailableError
 from tests.contract.store_engines import StoreBox
 from tests.contract.store_scenes import new_run
@@ -21,6 +22,10 @@ def note(key: str) -> Unit[str]:
         return key
 
     return unit
+
+
+def one_note(tx: Tx, key: str) -> Row | None:
+    return tx.one("SELECT key FROM meta WHERE key = :key", key=key)
 
 
 async def notes(store: StoreBox) -> list[str]:
@@ -112,6 +117,23 @@ async def test_one_read_sees_one_moment(store: StoreBox) -> None:
 
     assert await reading == (0, 0)
     assert await notes(store) == ["a"]
+
+
+async def test_a_look_up_sees_what_was_just_written(store: StoreBox) -> None:
+    for key in ("a", "b", "c"):
+        await store.engine.write(note(key))
+        found = await store.engine.look_up(partial(one_note, key=key))
+        assert found is not None
+
+
+async def test_a_look_up_that_fails_says_why(store: StoreBox) -> None:
+    def missing(_tx: Tx) -> None:
+        raise NotFoundError("there is no such thing")
+
+    with pytest.raises(NotFoundError):
+        await store.engine.look_up(missing)
+    with pytest.raises(Exception, match="no_such_table"):
+        await store.engine.look_up(lambda tx: tx.one("SELECT * FROM no_such_table"))
 
 
 async def test_a_read_cannot_keep_what_it_writes(store: StoreBox) -> None:

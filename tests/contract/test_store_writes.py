@@ -1,6 +1,7 @@
 """What an open attempt writes, and that nobody else does."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -162,6 +163,22 @@ async def test_closing_a_step_writes_everything_at_once(store: StoreBox) -> None
     await check_log(store, "run_1")
 
 
+async def test_a_last_word_that_differs_replaces_what_was_streamed(store: StoreBox) -> None:
+    """What a viewer adds up after the reset is the final text."""
+    await store.runs.accept(new_run("run_1", "s1"))
+    attempt = await open_step(store, "run_1", "invoke-1")
+    await store.steps.append_delta(attempt, "draft", 1)
+
+    closing = answer("better", last_delta="better", replaces_stream=True, bill=None)
+    await store.steps.close(attempt, closing)
+
+    *_, reset, delta, _ = await events(store, "run_1")
+    assert (reset["type"], reset["data"]["attempt"]) == ("agent_stream_reset", attempt.number)
+    assert delta["data"]["text"] == "better"
+    assert (await transcript(store, "s1"))[-1] == ("assistant", "better")
+    await check_log(store, "run_1")
+
+
 async def test_a_reply_that_asks_for_tools_makes_their_calls(store: StoreBox) -> None:
     await store.runs.accept(new_run("run_1", "s1"))
     closing = asks_tool(Effect.NONE, Effect.UNSAFE)
@@ -190,13 +207,7 @@ async def test_a_refused_call_is_answered_at_once(store: StoreBox) -> None:
 
     await store.steps.close(
         await open_step(store, "run_1"),
-        asks_tool(turn=1).__class__(
-            result={},
-            messages=asked.messages,
-            refused=tuple((call, no) for call in asked.tool_calls),
-            bill=bill(),
-            is_turn=True,
-        ),
+        replace(asked, tool_calls=(), refused=tuple((call, no) for call in asked.tool_calls)),
     )
 
     call = await store.runs.get_tool_call(OWNER, asked.tool_calls[0].tool_call_id)
