@@ -86,6 +86,16 @@ class StoreBox:
 
         return await self.engine.write(change)
 
+    async def server_runs(self, query: str, times: int = 1) -> None:
+        """Wait until so many PostgreSQL connections have last been asked something like `query`."""
+        sql = (
+            "SELECT pid FROM pg_stat_activity WHERE query LIKE :query AND pid <> pg_backend_pid()"
+            " AND datname = current_database()"
+        )
+        async with asyncio.timeout(10):
+            while len(await self.all(sql, query=query)) < times:
+                await asyncio.sleep(0.01)
+
 
 def open_box(kind: str, database: Database, **options: Any) -> StoreBox:
     """Return a box over a migrated database; `options` go to the engine."""

@@ -168,7 +168,7 @@ async def test_a_viewer_follows_what_another_process_commits(
 ) -> None:
     if isinstance(elsewhere.engine, PostgresEngine):
         helper = asyncio.ensure_future(elsewhere.engine.listen(elsewhere.hub.notice))
-        await asyncio.sleep(0.3)  # until it listens
+        await store.server_runs("LISTEN%")
     else:
         helper = asyncio.ensure_future(watch_other_processes(elsewhere.engine, elsewhere.hub, 0.01))
     viewer = asyncio.ensure_future(collect(elsewhere, "run_1"))

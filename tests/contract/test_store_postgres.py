@@ -55,7 +55,7 @@ async def test_a_connection_lost_in_the_middle_is_an_outage(store: StoreBox) -> 
 
     writing = asyncio.ensure_future(store.engine.write(slow))
     reading = asyncio.ensure_future(store.engine.read(lambda tx: tx.one("SELECT pg_sleep(5)")))
-    await asyncio.sleep(0.3)
+    await store.server_runs("SELECT pg_sleep(5)%", times=2)
     await kill_connections(store)
 
     for work in (writing, reading):
@@ -142,7 +142,7 @@ async def test_others_are_told_of_every_run_in_few_notices(
     heard: list[str] = []
     other = PostgresEngine(database.url, lambda _events: None)
     listening = asyncio.ensure_future(other.listen(heard.append))
-    await asyncio.sleep(0.3)
+    await store.server_runs("LISTEN%")
 
     await asyncio.gather(*(store.runs.accept(new_run(f"run_{n:030}")) for n in range(250)))
     for _ in range(200):
@@ -172,7 +172,7 @@ async def test_wake_ups_that_cannot_be_sent_cost_no_write(
 
 async def test_listening_ends_when_its_connection_is_lost(store: StoreBox) -> None:
     listening = asyncio.ensure_future(engine_of(store).listen(lambda _run: None))
-    await asyncio.sleep(0.3)
+    await store.server_runs("LISTEN%")
 
     await kill_connections(store)
 

@@ -4,11 +4,20 @@ import asyncio
 
 import pytest
 
+from adapters.store.slots import StoredPool
 from domain.acceptance import IdempotencyKey
 from domain.errors import NotFoundError
+from domain.tool import Effect, ToolCallStatus, ToolOutcome
 from domain.upkeep import Lease
 from tests.contract.store_engines import StoreBox
-from tests.contract.store_scenes import CANCELLED, answer, execution, new_run, open_step
+from tests.contract.store_scenes import (
+    CANCELLED,
+    answer,
+    execution,
+    new_run,
+    open_step,
+    start_with_tools,
+)
 
 
 def lease(holder: str, until: int, name: str = "worker:1") -> Lease:
@@ -104,3 +113,27 @@ async def test_old_idempotency_keys_are_forgotten(store: StoreBox) -> None:
     assert await store.upkeep.purge_idempotency(last) == 2
     assert (await store.runs.accept(new_run("run_8", idempotency=keys[2]))).replayed
     assert not (await store.runs.accept(new_run("run_9", idempotency=keys[0]))).replayed
+
+
+async def test_slots_of_workers_elsewhere_are_told_from_their_steps(store: StoreBox) -> None:
+    pool = StoredPool(store.engine, slots_per_worker=2)
+    await store.upkeep.take_lease(lease("worker-1", 100, "worker:worker-1"), 50)
+    await store.upkeep.take_lease(lease("worker-2", 100, "worker:worker-2"), 50)
+    await store.upkeep.take_lease(lease("worker-1", 100, "reconciler"), 50)
+    await start_with_tools(store, "run_1", Effect.NONE, Effect.NONE)
+    attempt = await open_step(store, "run_1", "tool-1-0")
+    broken = ToolOutcome(ok=False, content="no", error_code="tool_error")
+    await store.steps.close_tool(attempt, ToolCallStatus.FAILED, broken)
+    await open_step(store, "run_1", "tool-1-1")
+
+    first, second, third, fourth = await pool.slots()
+
+    assert (first.agent_id, first.state, first.current_step) == (
+        "worker-1/0",
+        "busy",
+        "run_1:tool-1-1",
+    )
+    assert (first.processed, first.succeeded, first.failed, first.busy_ms) == (2, 1, 1, 2)
+    assert (second.agent_id, second.state, second.processed) == ("worker-1/1", "idle", 0)
+    assert [slot.agent_id for slot in (third, fourth)] == ["worker-2/0", "worker-2/1"]
+    assert third.started_at == 0
