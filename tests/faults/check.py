@@ -34,7 +34,17 @@ STATUS_OF = {
     "FAILED": WorkflowExecutionStatus.FAILED,
     "CANCELLED": WorkflowExecutionStatus.CANCELED,
 }
-TABLES = ("runs", "events", "steps", "tool_calls", "messages", "sessions", "usage", "idempotency")
+TABLES = (
+    "runs",
+    "events",
+    "steps",
+    "tool_calls",
+    "messages",
+    "sessions",
+    "usage",
+    "idempotency",
+    "leases",
+)
 _ORDER = {"events": " ORDER BY run_id, seq"}
 _TASK_FAILURES = 3
 """Failed workflow tasks of one run after which it counts as looping; a kill may cost one."""

@@ -24,7 +24,7 @@ from tests.rig.child import Child
 from tests.rig.tools import TARGETS
 from tests.workflows.stage import connect
 
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 100.0
 """The longest a test waits for anything that has no bound of its own."""
 _POLL_SECONDS = 0.01
 _AWAY = (httpx2.TransportError, OSError)
@@ -308,10 +308,25 @@ class World:
 
         await until("/readyz says ready", is_ready, seconds)
 
+    async def serving(self, *roles: Role) -> None:
+        """Wait until processes that were spawned serve."""
+        for role in roles:
+            await self._started(role)
+
     # -------------------------------------------------------------- clients
 
-    async def send(self, method: str, path: str, body: object = None, key: str = "") -> Any:
-        """Make one request, again and again until it is answered and not with 503."""
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        key: str = "",
+        allowed: tuple[int, ...] = (),
+    ) -> Any:
+        """Make one request, again and again until it is answered and not with 503.
+
+        `allowed` are refusals that a repeated request may meet.
+        """
         headers = {"idempotency-key": key} if key else {}
         answers: list[httpx2.Response] = []
 
@@ -326,7 +341,8 @@ class World:
 
         await until(f"{method} {path} is answered", is_answered)
         answer = answers[-1]
-        assert answer.status_code < 400, f"{method} {path}: {answer.status_code} {answer.text}"
+        is_fine = answer.status_code < 400 or answer.status_code in allowed
+        assert is_fine, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json()
 
     async def get(self, path: str) -> Any:
@@ -370,6 +386,31 @@ class World:
         await until(f"the end of {run_id}", has_ended, seconds)
         return found
 
+    # -------------------------------------------------------------- behind the product's back
+
+    async def books(self) -> rules.Books:
+        return await rules.read_books(self.store)
+
+    async def state_is(self, run_id: str, state: str) -> bool:
+        """Look at a run's row without an API."""
+        return bool((await self.books()).run(run_id)["state"] == state)
+
+    async def pid_of_step(self, run_id: str) -> int | None:
+        """Return the process that has a step of a run open."""
+        books = await self.books()
+        holders = {
+            f"worker:{row['worker_id']}"
+            for row in books.tables["steps"]
+            if (row["run_id"], row["state"]) == (run_id, "open")
+        }
+        # `host:boot:pid:started`
+        pids = [
+            row["process"].split(":")[-2]
+            for row in books.tables["leases"]
+            if row["name"] in holders
+        ]
+        return int(pids[0]) if pids else None
+
     # -------------------------------------------------------------- the end
 
     async def settle(self, seconds: float = PATIENCE_SECONDS) -> rules.Books:
@@ -377,7 +418,7 @@ class World:
         books: list[rules.Books] = []
 
         async def is_at_rest() -> bool:
-            books[:] = [await rules.read_books(self.store)]
+            books[:] = [await self.books()]
             return not rules.rest_faults(books[0])
 
         try:
