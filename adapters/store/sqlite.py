@@ -7,6 +7,7 @@ no timer: an idle writer starts with the first unit. Source: ADR 0008.
 import asyncio
 import logging
 import queue
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
@@ -24,6 +25,9 @@ _log = logging.getLogger(__name__)
 
 GROUP_MAX = 512
 """Units in one commit; keeps the first waiter's delay small."""
+_PAGE_BYTES = 4096
+_LOG_PAGES = 4000
+"""Pages in SQLite's log before they are folded into the file."""
 _UNIT_ERRORS = ("SQLITE_ERROR", "SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG")
 """What is wrong with one unit's SQL or values; everything else is wrong with the file."""
 
@@ -174,7 +178,7 @@ class SqliteEngine:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA wal_autocheckpoint=4000")
+        connection.execute(f"PRAGMA wal_autocheckpoint={_log_pages(self._path.parent)}")
         return connection
 
     def _write_forever(self, connection: sqlite3.Connection) -> None:
@@ -248,6 +252,12 @@ def _is_of_the_unit(error: sqlite3.Error) -> bool:
     """Whether another unit on the same file would do better."""
     name = getattr(error, "sqlite_errorname", "")
     return not name or name.startswith(_UNIT_ERRORS)
+
+
+def _log_pages(folder: Path) -> int:
+    """Return how far SQLite's own log may grow: on a small disk it must not take what is left."""
+    free = shutil.disk_usage(folder).free // _PAGE_BYTES
+    return max(_LOG_PAGES // 40, min(_LOG_PAGES, free // 4))
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
