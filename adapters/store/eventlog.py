@@ -11,7 +11,10 @@ from domain.errors import StoreUnavailableError
 from domain.event import StoredEvent
 
 PAGE = 500
-"""Events read at a time, so that a replay needs constant memory."""
+"""Most events read at a time, so that a replay needs constant memory."""
+FIRST_PAGE = 100
+PAGE_CHARS = 1 << 18
+"""Text that a tail holds on to while its reader takes it; what is more is read again later."""
 
 _log = logging.getLogger(__name__)
 
@@ -77,11 +80,27 @@ class SqlEventLog:
         known = await self._engine.look_up(partial(_last_seqs, run_ids=(run_id,)))
         if known.get(run_id, 0) <= cursor:
             return
-        while page := await self.read(run_id, cursor, PAGE):
+        limit = FIRST_PAGE
+        while page := await self.read(run_id, cursor, limit):
+            is_last = len(page) < limit
+            kept = _fitting(page)
+            is_last = is_last and kept == len(page)
+            page = page[:kept]
             yield page
             cursor = page[-1].seq
-            if len(page) < PAGE:
+            if is_last:
                 return
+            limit = min(PAGE, 4 * kept)
+
+
+def _fitting(page: Sequence[StoredEvent]) -> int:
+    """Return how many events of a page one tail may hold: at least one."""
+    size = 0
+    for count, event in enumerate(page, start=1):
+        size += len(event.envelope)
+        if size > PAGE_CHARS:
+            return max(1, count - 1)
+    return len(page)
 
 
 async def _next(viewer: Subscription, cursor: int) -> Sequence[StoredEvent] | None:
