@@ -16,6 +16,13 @@ from temporalio.client import Client
 
 from adapters.llm.sse import SseParser
 from adapters.temporal import workflow_id
+from tests.faults.check import (
+    check,
+    engine_faults,
+    read_books,
+    sqlite_integrity,
+    store_faults,
+)
 from tests.rig.child import Child, wait_until
 
 PATIENCE_SECONDS = 60.0
@@ -74,7 +81,7 @@ class Product:
 
     @property
     def store(self) -> Path:
-        return self.data / "orchestrator.db"
+        return Path(self._settings.get("DATABASE_URL", self.data / "orchestrator.db"))
 
     def start(self) -> Self:
         """Start, and wait until it serves."""
@@ -100,9 +107,16 @@ class Product:
             connection.row_factory = sqlite3.Row
             return connection.execute(sql, params).fetchall()
 
-    def is_whole(self) -> bool:
-        """Whether SQLite finds nothing wrong with its file."""
-        return [tuple(row) for row in self.rows("PRAGMA integrity_check")] == [("ok",)]
+    async def check(self) -> int:
+        """Hold everything on record to the invariants, all at rest; return how many runs."""
+        books = await read_books(str(self._settings.get("DATABASE_URL", self.store)))
+        if self.store.exists():
+            check(sqlite_integrity(self.store))
+        client = await Client.connect(self.endpoints["temporal"])
+        problems, histories = await engine_faults(books, client)
+        check(store_faults(books), problems)
+        assert histories == len(books.runs)
+        return len(books.runs)
 
     @asynccontextmanager
     async def api(self) -> AsyncIterator["Api"]:

@@ -47,8 +47,11 @@ def product(provider: StubProcess, tmp_path_factory: pytest.TempPathFactory) -> 
         tools=",".join((*TARGETS, *stubborn_tools.TARGETS)),
     )
     made.start()
-    yield made
-    made.close()
+    try:
+        yield made
+        print(f"{asyncio.run(made.check())} runs hold")
+    finally:
+        made.close()
 
 
 class Stub:
