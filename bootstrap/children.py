@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ ERROR_PREFIX = "Error: "
 _PROGRESS_PREFIX = "==> "
 _LOOK_SECONDS = 0.2
 _STOP_SECONDS = 15.0
+_KEPT_LINES = 50
+"""Lines of a process's log among which its last words are looked for."""
 _READY_SECONDS = 900.0
 """Long enough to build the Temporal dev server, which is done once per machine."""
 
@@ -51,6 +54,7 @@ class Child:
         environment: Mapping[str, str | None] | None = None,
     ) -> None:
         self._rest = b""
+        self._last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
         log_file.parent.mkdir(parents=True, exist_ok=True)
         self._log_file = log_file
         self._shown = log_file.stat().st_size if log_file.exists() else 0
@@ -122,11 +126,11 @@ class Child:
 
     def last_words(self) -> str:
         """Return why the process ended: its error, else the end of its log."""
-        lines = self._new_lines()
-        for line in reversed(lines):
+        self._new_lines()
+        for line in reversed(self._last_lines):
             if line.startswith(ERROR_PREFIX):
                 return line.removeprefix(ERROR_PREFIX)
-        last = lines[-1] if lines else "it said nothing"
+        last = self._last_lines[-1] if self._last_lines else "it said nothing"
         return f"the orchestrator ended with code {self._process.returncode}: {last}"
 
     def __enter__(self) -> "Child":
@@ -151,7 +155,9 @@ class Child:
             new = log.read()
         whole = new[: new.rfind(b"\n") + 1]
         self._shown += len(whole)
-        return whole.decode("utf-8", "replace").splitlines()
+        lines = whole.decode("utf-8", "replace").splitlines()
+        self._last_lines.extend(lines)
+        return lines
 
 
 def _changed(changes: Mapping[str, str | None]) -> dict[str, str]:

@@ -192,6 +192,16 @@ def test_the_progress_of_a_child_is_shown(
     assert shown == ["==> working hard"]
 
 
+def test_a_reason_that_was_seen_while_waiting_is_not_lost(program: Program) -> None:
+    child = program.child("sys.exit(print('Error: full', file=sys.stderr) or 1)")
+    while child.is_running:
+        child._show_progress()
+    child._show_progress()
+
+    with pytest.raises(CommandError, match="full"):
+        child.wait_ready()
+
+
 def test_a_child_that_never_serves_is_ended(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
