@@ -60,6 +60,8 @@ class Stage:
     ledger_url: str
     worker: WorkerRole | None = None
     started: list[str] = field(default_factory=list)
+    frozen: "asyncio.Task[None] | None" = None
+    """What keeps a frozen worker's end waiting."""
 
     async def agent(self, agent_id: str = "helper", **fields: Any) -> str:
         """Put an agent on record; an offline script unless told otherwise."""

@@ -24,9 +24,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServer
 
 
 @pytest.fixture
-async def left(
-    make_stage: Make, empty_store: Path, tmp_path: Path
-) -> dict[str, Any]:
+async def left(make_stage: Make, empty_store: Path, tmp_path: Path) -> dict[str, Any]:
     """A store with a run that has finished a turn and a tool, one that waits for its session, and
     one that the engine has never heard of; as options of the next stage."""
     path = tmp_path / "left.db"
@@ -122,3 +120,34 @@ async def test_restart_unfinished_takes_finished_steps_over(
         assert len(calls) == 3, "the second turn, the queued run, the fresh one: no first turn"
         attempts = await stage.rows("SELECT step_id, attempt FROM steps WHERE step_id = 'llm-1-1'")
         assert {row["attempt"] for row in attempts} == {1}
+
+
+async def test_a_cluster_that_becomes_another_one_fails_nothing(
+    make_stage: Make, tmp_path: Path
+) -> None:
+    """The same address, a new file behind it, and a worker that was there all the time."""
+    folder = tmp_path / "engine"
+    folder.mkdir()
+    server = TemporalServer(folder).start()
+    try:
+        async with make_stage(address=server.address) as stage:
+            run = await stage.start("stall", session_id="begun")
+            await stage.seen(run.run_id, EventType.LLM_CALL_STARTED)
+
+            server.child.kill()
+            for file in folder.glob("temporal.db*"):
+                file.unlink()
+            server.start()
+
+            async def is_another() -> bool:
+                said = await stage.gateway.check()
+                return said is not None and said.startswith("engine_mismatch")
+
+            with pytest.raises(EngineUnavailableError):
+                await stage.reconcile()
+            await stage.until("the gateway sees that it is another one", is_another)
+            with pytest.raises(EngineUnavailableError, match="engine_mismatch"):
+                await stage.reconcile()
+            assert await ends(stage) == [("begun", "RUNNING", None)]
+    finally:
+        server.close()
