@@ -1,0 +1,289 @@
+"""A crash at every commit boundary: before the commit, after it, then a process without a fault."""
+
+import asyncio
+import json
+import os
+import random
+import secrets
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.check import Books
+from tests.faults.report import record
+from tests.rig.temporal import TemporalServer
+from tests.rig.world import Role, World, was_killed
+from tests.stub.agent import StubAgent
+from tests.stub.ledger import Ledger
+
+AT_ONCE = 2
+"""Worlds side by side: as many as there are cores."""
+SETTINGS = {"ORCHESTRATOR_PROVIDER_FAILURES": "9"}
+BOTH = ("before", "after")
+
+
+@dataclass
+class Scene:
+    """A world with one process after another, and the stubs around it."""
+
+    world: World
+    ledger: Ledger
+    ledger_url: str
+    agent_url: str
+    role: Role
+
+    @property
+    def url_args(self) -> str:
+        return json.dumps({"url": self.ledger_url})
+
+
+Played = Callable[[Books], None]
+"""Looks at the books once all is at rest."""
+Play = Callable[[Scene], Awaitable[Played]]
+"""A client's part: runs beside the crashes, and only waits where a client would."""
+
+
+def content(books: Books, run_id: str) -> str:
+    return str(json.loads(books.run(run_id)["output"])["content"])
+
+
+async def play_session(scene: Scene) -> Played:
+    """Two turns and a tool, and a second message that waits for the session meanwhile."""
+    world, ledger = scene.world, scene.ledger
+    ledger.holds.add("*")
+    script = f"say first\ncall charge_keyed {scene.url_args}\n---\ntokens=5"
+    first = await world.start(script, key="first", session_id="s")
+    viewer = world.watch(first)
+    second = await world.start("say second", key="second", session_id="s")
+    # Not before: the second message shall find the session busy, whoever crashes when.
+    ledger.holds.clear()
+    ledger.released.set()
+    assert await viewer.ends() == "run_done"
+    await world.ended(second)
+
+    def look(books: Books) -> None:
+        assert len(books.runs) == 2
+        assert content(books, first) == "[offline] t0 t1 t2 t3 t4"
+        assert content(books, second) == "[offline] second"
+        assert [effect.tool for effect in ledger.effects.values()] == ["charge_keyed"]
+        spoken = sorted(books.tables["messages"], key=lambda row: row["seq"])
+        assert [row["role"] for row in spoken] == [
+            *("user", "assistant", "tool", "assistant"),
+            *("user", "assistant"),
+        ]
+        assert [row["run_id"] for row in spoken] == [first] * 4 + [second] * 2
+        assert viewer.events[-1]["data"]["final_message"]["content"] == content(books, first)
+
+    return look
+
+
+async def play_cancel(scene: Scene) -> Played:
+    run_id = await scene.world.start("say x\nstall")
+    viewer = scene.world.watch(run_id)
+    await viewer.sees("llm_call_started")
+    await scene.world.send("POST", f"/v1/runs/{run_id}/cancel", {"reason": "enough"})
+    assert await viewer.ends() == "run_cancelled"
+
+    def look(books: Books) -> None:
+        assert books.run(run_id)["state"] == "CANCELLED"
+
+    return look
+
+
+async def play_unknown(scene: Scene) -> Played:
+    """An unsafe tool loses its reply; a person says what happened, again if not answered."""
+    world = scene.world
+    script = f"call charge_and_raise {scene.url_args}\n---\nsay {{result}}"
+    run_id = await world.start(script)
+    viewer = world.watch(run_id)
+    await viewer.sees("outcome_unknown")
+    (call,) = (await world.get(f"/v1/tool_calls?run_id={run_id}"))["tool_calls"]
+    said = {"outcome": "happened", "result": "paid"}
+    await world.send("POST", f"/v1/tool_calls/{call['tool_call_id']}/resolve", said, allowed=(409,))
+    assert await viewer.ends() == "run_done"
+
+    def look(books: Books) -> None:
+        assert content(books, run_id) == "[offline] paid"
+        assert [effect.arrivals for effect in scene.ledger.effects.values()] == [1]
+        assert viewer.count("outcome_unknown") == 1
+        (row,) = books.tables["tool_calls"]
+        assert row["resolution"] == "happened"
+
+    return look
+
+
+async def play_failing(scene: Scene) -> Played:
+    """A provider fails once in every process; the retry answers."""
+    run_id = await scene.world.start(f"fail unavailable times=1 id={secrets.token_hex(4)}\nsay ok")
+    await scene.world.ended(run_id)
+
+    def look(books: Books) -> None:
+        assert content(books, run_id) == "[offline] ok"
+
+    return look
+
+
+async def play_http_agent(scene: Scene) -> Played:
+    """An agent elsewhere tells its state, which goes into the log by itself."""
+    world = scene.world
+    body: dict[str, Any] = {"agent_id": "far", "name": "far", "endpoint": scene.agent_url}
+    await world.send("POST", "/v1/agents/register", body)
+    run_id = await world.start('[[state=thinking say="hello there"]]', "far")
+    viewer = world.watch(run_id)
+    assert await viewer.ends() == "run_done"
+
+    def look(books: Books) -> None:
+        assert content(books, run_id) == "hello there"
+        assert viewer.count("agent_state", state="thinking") >= 1
+
+    return look
+
+
+async def play_drained(scene: Scene) -> Played:
+    """Whoever works is asked to stop in mid-stream, each time it serves."""
+    world = scene.world
+    run_id = await world.start("tokens=60 gap_ms=20")
+    viewer = world.watch(run_id)
+    for attempt in (1, 2):
+        await viewer.sees("agent_stream_delta", 3, attempt=attempt)
+        scene.role.send(signal.SIGTERM)
+    assert await viewer.ends() == "run_done"
+
+    def look(books: Books) -> None:
+        assert content(books, run_id) == "[offline] " + " ".join(f"t{n}" for n in range(60))
+
+    return look
+
+
+MAIN = ("accept", "open_step", "append_delta", "close_step", "close_tool", "finalize", "read_turn")
+SMALL: dict[str, Play] = {
+    "ask_cancel": play_cancel,
+    "resolve": play_unknown,
+    "mark_unknown": play_unknown,
+    "fail_attempt": play_failing,
+    "append_events": play_http_agent,
+    "release_attempt": play_drained,
+}
+ONCE = ("mark_unknown",)
+"""After a crash before it, opening the step says the same, and this commit is not made."""
+PLAYS: dict[str, Play] = dict.fromkeys(MAIN, play_session) | SMALL
+
+
+async def crash(folder: Path, address: str, points: tuple[str, ...], play: Play) -> None:
+    """Play with one process after another, each killed at its point; the last one is healthy."""
+    ledger, agent = Ledger(), StubAgent()
+    async with (
+        ledger.serve() as books_of_bank,
+        agent.serve() as far,
+        World(folder, address, settings=SETTINGS) as world,
+    ):
+        role = await world.up(ORCHESTRATOR_CRASH_POINT=points[0])
+        await world.agent(tools=("charge_keyed", "charge_and_raise"))
+        scene = Scene(world, ledger, books_of_bank.url, far.url, role)
+        client = asyncio.create_task(_named(play(scene), points))
+        try:
+            for point in (*points[1:], ""):
+                await _died(scene.role, client, points)
+                following = {"ORCHESTRATOR_CRASH_POINT": point} if point else {}
+                scene.role = world.spawn("up", **following)
+                await world.serving(scene.role)
+            look = await client
+        finally:
+            client.cancel()
+        look(await world.check(effects=ledger))
+
+
+async def _named(play: Awaitable[Played], points: tuple[str, ...]) -> Played:
+    try:
+        return await play
+    except AssertionError as error:
+        raise AssertionError(f"at {points}: {error}") from error
+
+
+async def _died(role: Role, client: "asyncio.Task[Played]", points: tuple[str, ...]) -> None:
+    """Wait for the crash; a client that fails or is done first says why there was none."""
+    dying = asyncio.create_task(role.died())
+    await asyncio.wait({dying, client}, return_when=asyncio.FIRST_COMPLETED)
+    if not dying.done() and client.done() and client.exception():
+        dying.cancel()
+        client.result()
+    code = await dying
+    assert was_killed(code), f"at {points}: the process ended with {code}: {role.tail()}"
+
+
+async def crash_all(
+    cases: list[tuple[str, ...]], address: str, folder: Path, at_once: int = AT_ONCE
+) -> None:
+    turn = asyncio.Semaphore(at_once)
+
+    async def one(number: int, points: tuple[str, ...]) -> None:
+        async with turn:
+            place = folder / f"{number}-{points[0].replace(':', '-')}"
+            await crash(place, address, points, PLAYS[points[0].split(":")[0]])
+
+    results = await asyncio.gather(
+        *(one(number, points) for number, points in enumerate(cases)), return_exceptions=True
+    )
+    failed = [error for error in results if isinstance(error, Exception)]
+    if failed:
+        raise ExceptionGroup(f"{len(failed)} of {len(cases)} crash points", failed)
+
+
+def before_and_after(names: list[str]) -> list[tuple[str, ...]]:
+    """Return both points of each commit in a row, where the second process comes by there too."""
+    cases: list[tuple[str, ...]] = []
+    for name in names:
+        both = tuple(f"{name}:{when}" for when in BOTH)
+        cases += [(point,) for point in both] if name in ONCE else [both]
+    return cases
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("names", [MAIN[:4], MAIN[4:]], ids=["head", "tail"])
+async def test_a_session_crashed_at_every_commit(
+    names: tuple[str, ...], temporal: TemporalServer, tmp_path: Path
+) -> None:
+    await crash_all(before_and_after(list(names)), temporal.address, tmp_path)
+
+
+@pytest.mark.timeout(300)
+async def test_rarer_commits_crashed(temporal: TemporalServer, tmp_path: Path) -> None:
+    await crash_all(before_and_after(list(SMALL)), temporal.address, tmp_path)
+
+
+def test_every_commit_has_a_play() -> None:
+    """The names stand in the code once: a new commit needs a place here."""
+    named = set()
+    for book in ("stepbook", "runbook"):
+        text = Path(f"adapters/store/{book}.py").read_text()
+        named |= {
+            part.lstrip().partition('"')[2].partition('"')[0]
+            for part in text.split("self._commit(")[1:]
+        }
+    assert named == set(PLAYS)
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(3600)
+async def test_a_seeded_loop_over_all_crash_points(
+    temporal: TemporalServer, tmp_path: Path, seed: int
+) -> None:
+    """Each point by itself, at its first or a later time; then random pairs."""
+    rng = random.Random(seed)
+    cases: list[tuple[str, ...]] = [
+        (f"{n}:{when}",) for n in PLAYS if n != "release_attempt" for when in BOTH
+    ]
+    cases += [
+        (f"{name}:{when}:2",)
+        for name in ("open_step", "append_delta", "close_step")
+        for when in BOTH
+    ]
+    for _ in range(int(os.environ.get("FAULT_ROUNDS", "40"))):
+        names = [rng.choice(MAIN) for _ in range(rng.randint(1, 3))]
+        cases.append(tuple(f"{name}:{rng.choice(BOTH)}" for name in names))
+    await crash_all(cases, temporal.address, tmp_path)
+    record("crash_points", seed, cases=len(cases))
