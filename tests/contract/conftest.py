@@ -41,9 +41,9 @@ async def database(
         yield template.copy_to(tmp_path / "store.db")
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
-    name = await server.new_database()
+    name = await server.borrow_database()
     yield server.url(name)
-    await server.drop_database(name)
+    await server.give_back(name)
 
 
 @pytest.fixture

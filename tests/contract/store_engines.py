@@ -1,7 +1,8 @@
 """Both databases for the contract tests: a SQLite file, and PostgreSQL from a wheel.
 
-One PostgreSQL server serves the whole test run; each test gets a database of its own, copied from a
-migrated template. Works as root: the wheel runs the server as a user of its own.
+One PostgreSQL server serves the whole test run. Each test has a database to itself: a copy of a
+migrated template, emptied afterwards for the next one, because making and dropping databases costs
+more than most tests. Works as root: the wheel runs the server as a user of its own.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from adapters.store.keyring import SqlKeyRing
 from adapters.store.migrate import upgrade
 from adapters.store.postgres import PostgresEngine
 from adapters.store.runbook import SqlRunBook
+from adapters.store.schema import metadata
 from adapters.store.sqlite import SqliteEngine
 from adapters.store.stepbook import SqlStepBook
 from adapters.store.tx import Row, Tx, Unit
@@ -131,6 +133,7 @@ class PostgresServer:
             folder = tempfile.mkdtemp(prefix="orchestrator-pg-")
             self._server = get_server(folder, cleanup_mode="delete")
         self._numbers = itertools.count(1)
+        self._empty: list[str] = []
         asyncio.run(self._prepare())
 
     @property
@@ -141,9 +144,9 @@ class PostgresServer:
         host = self.socket_folder
         return PostgresUrl(f"postgresql+asyncpg://postgres:@/{database}?host={host}")
 
-    async def execute(self, *statements: str) -> None:
+    async def execute(self, *statements: str, database: str = "postgres") -> None:
         connection = await asyncpg.connect(
-            host=self.socket_folder, user="postgres", database="postgres"
+            host=self.socket_folder, user="postgres", database=database
         )
         try:
             for statement in statements:
@@ -158,6 +161,20 @@ class PostgresServer:
 
     async def drop_database(self, name: str) -> None:
         await self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    async def borrow_database(self) -> str:
+        """Return a migrated and empty database."""
+        return self._empty.pop() if self._empty else await self.new_database()
+
+    async def give_back(self, name: str) -> None:
+        """Empty a database for the next test; one that somebody still locks is dropped."""
+        tables = "; ".join(f"DELETE FROM {table.name}" for table in metadata.sorted_tables)
+        try:
+            await self.execute("SET lock_timeout = 500", tables, database=name)
+        except asyncpg.PostgresError:
+            await self.drop_database(name)
+        else:
+            self._empty.append(name)
 
     async def _prepare(self) -> None:
         settings = [f"ALTER SYSTEM SET {setting}" for setting in _UNSAFE_BUT_FAST]
