@@ -11,8 +11,16 @@ _SETTLE_SECONDS = 3.0
 
 
 def measure(lab: Lab) -> list[Figure]:
-    """Do some runs, so that what is loaded late is loaded; then leave it alone."""
+    """Do some runs, so that what is loaded late is loaded; then leave it alone.
+
+    The process is one that found its database as it should be, as all but the very first do.
+    """
     seconds = 8.0 if lab.quick else 45.0
+    ours_block(lab, 20)
+    time.sleep(_SETTLE_SECONDS)
+    first = memory_mib(lab.ours.pid)
+    lab.ours.stop()
+    lab.ours.start()
     ours_block(lab, 20)
     pid = lab.ours.pid
     time.sleep(_SETTLE_SECONDS)
@@ -22,5 +30,10 @@ def measure(lab: Lab) -> list[Figure]:
     memory = memory_mib(pid)
     return [
         Figure("idle_cpu", share, f"{share:.2g} %", note=f"over {seconds:.0f} s after 20 runs"),
-        Figure("idle_memory", memory, f"{memory:.0f} MiB"),
+        Figure(
+            "idle_memory",
+            memory,
+            f"{memory:.0f} MiB",
+            note=f"after 20 runs; the process that made its database {first:.0f} MiB",
+        ),
     ]
