@@ -35,7 +35,7 @@ class EngineView(Protocol):
         ...
 
     async def check(self) -> str | None:
-        """Return None when the engine serves, else a sentence."""
+        """Return None when the engine serves and is the store's own, else a sentence."""
         ...
 
 
@@ -123,7 +123,14 @@ class Reconciler:
             return False
 
     async def make_pass(self, settle_seconds: float | None = None) -> dict[str, int]:
-        """Look at every open run once and mend it; return how many of each mend were made."""
+        """Look at every open run once and mend it; return how many of each mend were made.
+
+        Raises:
+            EngineUnavailableError: the engine does not answer, or is not the store's own.
+        """
+        said = await self._view.check()
+        if said is not None:
+            raise EngineUnavailableError(said)
         now = self._clock.now_ms()
         until = now + int(self._settings.lease_seconds * 1000)
         if not await self._book.take_lease(Lease(RECONCILER, self._worker_id, "", until), now):

@@ -13,7 +13,11 @@ from typing import TypeVar
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import PendingActivityState
-from temporalio.api.workflowservice.v1 import ResetStickyTaskQueueRequest
+from temporalio.api.workflowservice.v1 import (
+    DescribeNamespaceRequest,
+    GetClusterInfoRequest,
+    ResetStickyTaskQueueRequest,
+)
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.common import (
     Priority,
@@ -36,6 +40,10 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 RPC_SECONDS = 10.0
+_MISMATCH = (
+    "engine_mismatch: this store belongs to another Temporal cluster or namespace; point"
+    " TEMPORAL_ADDRESS back at it, or use another DATABASE_URL"
+)
 
 _AGENT_ID = SearchAttributeKey.for_keyword("AgentId")
 _SESSION_ID = SearchAttributeKey.for_keyword("SessionId")
@@ -76,6 +84,8 @@ class TemporalGateway:
         self._client = client
         self._settings = settings
         self._live = live
+        self.home: str | None = None
+        """The identity of the store's own engine; None while any will do."""
         self.mismatch: str | None = None
         """A sentence while the cluster is not the store's own; nothing is started then."""
 
@@ -135,13 +145,13 @@ class TemporalGateway:
         await _ignoring_missing(_bounded(handle.signal("wake")))
 
     async def check(self) -> str | None:
-        if self.mismatch is not None:
-            return self.mismatch
         try:
-            healthy = await asyncio.wait_for(self._client.service_client.check_health(), 2)
+            identity = await asyncio.wait_for(engine_identity(self._client), 2)
         except (RPCError, TimeoutError) as error:
             return f"the Temporal server does not answer: {error or 'timeout'}"
-        return None if healthy else "the Temporal server says that it is not serving"
+        # Asked anew each time: behind an address there may be another server than a moment ago.
+        self.mismatch = None if self.home in (None, identity) else _MISMATCH
+        return self.mismatch
 
     def ui_url(self, run_id: str) -> str | None:
         if self._settings.ui_url is None:
@@ -222,6 +232,20 @@ class TemporalGateway:
         await _ignoring_missing(
             _bounded(self._client.workflow_service.reset_sticky_task_queue(request))
         )
+
+
+async def engine_identity(client: Client) -> str:
+    """Return `<cluster id>/<namespace id>`, which a restored or foreign server does not have.
+
+    Raises:
+        RPCError: the server does not answer.
+    """
+    service = client.workflow_service
+    cluster = await service.get_cluster_info(GetClusterInfoRequest())
+    namespace = await service.describe_namespace(
+        DescribeNamespaceRequest(namespace=client.namespace)
+    )
+    return f"{cluster.cluster_id}/{namespace.namespace_info.id}"
 
 
 def has_closed(found: WorkflowExecutionDescription) -> bool:

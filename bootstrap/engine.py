@@ -3,13 +3,13 @@
 import logging
 from datetime import timedelta
 
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, GetClusterInfoRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
 from temporalio.service import GrpcCompression, RPCError
 
 from adapters.store.upkeep import SqlUpkeep
+from adapters.temporal import engine_identity
 from bootstrap.settings import Settings
 from bootstrap.temporal_setup import prepare_namespace
 from domain.errors import EngineUnavailableError
@@ -54,34 +54,16 @@ async def _prepare(client: Client, settings: Settings, *, is_ours: bool) -> None
         _log.warning("the namespace was not prepared from here: %s", error)
 
 
-async def engine_identity(client: Client) -> str:
-    """Return `<cluster id>/<namespace id>`, which a restored or foreign server does not have.
-
-    Raises:
-        RPCError: the server does not answer.
-    """
-    service = client.workflow_service
-    cluster = await service.get_cluster_info(GetClusterInfoRequest())
-    namespace = await service.describe_namespace(
-        DescribeNamespaceRequest(namespace=client.namespace)
-    )
-    return f"{cluster.cluster_id}/{namespace.namespace_info.id}"
-
-
-async def claim_engine(client: Client, upkeep: SqlUpkeep, *, is_ours: bool) -> str | None:
-    """Note whose cluster this store belongs to; return a sentence when it is another one.
+async def claim_engine(client: Client, upkeep: SqlUpkeep, *, is_ours: bool) -> str:
+    """Note whose cluster this store belongs to and return its identity, this one's or another's.
 
     Our own dev server is ours by its data file: a new file is a new engine, and runs it does not
     know are ended by the reconciler. A cluster that others run fails nothing.
     """
     identity = await engine_identity(client)
     known = await upkeep.meta(ENGINE_KEY, identity)
-    if known == identity:
-        return None
-    if is_ours:
+    if known is not None and known != identity and not is_ours:
+        return known
+    if known != identity:
         await upkeep.set_meta(ENGINE_KEY, identity)
-        return None
-    return (
-        "engine_mismatch: this store belongs to another Temporal cluster or namespace; point"
-        " TEMPORAL_ADDRESS back at it, or use another DATABASE_URL"
-    )
+    return identity

@@ -100,7 +100,8 @@ async def _lay_ground(
     host.stack.push_async_callback(can.close)
     live = new_live_attempts(settings, storage) if "worker" in roles else None
     gateway = TemporalGateway(client, _engine_settings(settings, info, client.namespace), live)
-    gateway.mismatch = await claim_engine(client, storage.upkeep, is_ours=info is not None)
+    gateway.home = await claim_engine(client, storage.upkeep, is_ours=info is not None)
+    await gateway.check()
     return _Ground(settings, storage, client, can, gateway, live, info)
 
 
@@ -116,7 +117,7 @@ async def _start_worker(ground: _Ground, host: Host) -> WorkerRole:
         # Its file may be a new one: then nothing of ours is on it yet.
         hours = timedelta(hours=ground.settings.retention_hours)
         await prepare_namespace(ground.client, hours)
-        await claim_engine(ground.client, ground.storage.upkeep, is_ours=True)
+        ground.gateway.home = await claim_engine(ground.client, ground.storage.upkeep, is_ours=True)
         worker.reconciler.nudge()
 
     host.after_restart.append(engine_is_back)

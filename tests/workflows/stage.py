@@ -184,13 +184,16 @@ class Stage:
         assert self.worker is not None
         return await self.worker.reconciler.make_pass(0)
 
-    async def work(self, *, restarts_missing: bool = False) -> WorkerRole:
-        """Start a worker of this stage."""
+    async def work(self, *, restarts_missing: bool = False, passes: bool = True) -> WorkerRole:
+        """Start a worker of this stage; without `passes` the reconciler waits to be called."""
         self.worker = build_worker_role(
             self.settings, self.client, self.storage, self.gateway, self.live, self.can
         )
         self.worker.reconciler.restarts_missing = restarts_missing
         await self.worker.start()
+        for task in self.worker._tasks:
+            if not passes and task.get_name() in ("reconciler", "engine watch"):
+                task.cancel()
         return self.worker
 
     async def rest(self) -> None:
@@ -212,6 +215,7 @@ async def open_stage(
     store: Path,
     *,
     works: bool = True,
+    passes: bool = True,
     is_ours: bool = False,
     **changes: Any,
 ) -> AsyncIterator[Stage]:
@@ -239,7 +243,8 @@ async def open_stage(
         stack.push_async_callback(can.close)
         live = new_live_attempts(settings, storage)
         gateway = TemporalGateway(client, engine_settings(settings, client.namespace), live)
-        gateway.mismatch = await claim_engine(client, storage.upkeep, is_ours=is_ours)
+        gateway.home = await claim_engine(client, storage.upkeep, is_ours=is_ours)
+        await gateway.check()
         intake = Intake(
             IntakePorts(
                 storage.runs, storage.directory, can.toolbox, can.models, gateway, SortableIds()
@@ -252,7 +257,7 @@ async def open_stage(
         stack.push_async_callback(stage.rest)
         await stage.agent()
         if works:
-            await stage.work()
+            await stage.work(passes=passes)
         yield stage
 
 

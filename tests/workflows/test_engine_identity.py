@@ -130,7 +130,7 @@ async def test_a_cluster_that_becomes_another_one_fails_nothing(
     folder.mkdir()
     server = TemporalServer(folder).start()
     try:
-        async with make_stage(address=server.address) as stage:
+        async with make_stage(address=server.address, passes=False) as stage:
             run = await stage.start("stall", session_id="begun")
             await stage.seen(run.run_id, EventType.LLM_CALL_STARTED)
 

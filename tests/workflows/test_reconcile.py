@@ -1,5 +1,8 @@
 """What the store and the engine do not agree on is made to agree, by a pass of the reconciler."""
 
+from collections.abc import AsyncIterator
+
+import pytest
 from temporalio.client import WorkflowExecutionStatus
 
 from domain.event import EventType
@@ -9,6 +12,13 @@ from domain.tool import Resolution, Verdict
 from tests.rig.tools import TARGETS
 from tests.workflows.conftest import Make
 from tests.workflows.stage import Stage
+
+
+@pytest.fixture
+async def stage(make_stage: Make) -> AsyncIterator[Stage]:
+    """Return a stage whose reconciler makes a pass when it is told to."""
+    async with make_stage(tools=TARGETS, passes=False) as made:
+        yield made
 
 
 async def accepted_only(stage: Stage, content: str, **fields: str) -> str:
@@ -56,7 +66,7 @@ async def test_a_cancel_that_did_not_arrive_is_delivered(stage: Stage) -> None:
 
 
 async def test_a_resolution_that_did_not_arrive_wakes_the_run(make_stage: Make) -> None:
-    async with make_stage(tools=TARGETS) as stage:
+    async with make_stage(tools=TARGETS, passes=False) as stage:
         await stage.agent(tools=["charge_and_raise"])
         url = stage.ledger_url
         run = await stage.start(f'call charge_and_raise {{"url": "{url}"}}\n---\nsay {{result}}')
@@ -85,7 +95,7 @@ async def test_a_hand_over_that_did_not_arrive_wakes_the_heir(stage: Stage) -> N
 
 
 async def test_a_wake_that_is_not_needed_does_no_harm(make_stage: Make) -> None:
-    async with make_stage(tools=TARGETS) as stage:
+    async with make_stage(tools=TARGETS, passes=False) as stage:
         await stage.agent(tools=["charge_and_raise"])
         url = stage.ledger_url
         run = await stage.start(f'call charge_and_raise {{"url": "{url}"}}\n---\nsay {{result}}')
@@ -103,7 +113,7 @@ async def test_a_wake_that_is_not_needed_does_no_harm(make_stage: Make) -> None:
 async def test_a_terminated_workflow_ends_its_run_once_and_frees_the_session(
     make_stage: Make,
 ) -> None:
-    async with make_stage(tools=TARGETS) as stage:
+    async with make_stage(tools=TARGETS, passes=False) as stage:
         await stage.agent(tools=["hang", "charge_keyed"])
         stage.ledger.holds.add("*")
         url = stage.ledger_url

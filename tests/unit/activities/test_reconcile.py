@@ -40,6 +40,9 @@ class World:
     async def purge_idempotency(self, before_ms: int) -> int:
         return 0
 
+    async def check(self) -> str | None:
+        return None
+
     async def look(self, run_id: str) -> tuple[str, str]:
         if self.away:
             raise EngineUnavailableError("away")
