@@ -21,7 +21,8 @@ STUCK_SECONDS = 30.0
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    made = Product(tmp_path_factory.mktemp("product")).start()
+    tools = "tests.rig.tools:large_result"
+    made = Product(tmp_path_factory.mktemp("product"), tools=tools).start()
     try:
         yield made
         assert asyncio.run(made.check()) >= 3
@@ -162,12 +163,19 @@ async def lateness(api: Api, agent: str, tokens: int) -> list[float]:
     return sorted(late)
 
 
+async def large_run(api: Api) -> tuple[Json, list[Json]]:
+    """Make a run whose log is more than the kernel holds for a connection."""
+    agent = await api.agent("offline/script", tools=("large_result",))
+    call = 'call large_result {"size": 100000}'
+    run = await api.run("\n".join([*[call] * 70, "---", "say done"]), agent)
+    log = await api.log(run["run_id"])
+    assert sum(len(json.dumps(event)) for event in log) > 5_500_000
+    return run, log
+
+
 async def hold_against_stuck_viewers(product: Product, api: Api, count: int) -> None:
     agent = await script_agent(api)
-    large = await api.ended(await api.start("tokens=400000", agent))
-    log = await api.log(large["run_id"])
-    size = sum(len(json.dumps(event)) for event in log)
-    assert size > 5_500_000, "more than the kernel holds for a connection"
+    large, log = await large_run(api)
     quiet = await lateness(api, agent, 100)
     cut = await metric(api, 'orchestrator_sse_cut_total{reason="stalled"}')
     before = product.child.rss_mib()
