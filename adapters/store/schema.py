@@ -70,7 +70,9 @@ runs = Table(
     Column("woken_at", BigInteger),
     Index("runs_by_owner", "owner", "created_at", "run_id"),
     Index("runs_open", "state", sqlite_where=_OPEN_RUNS, postgresql_where=_OPEN_RUNS),
-    Index("runs_by_end", "ended_at", sqlite_where=_ENDED, postgresql_where=_ENDED),
+    Index(
+        "runs_by_end", "ended_at", "owner", "state", sqlite_where=_ENDED, postgresql_where=_ENDED
+    ),
     Index("runs_by_session", "owner", "session_id", "queue_seq"),
     Index("runs_by_parent", "parent_run_id"),
 )

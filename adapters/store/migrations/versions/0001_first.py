@@ -59,7 +59,13 @@ def upgrade() -> None:
         "runs_open", "runs", ["state"], sqlite_where=open_runs, postgresql_where=open_runs
     )
     ended = sa.text("ended_at IS NOT NULL")
-    op.create_index("runs_by_end", "runs", ["ended_at"], sqlite_where=ended, postgresql_where=ended)
+    op.create_index(
+        "runs_by_end",
+        "runs",
+        ["ended_at", "owner", "state"],
+        sqlite_where=ended,
+        postgresql_where=ended,
+    )
     op.create_index("runs_by_session", "runs", ["owner", "session_id", "queue_seq"])
     op.create_index("runs_by_parent", "runs", ["parent_run_id"])
 
