@@ -18,6 +18,8 @@ from tests.rig.temporal import TemporalServer
 from tests.rig.world import Role, Viewer, World, until, was_killed
 from tests.stub.ledger import Ledger
 
+pytestmark = pytest.mark.timeout(300)
+"""Ten processes each, on cores that others may use as well; alone, a test takes seconds."""
 LedgerAt = tuple[Ledger, str]
 TAKEN_OVER_SECONDS = 4.0
 """From a kill to the next token, when another worker is there."""
