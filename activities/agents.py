@@ -8,19 +8,20 @@ reports an error is not.
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from temporalio import activity
 
-from activities import failures
+from activities import bills, failures
 from activities.deltas import DeltaWriter
 from activities.live import LiveAttempt
 from activities.steps import StepFrame
 from domain.agent import AgentChunk, AgentDelta, AgentDone, AgentInvocation, AgentState
-from domain.chat import ChatMessage
+from domain.chat import ChatMessage, TokenUsage
 from domain.errors import (
     AgentUnavailableError,
+    LimitReachedError,
     OrchestratorError,
     PermanentError,
     StepRefusedError,
@@ -30,7 +31,15 @@ from domain.event import EventDraft, EventType
 from domain.order import ChatReply, InvokeOrder
 from domain.ports import AgentInvoker, Ids
 from domain.session import estimate_tokens
-from domain.step import AlreadyClosed, Attempt, Closing, NewMessage, Opened, OutcomeUnknown
+from domain.step import (
+    AlreadyClosed,
+    Attempt,
+    CallBill,
+    Closing,
+    NewMessage,
+    Opened,
+    OutcomeUnknown,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,15 @@ class AgentSettings:
     idle_seconds: float = 120.0
     total_seconds: float = 300.0
     failures: int = 3
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call in progress and what the agent has said so far."""
+
+    opened: Opened
+    attempt: Attempt
+    pieces: list[str] = field(default_factory=list)
 
 
 class AgentActivities:
@@ -72,7 +90,7 @@ class AgentActivities:
             raise TypeError("an agent's call has no unknown outcome")
         attempt = Attempt(order.run_id, order.step_id, opening.attempt)
         try:
-            return await self._talk(live, order, opening, attempt)
+            return await self._talk(live, _Call(opening, attempt))
         except (StepRefusedError, StoreUnavailableError):
             raise
         except OrchestratorError as error:
@@ -81,28 +99,29 @@ class AgentActivities:
             await self._frame.let_go(live, attempt)
             raise
 
-    async def _talk(
-        self, live: LiveAttempt, order: InvokeOrder, opened: Opened, attempt: Attempt
-    ) -> ChatReply:
-        writer = DeltaWriter(self._frame.book, attempt)
-        pieces: list[str] = []
+    async def _talk(self, live: LiveAttempt, call: _Call) -> ChatReply:
+        writer = DeltaWriter(self._frame.book, call.attempt)
         try:
-            invocation = await self._invocation(order, opened)
-            done = await self._stream(live, invocation, attempt, writer, pieces)
+            done = await self._stream(live, call, writer)
         except BaseException:
             await asyncio.shield(writer.abandon())
             raise
         rest = await writer.rest()
-        streamed = "".join(pieces)
+        closing, reply = self._closing(call, done, rest, writer.rows + 1)
+        await self._frame.book.close(call.attempt, closing)
+        return reply
+
+    def _closing(
+        self, call: _Call, done: AgentDone, rest: str, next_row: int
+    ) -> tuple[Closing, ChatReply]:
+        opened, streamed = call.opened, "".join(call.pieces)
         text = done.final_message if done.final_message is not None else streamed
         # What viewers add up has to be the final text, also when the agent changed its mind.
         replaces = text != streamed
-        reply = ChatReply(usage=opened.usage.model_copy(update={"turns": opened.usage.turns + 1}))
-        data: dict[str, Any] = {
-            "agent_id": opened.agent_id,
-            "step": order.step_id,
-            "usage": done.usage,
-        }
+        bill = _bill(opened, done)
+        reply = ChatReply(usage=bills.add(opened.usage, bill))
+        step_id = call.attempt.step_id
+        data: dict[str, Any] = {"agent_id": opened.agent_id, "step": step_id, "usage": done.usage}
         message = NewMessage(
             message_id=self._ids.new("msg"),
             role="assistant",
@@ -115,34 +134,29 @@ class AgentActivities:
             messages=(message,),
             last_delta=text if replaces else rest,
             replaces_stream=replaces and bool(streamed),
-            delta_index=writer.rows + 1,
+            delta_index=next_row,
+            bill=bill,
             is_turn=True,
             final_text=text,
         )
-        await self._frame.book.close(attempt, closing)
-        return reply
+        return closing, reply
 
-    async def _invocation(self, order: InvokeOrder, opened: Opened) -> AgentInvocation:
+    async def _invocation(self, call: _Call) -> AgentInvocation:
+        opened = call.opened
         session_id = opened.session_id or ""
         history = await self._frame.book.read_transcript(opened.owner, session_id)
         return AgentInvocation(
             endpoint=opened.spec.endpoint or "",
             agent_id=opened.agent_id or "",
             session_id=session_id,
-            run_id=order.run_id,
+            run_id=call.attempt.run_id,
             input_message=ChatMessage(role="user", content=opened.content),
             messages=history,
             context=opened.spec.context,
         )
 
-    async def _stream(
-        self,
-        live: LiveAttempt,
-        invocation: AgentInvocation,
-        attempt: Attempt,
-        writer: DeltaWriter,
-        pieces: list[str],
-    ) -> AgentDone:
+    async def _stream(self, live: LiveAttempt, call: _Call, writer: DeltaWriter) -> AgentDone:
+        invocation = await self._invocation(call)
         settings, loop = self._settings, asyncio.get_running_loop()
         last_call = loop.time() + settings.total_seconds
         stream = cast("AsyncGenerator[AgentChunk]", self._invoker.stream(invocation))
@@ -156,11 +170,12 @@ class AgentActivities:
                     if isinstance(chunk, AgentDone):
                         return chunk
                     if isinstance(chunk, AgentDelta):
-                        pieces.append(chunk.text)
+                        call.pieces.append(chunk.text)
                         live.progress += len(chunk.text)
+                        _check_tokens(call.opened.spec.limits.max_tokens, live.progress)
                         writer.feed(chunk.text)
                     else:
-                        await self._note(attempt, chunk, len(pieces))
+                        await self._note(call.attempt, chunk, len(call.pieces))
         except TimeoutError as error:
             raise AgentUnavailableError(
                 f"agent {invocation.agent_id} sent nothing in time (run {invocation.run_id})"
@@ -177,7 +192,35 @@ class AgentActivities:
         self, order: InvokeOrder, attempt: Attempt, error: OrchestratorError
     ) -> Exception:
         count = await self._frame.book.fail(attempt)
-        if isinstance(error, PermanentError) or count >= self._settings.failures:
-            return failures.final(error)
+        is_final = isinstance(error, PermanentError)
+        if is_final or count >= self._settings.failures:
+            return failures.named(error) if is_final else failures.final(error)
         wait = error.retry_after or failures.backoff(count, order.retry_seconds)
         return failures.again(error, wait)
+
+
+def _check_tokens(most: int | None, streamed_chars: int) -> None:
+    """Stop an answer that has certainly gone past the run's cap: its own count comes too late."""
+    if most is not None and streamed_chars // 4 > most:
+        raise LimitReachedError(
+            f"the run reached its cap max_tokens of {most}", reason="max_tokens"
+        )
+
+
+def _bill(opened: Opened, done: AgentDone) -> CallBill:
+    """Return what the agent says it used. What that cost is its owner's affair: unpriced."""
+    used = done.usage
+    tokens = TokenUsage(
+        input_tokens=used.get("prompt_tokens", 0),
+        output_tokens=used.get(
+            "completion_tokens", used.get("total_tokens", used.get("tokens", 0))
+        ),
+    )
+    is_known = tokens.input_tokens + tokens.output_tokens > 0
+    return CallBill(
+        model=f"agent/{opened.agent_id}",
+        usage=tokens,
+        cost_pico=None if is_known else 0,
+        estimated=False,
+        latency_ms=0,
+    )

@@ -8,12 +8,13 @@ policy's last one is final; lost workers and drains are not failures.
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from temporalio import activity
 
-from activities import failures
+from activities import bills, failures
+from activities.bills import OutputCap
 from activities.deltas import DeltaWriter
 from activities.live import LiveAttempt
 from activities.steps import StepFrame
@@ -23,7 +24,6 @@ from domain.chat import (
     ChatRequest,
     StreamEnd,
     TextDelta,
-    TokenUsage,
     ToolCallRequest,
     split_model,
 )
@@ -36,11 +36,8 @@ from domain.errors import (
     StoreUnavailableError,
 )
 from domain.event import EventDraft, EventType
-from domain.money import to_pico, to_usd
 from domain.order import CallTicket, ChatOrder, ChatReply
 from domain.ports import Clock, Ids, ModelCatalog, PriceList
-from domain.run import RunUsage
-from domain.session import estimate_tokens
 from domain.step import (
     AlreadyClosed,
     Attempt,
@@ -51,6 +48,7 @@ from domain.step import (
     NewToolCall,
     Opened,
     OutcomeUnknown,
+    step_place,
     tool_step,
 )
 from domain.tool import Effect, ToolOutcome
@@ -76,10 +74,13 @@ class _Call:
     """A call in progress: what is needed to bill it and to close it."""
 
     order: ChatOrder
+    plan: CallPlan
     opened: Opened
     attempt: Attempt
     started_ms: int
-    streamed: list[str]
+    streamed: list[str] = field(default_factory=list)
+    cap: OutputCap | None = None
+    """The cap that the request was sent with."""
 
 
 class ChatActivities:
@@ -115,13 +116,14 @@ class ChatActivities:
         )
 
     async def _complete(self, live: LiveAttempt, order: ChatOrder) -> ChatReply:
-        opening = await self._frame.open(order.run_id, order.step_id, self._plan(order))
+        plan = bills.plan_call(self._prices, order)
+        opening = await self._frame.open(order.run_id, order.step_id, plan)
         if isinstance(opening, AlreadyClosed):
             return ChatReply.model_validate(opening.result)
         if isinstance(opening, OutcomeUnknown):
             raise TypeError("a model call has no unknown outcome")
         attempt = Attempt(order.run_id, order.step_id, opening.attempt)
-        call = _Call(order, opening, attempt, self._clock.now_ms(), [])
+        call = _Call(order, plan, opening, attempt, self._clock.now_ms())
         try:
             return await self._talk(live, call)
         except (StepRefusedError, StoreUnavailableError):
@@ -131,19 +133,6 @@ class ChatActivities:
         except asyncio.CancelledError:
             await self._frame.let_go(live, attempt)
             raise
-
-    def _plan(self, order: ChatOrder) -> CallPlan:
-        million = 1_000_000
-        per_input = self._prices.cost(order.model, TokenUsage(input_tokens=million))
-        per_output = self._prices.cost(order.model, TokenUsage(output_tokens=million))
-        return CallPlan(
-            model=order.model,
-            input_rate=None if per_input is None else to_pico(per_input) // million,
-            output_rate=None if per_output is None else to_pico(per_output) // million,
-            fallback_from=order.fallback_from,
-            fallback_reason=order.fallback_reason,
-            fallback_step=order.fallback_step,
-        )
 
     async def _talk(self, live: LiveAttempt, call: _Call) -> ChatReply:
         request = await self._request(call)
@@ -165,19 +154,14 @@ class ChatActivities:
         if spec.instructions:
             messages = (ChatMessage(role="system", content=spec.instructions), *messages)
         _, name = split_model(call.order.model)
+        usual = self._settings.max_output_tokens
+        call.cap = bills.output_cap(opened, call.plan, messages, usual)
         return ChatRequest(
             model=name,
             messages=messages,
             tools=tuple(tool.definition() for tool in spec.tools),
-            max_output_tokens=self._output_cap(opened),
+            max_output_tokens=call.cap.tokens,
         )
-
-    def _output_cap(self, opened: Opened) -> int:
-        cap = opened.spec.limits.max_tokens
-        if cap is None:
-            return self._settings.max_output_tokens
-        used = opened.usage.input_tokens + opened.usage.output_tokens
-        return max(1, min(self._settings.max_output_tokens, cap - used))
 
     async def _stream(
         self, live: LiveAttempt, call: _Call, request: ChatRequest, writer: DeltaWriter
@@ -207,14 +191,19 @@ class ChatActivities:
     async def _close(self, call: _Call, end: StreamEnd, writer: DeltaWriter) -> ChatReply:
         rest = await writer.rest()
         text = "".join(call.streamed)
-        bill = self._bill(call, end.usage, None)
+        bill = self._bill(call, end)
         tickets, created, refused = self._tool_calls(call, end.tool_calls)
         reply = ChatReply(
-            calls=tuple(tickets), refused=len(refused), usage=_add(call.opened.usage, bill)
+            calls=tuple(tickets),
+            refused=len(refused),
+            usage=bills.add(call.opened.usage, bill),
+            cut_by=_cut_by(call, end),
         )
         called = tuple(
             ToolCallRequest(call_id=c.tool_call_id, name=c.name, arguments=c.args)
-            for c in sorted((*created, *(c for c, _ in refused)), key=lambda c: _place(c.step_id))
+            for c in sorted(
+                (*created, *(c for c, _ in refused)), key=lambda c: step_place(c.step_id)
+            )
         )
         message = NewMessage(
             message_id=self._ids.new("msg"),
@@ -223,7 +212,7 @@ class ChatActivities:
             tool_calls=called,
             tokens=bill.usage.output_tokens,
         )
-        is_final = not called
+        is_final = not called and reply.cut_by is None
         closing = Closing(
             result=reply.model_dump(mode="json"),
             events=self._final_events(call) if is_final else (),
@@ -270,29 +259,23 @@ class ChatActivities:
             tickets.append(CallTicket(step_id=new.step_id, tool=tool.name))
         return tickets, created, refused
 
-    def _bill(
-        self, call: _Call, usage: TokenUsage | None, error: OrchestratorError | None
-    ) -> CallBill:
-        estimated = usage is None
-        if usage is None:
-            said = call.opened.messages or ()
-            usage = TokenUsage(
-                input_tokens=sum(estimate_tokens(message.content) for message in said),
-                output_tokens=(sum(map(len, call.streamed)) + 3) // 4,
-            )
-        cost = self._prices.cost(call.order.model, usage)
-        return CallBill(
-            model=call.order.model,
-            usage=usage,
-            cost_pico=None if cost is None else to_pico(cost),
-            estimated=estimated,
-            latency_ms=max(0, self._clock.now_ms() - call.started_ms),
-            error={"code": error.code, "message": error.message[:2000]} if error else None,
-        )
+    def _bill(self, call: _Call, end: StreamEnd) -> CallBill:
+        model, latency = call.order.model, self._latency(call)
+        if end.usage is not None:
+            return bills.bill_of(self._prices, model, end.usage, latency, end.stop_reason)
+        usage = bills.estimate(call.opened.messages, call.streamed)
+        known = bills.bill_of(self._prices, model, usage, latency, end.stop_reason)
+        return replace(known, estimated=True)
+
+    def _latency(self, call: _Call) -> int:
+        return max(0, self._clock.now_ms() - call.started_ms)
 
     async def _failed(self, call: _Call, error: OrchestratorError) -> Exception:
         """Count the failure and say whether Temporal may try this model again."""
-        count = await self._frame.book.fail(call.attempt, self._bill(call, None, error))
+        usage = bills.estimate(call.opened.messages, call.streamed)
+        latency = self._latency(call)
+        bill = bills.failed_bill(self._prices, call.order.model, usage, latency, error)
+        count = await self._frame.book.fail(call.attempt, bill)
         if isinstance(error, PermanentError) or not isinstance(error, ModelError):
             return failures.final(error)
         told = error.retry_after
@@ -302,23 +285,7 @@ class ChatActivities:
         return failures.again(error, told or failures.backoff(count, call.order.retry_seconds))
 
 
-def _place(step_id: str) -> int:
-    return int(step_id.rsplit("-", 1)[1])
-
-
-def _add(usage: RunUsage, bill: CallBill) -> RunUsage:
-    """Return the run's total after one more committed reply."""
-    known = usage.cost_usd is not None and bill.cost_pico is not None
-    cost = None
-    if known and usage.cost_usd is not None and bill.cost_pico is not None:
-        cost = to_usd(to_pico(usage.cost_usd) + bill.cost_pico)
-    return usage.model_copy(
-        update={
-            "input_tokens": usage.input_tokens + bill.usage.input_tokens,
-            "output_tokens": usage.output_tokens + bill.usage.output_tokens,
-            "cached_tokens": usage.cached_tokens + bill.usage.cached_tokens,
-            "cost_usd": cost,
-            "model_calls": usage.model_calls + 1,
-            "turns": usage.turns + 1,
-        }
-    )
+def _cut_by(call: _Call, end: StreamEnd) -> str | None:
+    """Return the run's cap that cut an answer short; a tool call that arrived whole counts."""
+    is_cut = end.stop_reason == "length" and not end.tool_calls and call.cap is not None
+    return call.cap.reason if is_cut and call.cap is not None else None

@@ -4,7 +4,12 @@ from datetime import timedelta
 
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from domain.errors import OrchestratorError, PermanentError, StepRefusedError
+from domain.errors import (
+    LimitReachedError,
+    OrchestratorError,
+    PermanentError,
+    StepRefusedError,
+)
 
 _LONGEST_WAIT = timedelta(seconds=60)
 
@@ -41,6 +46,8 @@ def named(error: OrchestratorError) -> ApplicationError:
     """Return any error of ours as a failure: permanent ones are final, others are tried again."""
     if isinstance(error, StepRefusedError):
         return refused(error)
+    if isinstance(error, LimitReachedError):
+        return ApplicationError(error.message, type=error.reason, non_retryable=True)
     if isinstance(error, PermanentError):
         return final(error)
     return again(error, error.retry_after or timedelta(seconds=1))

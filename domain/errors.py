@@ -272,7 +272,7 @@ class StepRefusedError(PermanentError):
     """The fence refused an opening or a write. `reason` says why.
 
     Reasons: `run_terminal`, `cancel_asked`, `superseded` (an older execution or attempt),
-    `poison_step`, `max_cost_usd`.
+    `poison_step`, `max_cost_usd`, `price_unknown`.
     """
 
     code = "step_refused"

@@ -76,6 +76,7 @@ DATA_OF: dict[EventType, dict[str, str]] = {
         "cost_usd": "decimal string, null while unpriced",
         "estimated": "true when the provider never reported usage",
         "latency_ms": "from opening to the end",
+        "stop_reason": "stop, length, tool_calls or content_filter; null when it never ended",
         "error": "null or {code, message}",
     },
     EventType.MODEL_FALLBACK: {"from": "model that failed", "to": "next model", "reason": "code"},
@@ -83,7 +84,7 @@ DATA_OF: dict[EventType, dict[str, str]] = {
     EventType.TOOL_CALL_CREATED: {
         "tool_call_id": "tc_...",
         "tool_name": "which",
-        "args": "as the model wrote them",
+        "args": "an object; the model's text where it is none",
         "kind": "server",
         "step": "the step that will run it",
     },
@@ -141,6 +142,16 @@ def encode_json(value: object) -> str:
     """Return compact JSON on one line, with lone surrogates replaced so that it is valid UTF-8."""
     text = _encode(value)
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def as_json(text: str) -> Any:
+    """Return the object or list that `text` spells as JSON, else the text itself."""
+    if text[:1] not in ("{", "["):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def envelope(run_id: str, seq: int, ts: int, draft: EventDraft, lineage: Lineage) -> str:

@@ -91,6 +91,8 @@ class ChatReply(_Payload):
     refused: int = 0
     """Calls that were answered at once, because the run has no such tool."""
     usage: RunUsage = RunUsage()
+    cut_by: str | None = None
+    """The cap of the run that cut the answer short: `max_tokens` or `max_cost_usd`."""
 
 
 class InvokeOrder(_Payload):

@@ -124,6 +124,8 @@ class CallBill:
     estimated: bool
     latency_ms: int
     error: dict[str, str] | None = None
+    stop_reason: str | None = None
+    """Why the provider stopped: `stop`, `length`, `tool_calls`, `content_filter`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,3 +208,8 @@ def invoke_step(turn: int) -> str:
 def tool_step(turn: int, index: int) -> str:
     """Return the step id of the `index`-th tool call of `turn`, from 1 and 0."""
     return f"tool-{turn}-{index}"
+
+
+def step_place(step_id: str) -> tuple[int, ...]:
+    """Return a step's turn and index, to sort by: `tool-1-10` comes after `tool-1-9`."""
+    return tuple(int(part) for part in step_id.split("-")[1:])

@@ -115,6 +115,9 @@ class RunWorkflow:
             return True
         reply = await self._ask_chain()
         self._note(usage=reply.usage)
+        if reply.cut_by is not None:
+            said = f"the answer was cut short by the run's cap {reply.cut_by}"
+            raise RunFailedError(reply.cut_by, said)
         if not reply.calls and not reply.refused:
             return True
         self._count_calls(reply)

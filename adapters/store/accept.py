@@ -12,7 +12,7 @@ from domain.errors import (
     RunTerminalError,
     SessionBusyError,
 )
-from domain.event import EventDraft, EventType, encode_json
+from domain.event import EventDraft, EventType, as_json, encode_json
 from domain.run import TERMINAL, RunKind, RunSpec
 from domain.session import OnBusy, estimate_tokens
 from domain.step import NewMessage, tool_step
@@ -198,7 +198,7 @@ def _first_events(new: NewRun) -> list[EventDraft]:
         data = {
             "tool_call_id": new.tool_call_id,
             "tool_name": new.spec.tools[0].name,
-            "args": new.args,
+            "args": as_json(new.args),
             "kind": "server",
             "step": tool_step(1, 0),
         }

@@ -30,9 +30,10 @@ def estimate_input(run: Row, messages: Sequence[ChatMessage] | None) -> int:
     return known + len(run["spec"]) // 8
 
 
-def cap_reached(run: Row, max_cost_usd: str) -> bool:
-    """Whether the run has spent its own money cap."""
-    return bool(run["cost_pico"] >= to_pico(max_cost_usd))
+def cap_reached(run: Row, max_cost_usd: str, next_pico: int) -> bool:
+    """Whether the run has spent its own money cap, or would with the input of the next call."""
+    spent, cap = run["cost_pico"], to_pico(max_cost_usd)
+    return bool(spent >= cap or spent + next_pico > cap)
 
 
 def add_bill(tx: Tx, run: Row, step_id: str, attempt: int, bill: CallBill, now: int) -> None:
@@ -82,6 +83,7 @@ def bill_event(step_id: str, attempt: int, bill: CallBill) -> EventDraft:
         "cost_usd": None if bill.cost_pico is None else to_usd(bill.cost_pico),
         "estimated": bill.estimated,
         "latency_ms": bill.latency_ms,
+        "stop_reason": bill.stop_reason,
         "error": bill.error,
     }
     return EventDraft(type=EventType.LLM_CALL_DONE, key=f"{step_id}:{attempt}:done", data=data)

@@ -12,7 +12,7 @@ from adapters.store.tx import Row, Tx
 from domain.errors import NotFoundError
 from domain.event import EventDraft, EventType, encode_json
 from domain.run import TERMINAL, RunState
-from domain.step import Finish, Finished, StepState
+from domain.step import Finish, Finished, StepState, step_place
 from domain.tool import OPEN_STATUSES, Effect, ToolCallStatus, ToolOutcome
 
 _WHERE_SESSION = " WHERE owner = :owner AND session_id = :session_id"
@@ -97,10 +97,8 @@ def _close_what_is_open(tx: Tx, run: Row, finish: Finish, now: int, last: int) -
         billing.add_bill(tx, run, step["step_id"], step["attempt"], bill, now)
         draft = billing.bill_event(step["step_id"], step["attempt"], bill)
         last = append(tx, run, [draft], now, last)
-    for call in tx.all(
-        "SELECT * FROM tool_calls WHERE run_id = :id ORDER BY created_at, tool_call_id",
-        id=run["run_id"],
-    ):
+    calls = tx.all("SELECT * FROM tool_calls WHERE run_id = :id", id=run["run_id"])
+    for call in sorted(calls, key=lambda row: step_place(row["step_id"])):
         last = append(tx, run, _close_call(tx, run, call, finish, now), now, last)
     return last
 

@@ -52,7 +52,7 @@ def open_step(
 
     Raises:
         StepRefusedError: the run has ended or its cancel was asked, a newer execution took over,
-            the step is poison, or the run's money cap is reached.
+            the step is poison, or the run's money cap does not cover the call.
     """
     run = lock_run(tx, who.run_id)
     check_open(run)
@@ -62,8 +62,6 @@ def open_step(
         answer = _answer_from(tx, run, step, who, wanted, now)
         if answer is not None:
             return answer
-    if plan is not None:
-        _check_money(run)
     return _open_attempt(tx, run, step, who, now, plan)
 
 
@@ -111,9 +109,18 @@ def _abandoned(step: Row | None) -> int:
     return 0 if got_further else int(step["abandoned"]) + 1
 
 
-def _check_money(run: Row) -> None:
+def _check_money(run: Row, plan: CallPlan, input_tokens: int) -> None:
+    """Refuse a call that the run's own money cap does not cover, or whose price nobody knows."""
     cap = RunSpec.model_validate_json(run["spec"]).limits.max_cost_usd
-    if cap is not None and billing.cap_reached(run, cap):
+    if cap is None:
+        return
+    if plan.input_rate is None:
+        raise StepRefusedError(
+            f"the price of {plan.model} is not known, so the cap of {cap} USD cannot be kept; name"
+            " another model, or leave the cap out",
+            reason="price_unknown",
+        )
+    if billing.cap_reached(run, cap, input_tokens * plan.input_rate):
         raise StepRefusedError(
             f"run {run['run_id']} reached its cap of {cap} USD", reason="max_cost_usd"
         )
@@ -124,6 +131,9 @@ def _open_attempt(
 ) -> Opened:
     attempt = step["attempt"] + 1 if step else 1
     messages = _messages(tx, run, plan.model if plan else None)
+    input_estimate = billing.estimate_input(run, messages) if plan else 0
+    if plan is not None:
+        _check_money(run, plan, input_estimate)
     tx.run(
         _PUT_STEP,
         run_id=who.run_id,
@@ -137,7 +147,7 @@ def _open_attempt(
         model=plan.model if plan else None,
         input_rate=plan.input_rate if plan else None,
         output_rate=plan.output_rate if plan else None,
-        input_estimate=billing.estimate_input(run, messages) if plan else 0,
+        input_estimate=input_estimate,
         abandoned=_abandoned(step),
     )
     last = run["last_seq"]

@@ -7,7 +7,7 @@ from adapters.store.appender import append
 from adapters.store.fence import lock_session_and_run
 from adapters.store.tx import Row, Tx
 from domain.errors import ConflictError, NotFoundError
-from domain.event import EventDraft, EventType, encode_json
+from domain.event import EventDraft, EventType, as_json, encode_json
 from domain.run import TERMINAL, RunKind
 from domain.session import estimate_tokens
 from domain.step import Execution, NewMessage
@@ -76,7 +76,7 @@ def settle(
         "tool_call_id": call["tool_call_id"],
         "tool_name": call["tool_name"],
         "status": status.value,
-        "result": outcome.content if outcome.ok else None,
+        "result": as_json(outcome.content) if outcome.ok else None,
         "error": error,
     }
     return [EventDraft(type=EventType.TOOL_RESULT, key=f"{call['tool_call_id']}:result", data=data)]
@@ -111,7 +111,9 @@ def set_unknown(tx: Tx, run: Row, call: Row, reason: str, now: int) -> None:
     )
     row = tx.one(
         "UPDATE tool_calls SET status = 'outcome_unknown', resolution = NULL, resolved_by = NULL,"
-        " unknown_count = unknown_count + 1 WHERE tool_call_id = :id RETURNING unknown_count",
+        " error = :error, unknown_count = unknown_count + 1 WHERE tool_call_id = :id"
+        " RETURNING unknown_count",
+        error=encode_json({"code": "outcome_unknown", "message": reason}),
         id=call_id,
     )
     key = f"{call_id}:unknown:{row['unknown_count'] if row else 0}"
@@ -171,7 +173,7 @@ def _apply(tx: Tx, run: Row, call: Row, verdict: Verdict, now: int) -> list[Even
     if verdict.resolution is Resolution.NOT_HAPPENED and not ended:
         tx.run("UPDATE steps SET state = 'idle' WHERE run_id = :run AND step_id = :step", **key)
         tx.run(
-            "UPDATE tool_calls SET status = 'created' WHERE tool_call_id = :id",
+            "UPDATE tool_calls SET status = 'created', error = NULL WHERE tool_call_id = :id",
             id=call["tool_call_id"],
         )
         return []

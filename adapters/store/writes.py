@@ -7,7 +7,7 @@ from adapters.store.accept import INSERT_TOOL_CALL
 from adapters.store.appender import append
 from adapters.store.fence import check_attempt, check_open, lock_run, lock_session_and_run
 from adapters.store.tx import Row, Tx
-from domain.event import EventDraft, EventType, encode_json
+from domain.event import EventDraft, EventType, as_json, encode_json
 from domain.step import Attempt, CallBill, Closing, NewToolCall
 from domain.tool import ToolCallStatus, ToolOutcome
 
@@ -121,7 +121,7 @@ def _create_call(tx: Tx, run: Row, call: NewToolCall, now: int) -> EventDraft:
     data = {
         "tool_call_id": call.tool_call_id,
         "tool_name": call.name,
-        "args": call.args,
+        "args": as_json(call.args),
         "kind": "server",
         "step": call.step_id,
     }

@@ -27,6 +27,11 @@ _STYLE = {
 Data = dict[str, Any]
 
 
+def _plain(value: object) -> str:
+    """Return text as it is, and anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def usage_text(usage: Data) -> str:
     """Return what a run used: tokens and money."""
     cost = usage.get("cost_usd")
@@ -44,7 +49,7 @@ def _call_done(data: Data) -> str:
 
 def _tool_result(data: Data) -> str:
     error = data.get("error")
-    return f"{error.get('code')}: {error.get('message')}" if error else str(data.get("result"))
+    return f"{error.get('code')}: {error.get('message')}" if error else _plain(data.get("result"))
 
 
 _SUMMARY: dict[str, Callable[[Data], str]] = {
@@ -59,7 +64,7 @@ _SUMMARY: dict[str, Callable[[Data], str]] = {
     "agent_stream_delta": lambda data: str(data["text"]),
     "llm_call_started": lambda data: f"{data['model']}, attempt {data['attempt']}",
     "llm_call_done": _call_done,
-    "tool_call_created": lambda data: f"{data['tool_name']}({data['args']})",
+    "tool_call_created": lambda data: f"{data['tool_name']}({_plain(data['args'])})",
     "tool_dispatched": lambda data: str(data["tool_call_id"]),
     "tool_result": _tool_result,
     "outcome_unknown": lambda data: f"{data['tool_call_id']}: {data['reason']}",

@@ -1,4 +1,7 @@
-"""The first schema: runs, their events and steps, sessions, agents, the ledger and the leases."""
+"""The first schema: runs, their events and steps, sessions, agents, the ledger and the leases.
+
+There is no way back from a revision: restore the backup that was taken before.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -241,22 +244,3 @@ def upgrade() -> None:
         sa.Column("process", sa.Text, nullable=False),
         sa.Column("until", sa.BigInteger, nullable=False),
     )
-
-
-def downgrade() -> None:
-    for table in (
-        "leases",
-        "idempotency",
-        "api_keys",
-        "usage",
-        "agents",
-        "messages",
-        "sessions",
-        "tool_calls",
-        "steps",
-        "events",
-        "run_executions",
-        "runs",
-        "meta",
-    ):
-        op.drop_table(table)
