@@ -85,7 +85,8 @@ def _stream(
     if run.is_terminal and start >= run.last_seq:
         return Response(status_code=204)
     desk.keeper.admit(access)
-    tail = Tail(desk.events, run.run_id, start)
+    # A reader ahead of the log would miss what follows, the terminal event above all.
+    tail = Tail(desk.events, run.run_id, min(start, run.last_seq))
     headers = {"location": f"/v1/runs/{run.run_id}/events"}
     return open_stream(desk, access, tail, wanted, headers, run.last_seq)
 
