@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from bootstrap.commands.failure import CommandError
-from bootstrap.commands.options import ApiKey, ApiUrl, AsJson, Limit, examples
+from bootstrap.commands.options import ApiKey, ApiUrl, AsJson, examples
 from bootstrap.commands.output import out_json, out_list
 from bootstrap.commands.servers import connect
 from bootstrap.commands.wire import at
@@ -23,12 +23,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 @tools.command("list", epilog=examples("orchestrator tools list --json | jq '.[].parameters'"))
-def list_tools(
-    limit: Limit = 1000, api_url: ApiUrl = None, api_key: ApiKey = None, as_json: AsJson = False
-) -> None:
+def list_tools(api_url: ApiUrl = None, api_key: ApiKey = None, as_json: AsJson = False) -> None:
     """List tools by name."""
     with connect(api_url, api_key) as api:
-        found = api.pages("/v1/tools", "tools", limit)
+        found = api.call("GET", "/v1/tools")["tools"]
     out_list(found, _COLUMNS, as_json=as_json, empty="there are no tools")
 
 
