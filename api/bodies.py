@@ -1,19 +1,26 @@
-"""Request bodies: JSON only, decoded to plain data, and refused when any part could do harm."""
+"""What a request may hold: JSON bodies without harm in them, and parameters that are known."""
 
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from math import isfinite
 from typing import Any
 
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.errors import refuse
+from api.errors import Problem, RefusedError, family_of, refuse
+from domain.errors import InvalidRequestError, NotSupportedError
 
 _SUSPECT = re.compile(rb"\\u0000|[eE]\+?\d\d|\d{300}")
 """Text that may decode to a NUL or to an infinite number: only then the values are walked."""
+_LONGEST_SHOWN = 100
+"""Characters of an unknown parameter's name that are repeated."""
+_LATER = frozenset({"goal_id", "tree", "waiting_on"})
+"""Parameters that come with a later release; a route that declares one answers for itself."""
 
 
 def parse_json(raw: bytes) -> Any:  # noqa: ANN401 -- plain JSON data of any shape
@@ -52,19 +59,56 @@ class _JsonRequest(Request):
 
 
 class JsonRoute(APIRoute):
-    """A route whose body, if it takes one, is strict JSON."""
+    """A route whose body, if it takes one, is strict JSON.
+
+    A native one refuses query parameters that it does not declare.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return FastAPI's handler with our way to read a body."""
+        """Return FastAPI's handler with our way to read a request."""
         handler = super().get_route_handler()
-        if self.body_field is None:
-            return handler
+        known = frozenset(_parameters(self.dependant)) if is_strict(self.path) else None
+        has_body = self.body_field is not None
 
         async def handle(request: Request) -> Response:
+            if known is not None and request.scope["query_string"]:
+                _check_parameters(request, known)
+            if not has_body:
+                return await handler(request)
             _check_type(request)
             return await handler(_JsonRequest(request.scope, request.receive))
 
         return handle
+
+
+def is_strict(path: str) -> bool:
+    """Say whether unknown query parameters of `path` are refused."""
+    return path.startswith("/v1/") and family_of(path) == "native"
+
+
+def _parameters(dependant: Dependant) -> Iterator[str]:
+    """Yield the query parameters that a route and its dependencies declare."""
+    for field in dependant.query_params:
+        kind = field.field_info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from (item.alias or name for name, item in kind.model_fields.items())
+        else:
+            yield field.alias
+    for inner in dependant.dependencies:
+        yield from _parameters(inner)
+
+
+def _check_parameters(request: Request, known: frozenset[str]) -> None:
+    unknown = [name for name in request.query_params if name not in known]
+    if not unknown:
+        return
+    name = unknown[0][:_LONGEST_SHOWN]
+    if name in _LATER:
+        raise NotSupportedError(f"{name} is not served yet; leave it out")
+    takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
+    detail = f"this path has no query parameter {name!a}; {takes}"
+    where = ({"field": f"query.{name}", "message": "there is no such parameter"},)
+    raise RefusedError(Problem(422, InvalidRequestError.code, detail, where))
 
 
 def _check_type(request: Request) -> None:

@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from api.access import is_public
+from api.bodies import is_strict
 from api.errors import STATUS_TITLES, example, family_of
 from api.services import Needs
 from api.shapes.faults import OpenAiErrorOut, ProblemOut, SeedErrorOut
@@ -139,7 +140,7 @@ def _statuses(operation: dict[str, Any], route: APIRoute) -> set[int]:
     found = {421, 429, 500}
     if not is_public(route.path):
         found |= {400, 401, 403, 503, 507}
-    if operation.get("parameters"):
+    if operation.get("parameters") or is_strict(route.path):
         found.add(422)
     if route.body_field is not None:
         found |= {408, 413, 415, 422}

@@ -3,8 +3,10 @@
 from typing import Annotated
 
 from fastapi import Header, Path, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
+from pydantic_core import PydanticCustomError
 
+from domain.event import EventType
 from domain.run import RunKind, RunState
 from domain.tool import ToolCallStatus
 
@@ -53,6 +55,17 @@ class EventQuery(BaseModel):
     ] = None
     limit: Annotated[int, Field(ge=1, le=1000, description="Most events of a page.")] = 100
     tree: Annotated[bool | None, Field(description="Not served yet.")] = None
+
+    @field_validator("types")
+    @classmethod
+    def _are_known(cls, types: str | None) -> str | None:
+        """Refuse a type that no event has: a filter by it would wait for nothing."""
+        known = frozenset(EventType)
+        for name in types.split(",") if types else ():
+            if name not in known:
+                sentence = "there is no event type {name}"
+                raise PydanticCustomError("event_type", sentence, {"name": name})
+        return types
 
     @property
     def start(self) -> int:

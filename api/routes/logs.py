@@ -7,13 +7,14 @@ from fastapi import APIRouter, Query
 from pydantic_core import to_json
 from starlette.responses import Response
 
+from api.bodies import JsonRoute
 from api.openapi import LOG_STREAM
 from api.ports import LogLine
 from api.services import Admin, Desk
 from api.sse import EventStream
 from api.views import iso
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=JsonRoute)
 Level = Literal["debug", "info", "warning", "error", "critical"]
 _RANK = {"debug": 0, "info": 1, "warning": 2, "error": 3, "critical": 4}
 

@@ -168,3 +168,65 @@ async def test_wrong_parameters_are_named(client: httpx2.AsyncClient, path: str)
 
     assert answer.status_code in {404, 422}
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("GET", "/v1/runs?nonsense=1", "nonsense"),
+        ("GET", "/v1/runs/run_1/events?after=3", "after"),
+        ("GET", "/v1/agents?state=DONE", "state"),
+        ("GET", "/v1/tools?limit=3", "limit"),
+        ("GET", "/v1/logs/stream?lvl=error", "lvl"),
+        ("POST", "/v1/runs?wiat=3", "wiat"),
+        ("DELETE", "/v1/sessions/s1?force=true", "force"),
+    ],
+)
+async def test_a_query_parameter_that_nobody_knows_is_named(
+    client: httpx2.AsyncClient, world: World, method: str, path: str, name: str
+) -> None:
+    body = {"json": {"input": "x"}} if method == "POST" else {}
+    answer = await client.request(method, path, **body)  # type: ignore[arg-type]
+
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == "invalid_request"
+    assert f"'{name}'" in answer.json()["detail"]
+    assert answer.json()["errors"][0]["field"] == f"query.{name}"
+    assert world.runs.accepted == []
+
+
+@pytest.mark.parametrize("name", ["waiting_on", "goal_id", "tree"])
+async def test_a_query_parameter_of_a_later_release_is_not_supported(
+    client: httpx2.AsyncClient, name: str
+) -> None:
+    answer = await client.get(f"/v1/runs?{name}=approval&nonsense=1")
+
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "not_supported"
+    assert name in answer.json()["detail"]
+
+
+async def test_parameters_that_a_path_declares_are_taken(client: httpx2.AsyncClient) -> None:
+    paths = ["/v1/runs?state=DONE&kind=agent&limit=1", "/v1/agents?limit=1", "/v1/sessions?limit=1"]
+
+    assert [(await client.get(path)).status_code for path in paths] == [200, 200, 200]
+
+
+async def test_foreign_paths_ignore_parameters_that_they_do_not_know(
+    client: httpx2.AsyncClient,
+) -> None:
+    paths = ["/v1/models?a=1", "/api/v1/agents?a=1", "/version?a=1"]
+
+    assert [(await client.get(path)).status_code for path in paths] == [200, 200, 200]
+
+
+async def test_an_event_type_that_there_is_not_is_named(client: httpx2.AsyncClient) -> None:
+    run_id = (await client.post("/v1/runs?wait=5", json={"input": "x"})).json()["run_id"]
+
+    answer = await client.get(f"/v1/runs/{run_id}/events?types=run_done,nope")
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [
+        {"field": "query.types", "message": "there is no event type nope"}
+    ]
