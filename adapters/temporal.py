@@ -5,6 +5,7 @@ own. Every call is bounded in time, because the SDK's own limit is per attempt.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
@@ -111,6 +112,8 @@ class TemporalGateway:
             )
         except WorkflowAlreadyStartedError:
             _log.info("run %s has ended already", run.run_id)
+        except _MissingError as error:
+            raise EngineUnavailableError("the Temporal server cannot start runs") from error
 
     def _order(self, run: Run, spec: RunSpec, queued: bool) -> RunOrder:
         tools = [
@@ -169,10 +172,8 @@ class TemporalGateway:
         handle = self._client.get_workflow_handle(workflow_id(run_id))
         try:
             return await _bounded(handle.describe())
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return None
-            raise
+        except _MissingError:
+            return None
 
     async def look(self, run_id: str) -> tuple[str, str]:
         """Return `missing`, `open` or `closed`, and how a closed or missing one ended.
@@ -182,10 +183,7 @@ class TemporalGateway:
         """
         if self.mismatch is not None:
             raise EngineUnavailableError(self.mismatch)
-        try:
-            found = await self.describe(run_id)
-        except RPCError as error:
-            raise EngineUnavailableError(f"the Temporal server refused: {error}") from error
+        found = await self.describe(run_id)
         if found is None:
             return "missing", "missing"
         if found.status is None or not has_closed(found):
@@ -196,7 +194,7 @@ class TemporalGateway:
         """Whether the engine waits for this very attempt of a pending activity."""
         try:
             found = await self.describe(run_id)
-        except (EngineUnavailableError, RPCError):
+        except EngineUnavailableError:
             return False
         pending = found.raw_description.pending_activities if found else ()
         return any(
@@ -217,10 +215,8 @@ class TemporalGateway:
         handle = self._client.get_async_activity_handle(task_token=token)
         try:
             await _bounded(handle.fail(lost))
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return False
-            raise
+        except _MissingError:
+            return False
         return True
 
     async def reset_sticky(self, run_id: str) -> None:
@@ -273,37 +269,30 @@ def _attributes(run: Run) -> TypedSearchAttributes:
     return TypedSearchAttributes(pairs)
 
 
+class _MissingError(Exception):
+    """The engine does not know the workflow, or the attempt, that it was asked about."""
+
+
 async def _bounded(call: Awaitable[T]) -> T:
     """Wait for an RPC, but not for ever.
 
     Raises:
-        EngineUnavailableError: it did not answer in time, or is not there.
+        EngineUnavailableError: it did not answer in time, is not there, or refuses: whatever the
+            reason, the reconciler tries again.
+        _MissingError: what was asked about is not there.
     """
     try:
         return await asyncio.wait_for(call, RPC_SECONDS)
     except TimeoutError as error:
         raise EngineUnavailableError("the Temporal server did not answer in time") from error
     except RPCError as error:
-        if error.status in _AWAY:
-            raise EngineUnavailableError(f"the Temporal server is away: {error}") from error
-        raise
-
-
-_AWAY = (
-    RPCStatusCode.UNAVAILABLE,
-    RPCStatusCode.DEADLINE_EXCEEDED,
-    RPCStatusCode.RESOURCE_EXHAUSTED,
-    RPCStatusCode.CANCELLED,
-    RPCStatusCode.UNKNOWN,
-    # A namespace or search attribute that was made moments ago is not everywhere yet.
-    RPCStatusCode.INVALID_ARGUMENT,
-)
+        # A missing namespace says nothing about what is in it.
+        if error.status is RPCStatusCode.NOT_FOUND and "amespace" not in error.message:
+            raise _MissingError from error
+        raise EngineUnavailableError(f"the Temporal server refused: {error}") from error
 
 
 async def _ignoring_missing(call: Awaitable[object]) -> None:
     """Wait for an RPC about a workflow that may have ended or never begun."""
-    try:
+    with contextlib.suppress(_MissingError):
         await call
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise EngineUnavailableError(f"the Temporal server refused: {error}") from error
