@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access import Access
 from api.bodies import JsonRoute
 from api.replies import reply
 from api.requests import PoolRequestBody
@@ -15,6 +16,7 @@ from api.services import Desk, Invoker, Reader, Services
 from api.shapes.seeds import PoolAnswerOut, PoolStatsOut, PoolToolList, SlotList, SlotOut
 from api.tool_calls import invoke, outcome_view
 from api.views import View, slot_view, tool_view
+from domain.auth import sees_every_owner
 from domain.errors import NotFoundError
 from domain.intake import InvokeTool
 from domain.stats import RunStats
@@ -53,9 +55,9 @@ async def request_tool(
 
 
 @router.get("/api/v1/agents", operation_id="list_slots", responses={200: {"model": SlotList}})
-async def list_slots(desk: Desk, _access: Reader) -> Response:
+async def list_slots(desk: Desk, access: Reader) -> Response:
     """List the pool: every place where a step can run, and what it does."""
-    slots = await _slots(desk)
+    slots = await _slots(desk, access)
     return reply({"agents": slots, "count": len(slots)})
 
 
@@ -64,9 +66,9 @@ async def list_slots(desk: Desk, _access: Reader) -> Response:
     operation_id="get_slot",
     responses={200: {"model": SlotOut}, 404: {}},
 )
-async def get_slot(desk: Desk, _access: Reader, slot_id: SlotId) -> Response:
+async def get_slot(desk: Desk, access: Reader, slot_id: SlotId) -> Response:
     """Return one place of the pool."""
-    for slot in await _slots(desk):
+    for slot in await _slots(desk, access):
         if slot["id"] == slot_id:
             return reply(slot)
     raise NotFoundError(f"there is no agent {slot_id} in the pool")
@@ -87,7 +89,7 @@ async def list_pool_tools(desk: Desk, _access: Reader) -> Response:
 async def get_pool_stats(desk: Desk, access: Reader) -> Response:
     """Return figures of the pool and of your runs."""
     stats = await desk.runs.stats(access.who.owner)
-    slots = await _slots(desk)
+    slots = await _slots(desk, access)
     return reply({**_figures(stats), **_pool(slots, desk.config.intake.max_open_runs)})
 
 
@@ -120,6 +122,22 @@ def _pool(slots: Sequence[View], capacity: int) -> View:
     }
 
 
-async def _slots(desk: Services) -> list[View]:
+async def _slots(desk: Services, access: Access) -> list[View]:
+    """Return every slot; what it does only where that is the caller's to see."""
     now = desk.ports.clock.now_ms()
-    return [slot_view(slot, now) for slot in await desk.ports.workers.slots()]
+    views = [slot_view(slot, now) for slot in await desk.ports.workers.slots()]
+    if not sees_every_owner(access.who):
+        for view in views:
+            view["current_step"] = await _own_step(desk, access, view["current_step"])
+    return views
+
+
+async def _own_step(desk: Services, access: Access, step: str | None) -> str | None:
+    """Return `<run id>:<step id>` if the run is of the caller's owner."""
+    if step is None:
+        return None
+    try:
+        await desk.runs.get_run(access.who.owner, step.partition(":")[0])
+    except NotFoundError:
+        return None
+    return step

@@ -1,16 +1,21 @@
 """Tools and tool calls over HTTP, and seed C's pool, whose requests are tool calls."""
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 
 import httpx2
 import pytest
 from fastapi import FastAPI
 
-from api.app import drain
+from api.app import create_app, drain
 from api.tool_calls import outcome_view
+from domain.principal import Scope
 from domain.run import RunError, RunState
+from domain.stats import WorkerSlot
 from domain.tool import ToolCallStatus
-from tests.fakes_api import World
+from tests.fakes_api import World, fake_config
+from tests.unit.api.conftest import Connect
 
 
 async def test_a_tool_call_answers_with_its_result(
@@ -260,3 +265,31 @@ async def test_seed_cs_pool_shows_its_places_and_figures(client: httpx2.AsyncCli
     assert stats["success_rate"] == 1.0
     assert (stats["idle_agents"], stats["busy_agents"], stats["agent_utilization"]) == (1, 1, 0.5)
     assert tools["count"] == 2
+
+
+async def test_the_pool_never_shows_the_steps_of_another_owners_runs(
+    world: World, connect: Connect
+) -> None:
+    class OneBusy:
+        async def slots(self) -> Sequence[WorkerSlot]:
+            step = f"{run_id}:llm-1-1"
+            idle, busy = await world.ports().workers.slots()
+            return [idle, busy.model_copy(update={"current_step": step})]
+
+    app = create_app(replace(world.ports(), workers=OneBusy()), fake_config())
+    ann = connect(app, world.add_key(Scope.READ, Scope.INVOKE, owner="ann"))
+    bob = connect(app, world.add_key(Scope.ADMIN, owner="bob"))
+    operator = connect(app, world.add_key(Scope.ADMIN))
+    run_id = (await ann.post("/v1/runs?wait=5", json={"input": "x"})).json()["run_id"]
+
+    seen = []
+    for who in (ann, operator, bob):
+        listed = (await who.get("/api/v1/agents")).json()["agents"]
+        figures = (await who.get("/api/v1/stats")).json()["agents"]
+        one = (await who.get("/api/v1/agents/worker-1/1")).json()
+        assert listed == figures
+        assert (listed[0]["current_step"], one) == (None, listed[1])
+        assert one["state"] == "busy"
+        seen.append(one["current_step"])
+
+    assert seen == [f"{run_id}:llm-1-1", f"{run_id}:llm-1-1", None]
