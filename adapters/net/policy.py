@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import socket
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,8 @@ DEFAULT_PORTS: frozenset[int] = frozenset({80, 443, *range(8000, 9000)})
 LOOPBACK: tuple[str, ...] = ("localhost", "127.0.0.0/8", "::1")
 """What `allow_private_hosts` holds on a laptop, where agents run beside us."""
 
+_PORT_OF = {"http": 80, "https": 443}
+_LAST_PORT = 65535
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_.])?|[0-9a-f:.]{2,45}")
 _ENTRY = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>\d{1,5}))?")
 
@@ -60,6 +63,16 @@ class Allowed:
         why = refusal(address)
         return self.host == host and (why is None or why.waivable)
 
+    def may_cover(self, host: str, port: int) -> bool:
+        """Say whether this entry could let a connection for the name `host` go to `port`."""
+        if self.port is not None and self.port != port:
+            return False
+        if self.network is None:
+            return self.host == host
+        # Names of loopback say so: otherwise every name would have every port on a laptop.
+        is_local = host == "localhost" or host.endswith(".localhost")
+        return is_local or not self.network.is_loopback
+
 
 @dataclass(frozen=True)
 class AddressPolicy:
@@ -80,10 +93,14 @@ class AddressPolicy:
         object.__setattr__(self, "_allowed", allowed)
 
     def check_url(self, text: str) -> httpx2.URL:
-        """Return `text` as a URL whose form is acceptable; its address is judged when connecting.
+        """Return `text` as a URL that may lead somewhere; what a name stands for is judged later.
+
+        An address in the URL is judged at once. A name may have one of `ports`, or any port that
+        the allow-list opens for it; that it stands for loopback has to show in the name.
 
         Raises:
-            AddressRefusedError: malformed, another scheme, credentials in it, or no plain host.
+            AddressRefusedError: malformed, another scheme, credentials in it, no plain host, or an
+                address or port that may not be contacted.
         """
         try:
             url = httpx2.URL(text)
@@ -95,7 +112,20 @@ class AddressPolicy:
             raise AddressRefusedError(f"{_shown(url.host)}: a URL may not hold credentials")
         if not _HOST.fullmatch(url.raw_host.decode("ascii").lower()):
             raise AddressRefusedError(f"{_shown(text)} does not name a plain host")
+        self._require_target(url)
         return url
+
+    def _require_target(self, url: httpx2.URL) -> None:
+        """Refuse a port that is none, and what no look at a name's addresses could allow."""
+        port = _PORT_OF.get(url.scheme, 0) if url.port is None else url.port
+        name = url.raw_host.decode("ascii").lower().rstrip(".")
+        if not 0 < port <= _LAST_PORT:
+            raise AddressRefusedError(f"{_shown(name)}: {port} is not a port")
+        address = _literal(name)
+        if address is not None:
+            self._require(name, port, address)
+        elif port not in self.ports and not any(e.may_cover(name, port) for e in self._allowed):
+            raise AddressRefusedError(f"port {port} of host {_shown(name)} may not be contacted")
 
     def judge(self, host: str, port: int, addresses: Sequence[str]) -> list[str]:
         """Return the addresses to connect to, each of them acceptable, as plain IP text.
@@ -126,6 +156,18 @@ class AddressPolicy:
             )
         if port not in self.ports:
             raise AddressRefusedError(f"port {port} of host {_shown(name)} may not be contacted")
+
+
+def _literal(name: str) -> Address | None:
+    """Return the address that `name` is, in any notation that the system reads; None for names."""
+    try:
+        return parse_address(name)
+    except ValueError:
+        pass
+    try:
+        return parse_address(socket.inet_ntoa(socket.inet_aton(name)))
+    except OSError:
+        return None
 
 
 def _shown(text: str) -> str:

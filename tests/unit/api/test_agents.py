@@ -1,10 +1,12 @@
 """Agents over HTTP."""
 
+from dataclasses import replace
 from typing import Any
 
 import httpx2
 import pytest
 
+from adapters.net.policy import LOOPBACK, AddressPolicy
 from api.app import create_app
 from domain.principal import Scope
 from tests.fakes_api import World, fake_config
@@ -102,6 +104,37 @@ async def test_an_address_that_may_not_be_contacted_is_refused(
 
     assert native.status_code == seed.status_code == 422
     assert native.json()["code"] == seed.json()["code"] == "address_refused"
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://localhost:99999",
+        "http://example.com:22",
+        "http://169.254.169.254",
+        "http://10.0.0.1:8080",
+    ],
+)
+async def test_the_operators_rule_is_asked_wherever_an_endpoint_is_given(
+    world: World, connect: Connect, endpoint: str
+) -> None:
+    policy = AddressPolicy(allow_private_hosts=LOOPBACK)
+    client = connect(create_app(replace(world.ports(), addresses=policy), fake_config()))
+    fine = {"agent_id": "mine", "name": "Mine", "endpoint": "http://127.0.0.1:9999"}
+    bad = {**fine, "agent_id": "x", "endpoint": endpoint}
+
+    made = await client.post("/v1/agents", json={**fine, "kind": "http"})
+    refused = [
+        await client.post("/v1/agents", json={**bad, "kind": "http"}),
+        await client.post("/v1/agents/register", json=bad),
+        await client.post("/v1/agents/register", json={**bad, "agent_id": "mine"}),
+        await client.patch("/v1/agents/mine", json={"endpoint": endpoint}),
+    ]
+
+    assert made.status_code == 201
+    assert {answer.status_code for answer in refused} == {422}
+    assert {answer.json()["code"] for answer in refused} == {"address_refused"}
+    assert (await client.get("/v1/agents/mine")).json()["endpoint"] == "http://127.0.0.1:9999"
 
 
 async def test_seed_bs_registration_makes_and_then_moves_an_agent(

@@ -264,7 +264,7 @@ async def test_next_address_is_tried_when_one_does_not_answer() -> None:
     async with raw_server() as server:
         resolver = FlippingResolver(["127.0.0.2", "127.0.0.1"])
         async with guarded_client(policy, resolver=resolver) as client:
-            reply = await client.get(f"http://two.test:{server.port}/")
+            reply = await client.get(f"http://two.localhost:{server.port}/")
 
     assert reply.text == "canary"
 

@@ -91,3 +91,69 @@ def test_text_that_is_no_url_is_refused(text: str) -> None:
 
 def test_url_of_acceptable_form_is_returned() -> None:
     assert AddressPolicy().check_url("https://example.com/a?b").host == "example.com"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://example.com:99999",
+        "http://example.com:65536",
+        "http://example.com:0",
+        "http://localhost:65536",
+        "http://127.0.0.1:99999",
+        "http://example.com:22",
+        "http://example.com.:6379",
+        "https://93.184.216.34:7233",
+        "http://169.254.169.254/latest",
+        "http://[::ffff:169.254.169.254]/",
+        "http://10.0.0.1",
+        "http://10.0.0.1.:8080",
+        "http://192.168.1.1:8080",
+        "http://[fd00::1]:8000",
+        "http://[fe80::1]",
+        "http://0.0.0.0:8000",
+        "http://2852039166/",
+        "http://0xa9.0xfe.0xa9.0xfe/",
+        "http://10.1:8080",
+    ],
+)
+def test_url_that_could_never_be_contacted_is_refused(text: str) -> None:
+    with pytest.raises(AddressRefusedError):
+        AddressPolicy(allow_private_hosts=LOOPBACK).check_url(text)
+
+
+@pytest.mark.parametrize(
+    ("entries", "text"),
+    [
+        ((), "https://example.com"),
+        ((), "http://93.184.216.34:8080"),
+        (LOOPBACK, "http://localhost:9"),
+        (LOOPBACK, "http://LOCALHOST.:9"),
+        (LOOPBACK, "http://agent.localhost:9"),
+        (LOOPBACK, "http://127.0.0.1:65535"),
+        (LOOPBACK, "http://127.1:5000"),
+        (LOOPBACK, "http://[::1]:5000"),
+        (["10.0.0.0/8"], "http://10.0.0.1:9000"),
+        (["10.0.0.0/8"], "http://agents.internal:9000"),
+        (["agents.internal"], "http://agents.internal:9000"),
+        (["agents.internal:9000"], "http://agents.internal:9000"),
+        (["169.254.169.254"], "http://169.254.169.254"),
+    ],
+)
+def test_url_that_may_lead_to_an_allowed_target_is_returned(
+    entries: tuple[str, ...], text: str
+) -> None:
+    assert str(AddressPolicy(allow_private_hosts=entries).check_url(text)).startswith("http")
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        ("agents.internal:9000", "http://agents.internal:9001"),
+        ("agents.internal", "http://other.internal:9000"),
+        ("[fd00::1]:9000", "http://[fd00::1]:9001"),
+    ],
+)
+def test_allowed_entry_opens_no_other_urls(entry: str, text: str) -> None:
+    with pytest.raises(AddressRefusedError):
+        AddressPolicy(allow_private_hosts=[entry]).check_url(text)
