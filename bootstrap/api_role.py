@@ -13,7 +13,7 @@ from activities.live import LiveAttempts
 from adapters.store.slots import StoredPool
 from adapters.temporal import TemporalGateway
 from api.app import create_app, drain
-from api.ports import ApiConfig, ApiPorts, StreamConfig
+from api.ports import ApiConfig, ApiPorts, RateConfig, StreamConfig
 from api.server import ApiProtocol
 from bootstrap.capabilities import Capabilities
 from bootstrap.exposure import is_loopback
@@ -48,14 +48,12 @@ class ApiRole:
     app: FastAPI
     server: _Server
     listener: socket.socket
-    host: str
     task: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
         """Return where the API answers; the real port, also when any was asked for."""
-        host = "127.0.0.1" if self.host in _ANY else self.host
-        return f"http://{host}:{self.listener.getsockname()[1]}"
+        return url_of(self.listener)
 
     async def start(self) -> None:
         """Serve, and return once connections are taken.
@@ -80,6 +78,13 @@ class ApiRole:
             await asyncio.gather(self.task, return_exceptions=True)
 
 
+def url_of(listener: socket.socket) -> str:
+    """Return the address of a bound socket as this machine reaches it."""
+    host, port = listener.getsockname()[:2]
+    name = "127.0.0.1" if host in _ANY else host
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Return a bound socket.
 
@@ -102,18 +107,15 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def build_api_role(
+def build_api_role(
     settings: Settings,
     storage: Storage,
     gateway: TemporalGateway,
     can: Capabilities,
     live: LiveAttempts | None,
+    listener: socket.socket,
 ) -> ApiRole:
-    """Return the HTTP server with everything in place, bound and not yet serving.
-
-    Raises:
-        SetupError: the port is taken.
-    """
+    """Return the HTTP server with everything in place, not yet serving."""
     ports = ApiPorts(
         intake=IntakePorts(
             runs=storage.runs,
@@ -142,10 +144,14 @@ async def build_api_role(
         allowed_hosts=frozenset({"localhost", "127.0.0.1", "::1", *settings.allowed_hosts}),
         allowed_origins=frozenset(settings.allowed_origins),
         max_body_bytes=settings.max_body_bytes,
-        stream=StreamConfig(ping_seconds=settings.ping_seconds),
+        stream=StreamConfig(
+            ping_seconds=settings.ping_seconds, stall_seconds=settings.stall_seconds
+        ),
+        rate=RateConfig(
+            per_second=settings.requests_per_second, burst=int(settings.requests_per_second * 5)
+        ),
     )
     app = create_app(ports, config)
-    listener = listen(settings.host, settings.port)
     server = _Server(
         uvicorn.Config(
             app,
@@ -159,7 +165,7 @@ async def build_api_role(
             date_header=False,
         )
     )
-    return ApiRole(app, server, listener, settings.host)
+    return ApiRole(app, server, listener)
 
 
 def default_models(settings: Settings) -> tuple[str, ...]:

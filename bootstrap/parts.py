@@ -3,6 +3,7 @@
 import asyncio
 import importlib.metadata
 import os
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,7 +14,7 @@ from temporalio.runtime import Runtime
 from activities.live import LiveAttempts
 from adapters.temporal import EngineSettings, TemporalGateway
 from bootstrap.agents_file import load_agents_file
-from bootstrap.api_role import ApiRole, build_api_role
+from bootstrap.api_role import ApiRole, build_api_role, listen, url_of
 from bootstrap.capabilities import Capabilities, build_capabilities
 from bootstrap.devserver import DevServer, DevServerInfo
 from bootstrap.engine import claim_engine, connect
@@ -61,6 +62,7 @@ class _Ground:
     gateway: TemporalGateway
     live: LiveAttempts | None
     info: DevServerInfo | None
+    listener: socket.socket | None
 
 
 async def assemble(roles: frozenset[str], settings: Settings, host: Host) -> Running:
@@ -76,7 +78,7 @@ async def assemble(roles: frozenset[str], settings: Settings, host: Host) -> Run
         await load_agents_file(settings.data_dir, storage.directory, storage.clock)
     ground = await _lay_ground(roles, settings, host, storage)
     worker = await _start_worker(ground, host) if ground.live is not None else None
-    api = await _start_api(ground) if "api" in roles else None
+    api = await _start_api(ground) if ground.listener is not None else None
     running = Running(
         endpoints=_endpoints(ground, api),
         watched=[],
@@ -91,18 +93,20 @@ async def assemble(roles: frozenset[str], settings: Settings, host: Host) -> Run
 async def _lay_ground(
     roles: frozenset[str], settings: Settings, host: Host, storage: Storage
 ) -> _Ground:
+    # Bound before anything is built: agents are told where we are, and a taken port shows at once.
+    listener = listen(settings.host, settings.port) if "api" in roles else None
     forward_core_logs()
     info = None
     if host.server is not None:
         info = await host.server.wait_ready(runtime=Runtime.default())
     client = await connect(settings, info.address if info else None)
-    can = build_capabilities(settings, f"http://{settings.host}:{settings.port}")
+    can = build_capabilities(settings, url_of(listener) if listener else settings.api_url)
     host.stack.push_async_callback(can.close)
     live = new_live_attempts(settings, storage) if "worker" in roles else None
     gateway = TemporalGateway(client, _engine_settings(settings, info, client.namespace), live)
     gateway.home = await claim_engine(client, storage.upkeep, is_ours=info is not None)
     await gateway.check()
-    return _Ground(settings, storage, client, can, gateway, live, info)
+    return _Ground(settings, storage, client, can, gateway, live, info, listener)
 
 
 async def _start_worker(ground: _Ground, host: Host) -> WorkerRole:
@@ -125,8 +129,9 @@ async def _start_worker(ground: _Ground, host: Host) -> WorkerRole:
 
 
 async def _start_api(ground: _Ground) -> ApiRole:
-    api = await build_api_role(
-        ground.settings, ground.storage, ground.gateway, ground.can, ground.live
+    assert ground.listener is not None
+    api = build_api_role(
+        ground.settings, ground.storage, ground.gateway, ground.can, ground.live, ground.listener
     )
     await api.start()
     return api

@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     """SQLite file or PostgreSQL; default: `orchestrator.db` in the data folder."""
     host: str = Field("127.0.0.1", validation_alias=_names("HOST"))
     port: int = Field(8080, validation_alias=_names("PORT", "HTTP_PORT"), ge=0, le=65535)
+    api_url: str = Field("http://127.0.0.1:8080", validation_alias=_names("API_URL"))
+    """Where external agents reach the API; for a worker alone, which cannot see it."""
     temporal_port: int = Field(7233, validation_alias=_names("TEMPORAL_PORT"), ge=0, le=65535)
     temporal_ui_port: int = Field(8233, validation_alias=_names("TEMPORAL_UI_PORT"), ge=0)
     temporal_ui_url: str | None = Field(None, validation_alias=_names("TEMPORAL_UI_URL"))
@@ -67,7 +69,8 @@ class Settings(BaseSettings):
     allow_private_hosts: Names = Field((), validation_alias=_names("ALLOW_PRIVATE_HOSTS"))
     """Hosts or networks in private ranges that tools and agents may be reached at."""
     max_body_bytes: int = Field(1 << 20, validation_alias=_names("MAX_BODY_BYTES"))
-    requests_per_second: float = Field(200, validation_alias=_names("REQUESTS_PER_SECOND"))
+    requests_per_second: float = Field(1000, validation_alias=_names("REQUESTS_PER_SECOND"))
+    """Of one key, or of one address while authentication is off; five times as many at once."""
 
     # Capacity
     max_open_runs: int = Field(10_000, validation_alias=_names("MAX_OPEN_RUNS"), ge=1)
@@ -86,6 +89,8 @@ class Settings(BaseSettings):
     reconcile_seconds: float = Field(60, validation_alias=_names("RECONCILE_SECONDS"))
     busy_seconds: float = Field(10, validation_alias=_names("BUSY_SECONDS"))
     """How long a write waits while another process holds the SQLite file."""
+    stall_seconds: float = Field(30, validation_alias=_names("STALL_SECONDS"))
+    """A viewer that takes nothing for this long is cut; it can resume."""
     ping_seconds: float = Field(15, validation_alias=_names("PING_SECONDS"))
     drain_seconds: float = Field(6, validation_alias=_names("DRAIN_SECONDS"))
 

@@ -275,14 +275,41 @@ async def test_poison_ends_the_run_with_a_dead_letter_first(store: StoreBox) -> 
 async def test_the_money_cap_refuses_the_next_call(store: StoreBox) -> None:
     await store.runs.accept(new_run("run_1", spec=capped("0.0001")))
     await store.steps.close(
-        await open_step(store, "run_1"), answer(bill=bill(cost_pico=99_999_999), events=())
+        await open_step(store, "run_1"), answer(bill=bill(cost_pico=50_000_000), events=())
     )
     second = await open_step(store, "run_1", "llm-2-1")
-    await store.steps.close(second, answer(bill=bill(cost_pico=1), events=(), delta_index=2))
+    rest = bill(cost_pico=50_000_000)
+    await store.steps.close(second, answer(bill=rest, events=(), delta_index=2))
 
     assert await refusal(store, "run_1", "llm-3-1") == "max_cost_usd"
     other = await store.steps.open(execution("run_1", "invoke-1"))
     assert isinstance(other, Opened)
+
+
+async def test_the_money_cap_refuses_a_call_whose_input_alone_would_pass_it(
+    store: StoreBox,
+) -> None:
+    await store.runs.accept(new_run("run_1", spec=capped("0.000001")))
+    dear = CallPlan("openai/dear", input_rate=10**9, output_rate=10**9)
+
+    with pytest.raises(StepRefusedError) as caught:
+        await store.steps.open(execution("run_1"), dear)
+
+    assert caught.value.reason == "max_cost_usd"
+
+
+async def test_a_call_without_a_known_price_is_refused_under_a_money_cap_only(
+    store: StoreBox,
+) -> None:
+    unpriced = CallPlan("openai/new", input_rate=None, output_rate=None)
+    await store.runs.accept(new_run("run_1", spec=capped("5")))
+    await store.runs.accept(new_run("run_2"))
+
+    with pytest.raises(StepRefusedError) as caught:
+        await store.steps.open(execution("run_1"), unpriced)
+
+    assert caught.value.reason == "price_unknown"
+    assert isinstance(await store.steps.open(execution("run_2"), unpriced), Opened)
 
 
 async def test_a_long_transcript_is_read_apart(store: StoreBox) -> None:

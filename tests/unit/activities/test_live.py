@@ -1,6 +1,7 @@
 """The registry of attempts: stopped in milliseconds, drained, counted."""
 
 import asyncio
+
 import pytest
 
 from activities.live import LiveAttempts, Stop
