@@ -30,14 +30,14 @@ class Prices:
         return Decimal(usage.input_tokens + 2 * usage.output_tokens) / Decimal(1_000_000)
 
 
-def _opened(limits: Limits, usage: RunUsage = RunUsage()) -> Opened:
+def _opened(limits: Limits, usage: RunUsage | None = None) -> Opened:
     return Opened(
         attempt=1,
         spec=RunSpec(limits=limits),
         owner="o",
         session_id="s",
         agent_id="a",
-        usage=usage,
+        usage=usage or RunUsage(),
         messages=(),
         content="",
     )
