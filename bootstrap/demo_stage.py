@@ -115,7 +115,9 @@ class Stage:
         facts = f"{len(scene.log)} events, {usage_text(usage)}, {seconds:.1f} s"
         style = "green" if run["state"] == "DONE" else "red"
         out(f"{_INDENT}{paint(run['state'], style, sys.stdout)}  {facts}")
-        out(f"{_INDENT}Temporal UI: {run['links']['temporal_ui'] or 'not known'}")
+        out(
+            f"{_INDENT}Temporal UI: {run['links']['temporal_ui'] or 'none known, see ORCHESTRATOR_TEMPORAL_UI_URL'}"
+        )
         for promise, holds in LOG_CHECKS:
             if not holds(scene.log):
                 self.check(promise, kept=False)
@@ -133,9 +135,9 @@ def within(seconds: int) -> Iterator[None]:
         raise CommandError(f"the run has not ended within {seconds} s")
 
     before = signal.signal(signal.SIGALRM, too_long)
-    signal.alarm(seconds)
+    left = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, *left)
         signal.signal(signal.SIGALRM, before)

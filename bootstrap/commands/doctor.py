@@ -8,7 +8,7 @@ import typer
 from bootstrap.commands.given import load_settings
 from bootstrap.commands.options import AsJson, DataDir, examples
 from bootstrap.commands.output import out_json
-from bootstrap.terminal import harmless, out, paint
+from bootstrap.terminal import harmless, out, paint, working
 
 _MARK = {
     "ok": ("ok", "green"),
@@ -32,7 +32,8 @@ def doctor(*, data_dir: DataDir = None, as_json: AsJson = False) -> int:
     """
     from bootstrap.commands.checks import check_all  # noqa: PLC0415 - not for `--help`
 
-    findings = check_all(load_settings(data_dir=data_dir))
+    with working("looking"):
+        findings = check_all(load_settings(data_dir=data_dir))
     if as_json:
         out_json([finding.as_json() for finding in findings])
     else:

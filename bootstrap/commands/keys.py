@@ -12,7 +12,7 @@ from bootstrap.commands.options import ApiKey, ApiUrl, AsJson, DataDir, Limit, e
 from bootstrap.commands.output import out_json, out_list
 from bootstrap.commands.servers import connect
 from bootstrap.commands.wire import Json, at
-from bootstrap.terminal import note, out
+from bootstrap.terminal import note, out, working
 
 keys = typer.Typer(
     help="Make, list and revoke API keys.\n\n"
@@ -123,6 +123,7 @@ def revoke_key(
 
 
 def _store() -> ModuleType:
-    from bootstrap.commands import key_store  # noqa: PLC0415 - opens databases: not for `--help`
+    with working("loading the store"):
+        from bootstrap.commands import key_store  # noqa: PLC0415 - databases: not for `--help`
 
     return key_store

@@ -29,7 +29,10 @@ def test_the_demo_shows_what_it_promises_and_exits_0(tmp_path: Path) -> None:
     assert " NO " not in done.stdout
     assert done.stdout.count("  DONE  ") == 4
     links = re.findall(r"Temporal UI: (\S+)", done.stdout)
-    assert len(set(links)) == 4
+    assert len(links) == 4
+    if "TEMPORAL_ADDRESS" not in os.environ:  # a cluster may have no UI
+        assert len(set(links)) == 4
+        assert all("/workflows/run-" in link for link in links)
     for event in ("agent_stream_delta", "tool_call_created", "tool_result", "run_done"):
         assert event in done.stdout
     assert done.stdout.index("SIGKILL") < done.stdout.index("agent_stream_reset")
