@@ -11,11 +11,10 @@ Retries nothing, follows no redirect. How long an answer may take, and how long 
 the caller's to say: it closes the iterator. Source: seed B, agent protocol.
 """
 
-import asyncio
 import hashlib
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import quote
@@ -25,12 +24,13 @@ from pydantic_core import to_json
 
 from adapters.agents.protocol import AnswerReader, request_body
 from adapters.llm.sse import SseLimitError, SseParser
-from adapters.net.bodies import UnreadableBodyError, bounded_chunks, read_at_most
+from adapters.net.bodies import UnreadableBodyError, bounded_chunks
 from domain.agent import AgentChunk, AgentDone, AgentInvocation
 from domain.errors import (
     AddressRefusedError,
     AgentFailedError,
     AgentUnavailableError,
+    OrchestratorError,
     ReplyTooLargeError,
 )
 
@@ -38,8 +38,6 @@ RETRIED_STATUSES = frozenset({408, 425, 429})
 """Besides 5xx: answers that another attempt may change."""
 WRITE_SECONDS = 30.0
 """An agent that does not take the request for this long is gone."""
-ERROR_BODY_SECONDS = 5.0
-"""How long the beginning of an error's body may take to arrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +112,23 @@ class HttpAgentInvoker:
                 ),
                 follow_redirects=False,
             ) as response:
-                await _require_stream(response, who)
+                _require_stream(response, who)
                 yield response
         except (ReplyTooLargeError, UnreadableBodyError, SseLimitError) as error:
             raise AgentFailedError(f"{who}: {error}") from error
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
             raise AddressRefusedError(f"{who}: its endpoint is no URL: {error}") from error
-        except (httpx2.TimeoutException, httpx2.NetworkError, httpx2.ProtocolError) as error:
+        except (httpx2.TimeoutException, httpx2.NetworkError) as error:
             reason = str(error) or type(error).__name__
             raise AgentUnavailableError(f"{who} cannot be reached: {reason}") from error
+        except httpx2.ProtocolError as error:
+            # Its text may hold bytes of the answer.
+            raise AgentUnavailableError(f"{who} cannot be reached: it broke HTTP") from error
+        except OrchestratorError:
+            raise
+        except Exception as error:
+            kind = type(error).__name__
+            raise AgentFailedError(f"{who} cannot be asked: {kind} in the HTTP client") from error
 
     def _headers(self, invocation: AgentInvocation) -> dict[str, str]:
         return {
@@ -136,33 +142,26 @@ class HttpAgentInvoker:
         }
 
 
-async def _require_stream(response: httpx2.Response, who: str) -> None:
-    """Raise unless the response is an event stream."""
+def _require_stream(response: httpx2.Response, who: str) -> None:
+    """Raise unless the response is an event stream. An error's body is read by nobody.
+
+    Whoever registers an endpoint could otherwise read what other services answer.
+    """
     status = response.status_code
     if status in RETRIED_STATUSES or status >= 500:
         raise AgentUnavailableError(
-            f"{who} answered {status}{await _excerpt(response)}",
+            f"{who} answered {status}: it cannot serve this now",
             retry_after=_retry_after(response.headers.get("retry-after", "")),
         )
     if 300 <= status < 400:
         raise AgentFailedError(f"{who} answered {status}: redirects are not followed")
     if status != 200:
-        raise AgentFailedError(f"{who} answered {status}{await _excerpt(response)}")
+        raise AgentFailedError(f"{who} answered {status}: it did not take the request")
     content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "text/event-stream":
         raise AgentFailedError(
             f"{who} answered {content_type[:100] or 'no content type'!r}, not text/event-stream"
         )
-
-
-async def _excerpt(response: httpx2.Response) -> str:
-    """Return the beginning of an error's body, escaped, for the message."""
-    body = b""
-    with suppress(TimeoutError, UnreadableBodyError, httpx2.TransportError):
-        async with asyncio.timeout(ERROR_BODY_SECONDS):
-            body, _ = await read_at_most(response, 2048)
-    text = body.decode("utf-8", errors="replace").strip()[:300]
-    return f": {text.encode('unicode_escape').decode()}" if text else ""
 
 
 def _retry_after(value: str) -> timedelta | None:

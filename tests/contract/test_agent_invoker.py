@@ -215,10 +215,11 @@ async def test_content_type_may_have_parameters_and_any_case(content_type: str) 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503])
 async def test_status_that_may_change_is_unavailable(status: int) -> None:
-    answer = http(status, b"try\x1b[31m later", Retry_After="7")
+    answer = http(status, b"a secret of the target", Retry_After="7")
 
-    with pytest.raises(AgentUnavailableError, match=rf"answered {status}: try\\x1b\[31m") as caught:
+    with pytest.raises(AgentUnavailableError, match=f"answered {status}: it cannot") as caught:
         await answer_to(answer)
+    assert "secret" not in str(caught.value)
     assert caught.value.retry_after == timedelta(seconds=7)
 
 
@@ -233,8 +234,11 @@ async def test_retry_after_that_is_no_number_is_not_said(value: str) -> None:
 
 @pytest.mark.parametrize("status", [204, 400, 401, 404, 422])
 async def test_other_status_is_the_agents_failure(status: int) -> None:
-    with pytest.raises(AgentFailedError, match=f"answered {status}"):
-        await answer_to(http(status))
+    body = b"" if status == 204 else b"a secret of the target"
+
+    with pytest.raises(AgentFailedError, match=f"answered {status}: it did not") as caught:
+        await answer_to(http(status, body))
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -255,8 +259,38 @@ async def test_agent_that_is_not_there_is_unavailable() -> None:
 
 
 async def test_agent_that_does_not_speak_http_is_unavailable() -> None:
-    with pytest.raises(AgentUnavailableError):
+    with pytest.raises(AgentUnavailableError, match="it broke HTTP") as caught:
         await answer_to(b"SSH-2.0-OpenSSH\r\n\r\n")
+    assert "SSH" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OverflowError("port must be 0-65535"),
+        ValueError("odd"),
+        UnicodeError("label too long"),
+        httpx2.DecodingError("odd"),
+        httpx2.TooManyRedirects("odd"),
+        RuntimeError("odd"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_whatever_else_the_http_stack_raises_is_the_agents_failure(error: Exception) -> None:
+    def broken(_: httpx2.Request) -> httpx2.Response:
+        raise error
+
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(broken)) as client:
+        agent = HttpAgentInvoker(client, platform_base_url="")
+        with pytest.raises(AgentFailedError, match="agent_1 cannot be asked") as caught:
+            await anext(agent.stream(invocation("http://agent.test")))
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("port", [0, 65536, 99999, 10**30])
+async def test_a_port_that_there_is_not_is_refused(port: int) -> None:
+    with pytest.raises((AddressRefusedError, AgentFailedError)):
+        await collect(f"http://127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize(
