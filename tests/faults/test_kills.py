@@ -375,7 +375,7 @@ async def frozen_worker(world: World, ledger: LedgerAt, frozen_seconds: float) -
     books_of_bank, url = ledger
     _, (first,) = await world.apart()
     await world.agent(tools=("charge_keyed", "charge_unsafe"))
-    streaming = await world.start(sse_words(80))
+    streaming = await world.start(sse_words(150))
     viewer = world.watch(streaming)
     books_of_bank.holds.add("*")
     args = json.dumps({"url": url})
@@ -389,6 +389,11 @@ async def frozen_worker(world: World, ledger: LedgerAt, frozen_seconds: float) -
     await release(url)
     await world.worker()
     await viewer.sees("agent_stream_delta", 5, attempt=2)
+
+    async def is_taken_over() -> bool:
+        return attempts(await world.books(), keyed, "tool-1-0") == 2
+
+    await until("the charge has its second attempt", is_taken_over)
     await until("it was frozen long enough", lambda: time.monotonic() - stopped >= frozen_seconds)
     first.thaw()
 
@@ -397,7 +402,7 @@ async def frozen_worker(world: World, ledger: LedgerAt, frozen_seconds: float) -
     parked = world.watch(unsafe)
     await parked.sees("run_waiting")
     books = await world.check(effects=books_of_bank)
-    assert answer(books, streaming) == expected(80)
+    assert answer(books, streaming) == expected(150)
     assert attempts(books, streaming) == attempts(books, keyed, "tool-1-0") == 2
     assert books.run(unsafe)["waiting_on"] == "approval"
     # What was thawed is a worker again, and its old attempts changed nothing.
