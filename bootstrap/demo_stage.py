@@ -115,9 +115,8 @@ class Stage:
         facts = f"{len(scene.log)} events, {usage_text(usage)}, {seconds:.1f} s"
         style = "green" if run["state"] == "DONE" else "red"
         out(f"{_INDENT}{paint(run['state'], style, sys.stdout)}  {facts}")
-        out(
-            f"{_INDENT}Temporal UI: {run['links']['temporal_ui'] or 'none known, see ORCHESTRATOR_TEMPORAL_UI_URL'}"
-        )
+        link = run["links"]["temporal_ui"] or "none known (ORCHESTRATOR_TEMPORAL_UI_URL names it)"
+        out(f"{_INDENT}Temporal UI: {link}")
         for promise, holds in LOG_CHECKS:
             if not holds(scene.log):
                 self.check(promise, kept=False)
