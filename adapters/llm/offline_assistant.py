@@ -1,10 +1,12 @@
 """The rules of `offline/assistant`: a few questions it answers with tools, and a plain reply.
 
-Arithmetic goes to the tool `calculator` {operation, a, b}, "what time" to `time` {action}, "reverse
-'some text'" and its like to `text` {operation, text}, if the agent has them. After tool results it
-answers with them. It remembers the conversation as far as it says what was said before.
+Arithmetic goes to the tool `calculator`: `a op b` as {operation, a, b}, and what is longer as
+{expression}, if the tool takes that. "what time" goes to `time` {action}, "reverse 'some text'" and
+its like to `text` {operation, text}, if the agent has them. After tool results it answers with
+them. It remembers the conversation as far as it says what was said before.
 """
 
+import ast
 import json
 import re
 from collections.abc import Iterator
@@ -27,6 +29,32 @@ _OPERATIONS = {
     "divide": ("/", "\u00f7", "divided by", "over"),
 }
 _SYMBOLS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
+_SPELLED = {
+    "plus": "+",
+    "minus": "-",
+    "\u2212": "-",
+    "times": "*",
+    "multiplied by": "*",
+    "\u00d7": "*",
+    "x": "*",
+    "divided by": "/",
+    "over": "/",
+    "\u00f7": "/",
+    "^": "**",
+}
+"""Operators as people write them to those of an expression."""
+_WORDS = r"x(?=\s{0,9}[-\d(])|\b(?:plus|minus|times|multiplied by|divided by|over)\b"
+_FUNCTIONS = r"(?<![A-Za-z_])(?:abs|ceil|exp|floor|ln|log10|round|sqrt)(?=\()"
+_RUN = re.compile(
+    rf"(?:\d+(?:\.\d+)?|[-+*/^()\s\u00d7\u00f7\u2212]|%(?=\s{{0,9}}[\d(])|{_FUNCTIONS}|{_WORDS})++",
+    re.IGNORECASE,
+)
+"""Text that holds nothing but numbers, operators, parentheses and functions of one number."""
+_SIGN = re.compile(rf"{_WORDS}|[\u00d7\u00f7\u2212^]")
+_IS_SUM = re.compile(r"[a-z+*/%]|\s-\s|\)-|-\(")
+"""What a date or a telephone number has not: it is digits with dashes between them."""
+_LONGEST = 500
+"""Characters of an expression."""
 _TIME = re.compile(r"\b(?:what|which|tell me the|current)\b.{0,20}\btime\b", re.IGNORECASE)
 _TEXT = re.compile(
     r"\b(uppercase|lowercase|title|reverse|count|trim|word_count)\b[^\"']{0,40}[\"'](.+?)[\"']",
@@ -42,10 +70,11 @@ def plan_assistant(request: ChatRequest) -> Plan:
     if results:
         return Plan(text=" ".join(results))
     asked = next((m.content for m in reversed(request.messages) if m.role == "user"), "")
-    tools = {tool.name for tool in request.tools}
+    tools = {tool.name: tool.parameters for tool in request.tools}
+    whole = "expression" in tools.get("calculator", {}).get("properties", {})
     calls = tuple(
         (name, json.dumps(arguments, ensure_ascii=False))
-        for name, arguments in _calls(asked)
+        for name, arguments in _calls(asked, whole=whole)
         if name in tools
     )
     if calls:
@@ -53,13 +82,67 @@ def plan_assistant(request: ChatRequest) -> Plan:
     return Plan(text=_plain(request.messages, asked))
 
 
-def _calls(asked: str) -> Iterator[tuple[str, dict[str, object]]]:
-    for a, sign, b in _ARITHMETIC.findall(asked):
-        yield "calculator", {"operation": _operation(sign), "a": _number(a), "b": _number(b)}
+def _calls(asked: str, *, whole: bool) -> Iterator[tuple[str, dict[str, object]]]:
+    for arguments in _sums(asked) if whole else _plain_sums(asked):
+        yield "calculator", arguments
     if _TIME.search(asked):
         yield "time", {"action": "current"}
     for operation, text in _TEXT.findall(asked):
         yield "text", {"operation": operation.lower(), "text": text}
+
+
+def _plain_sums(asked: str) -> Iterator[dict[str, object]]:
+    for a, sign, b in _ARITHMETIC.findall(asked):
+        yield {"operation": _operation(sign), "a": _number(a), "b": _number(b)}
+
+
+def _sums(asked: str) -> Iterator[dict[str, object]]:
+    """Yield the arguments for each piece of arithmetic, `a op b` or longer."""
+    for run in _RUN.findall(asked):
+        text = _trimmed(_SIGN.sub(_spelled, run.strip().lower()[: _LONGEST * 2]))
+        if _ARITHMETIC.fullmatch(text.strip("( )")):
+            yield from _plain_sums(text)
+        elif _is_expression(text):
+            if _IS_SUM.search(text):
+                yield {"expression": " ".join(text.split())}
+        elif "(" not in run and ")" not in run:
+            # Several sums without a word between them. Out of parentheses a part would be wrong.
+            yield from _plain_sums(run)
+
+
+def _spelled(found: re.Match[str]) -> str:
+    return f" {_SPELLED[found[0]]} "
+
+
+def _trimmed(text: str) -> str:
+    """Return `text` without what belongs to the sentence around it."""
+    opened = text.count("(") - text.count(")")
+    while True:
+        text = text.strip()
+        if text.endswith(("+", "-", "*", "/", "%")):
+            text = text[:-1]
+        elif text.startswith(("+", "*", "/", "- ")):
+            text = text[1:]
+        elif opened > 0 and (text.startswith("(") or text.endswith("(")):
+            text = text[1:] if text.startswith("(") else text[:-1]
+            opened -= 1
+        elif opened < 0 and (text.startswith(")") or text.endswith(")")):
+            text = text[1:] if text.startswith(")") else text[:-1]
+            opened += 1
+        else:
+            return text
+
+
+def _is_expression(text: str) -> bool:
+    """Say whether `text` is well-formed and calls nothing but the functions it may."""
+    if len(text) > _LONGEST:
+        return False
+    try:
+        tree = ast.parse(text, mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return all(isinstance(call.func, ast.Name) and len(call.args) == 1 for call in calls)
 
 
 def _operation(sign: str) -> str:
@@ -86,6 +169,8 @@ def _results(messages: tuple[ChatMessage, ...]) -> list[str]:
 def _sentence(name: str, arguments: str, value: str) -> str:
     if name == "calculator":
         given = _arguments(arguments)
+        if "expression" in given:
+            return f"{given['expression']} = {value}."
         symbol = _SYMBOLS.get(str(given.get("operation")), "?")
         return f"{given.get('a')} {symbol} {given.get('b')} = {value}."
     return f"{name} says {value}."

@@ -1,6 +1,7 @@
 """The offline models: what they say, and the script language line by line."""
 
 import asyncio
+import json
 import time
 from datetime import timedelta
 
@@ -17,7 +18,16 @@ from domain.errors import (
     ModelUnavailableError,
     StreamIncompleteError,
 )
-from tests.unit.adapters.llm.asking import assistant, break_off, call, read, request, result, user
+from tests.unit.adapters.llm.asking import (
+    assistant,
+    break_off,
+    call,
+    read,
+    request,
+    result,
+    tool,
+    user,
+)
 
 
 async def said(model: str, *messages: ChatMessage, tools: tuple[str, ...] = ()) -> str:
@@ -29,6 +39,17 @@ async def asked(*messages: ChatMessage, tools: tuple[str, ...] = ()) -> list[tup
     chat = OfflineChat()
     _, end = await read(chat.stream(request("assistant", *messages, tools=tools)))
     return [(c.name, c.arguments) for c in end.tool_calls]
+
+
+async def summed(question: str) -> list[dict[str, object]]:
+    """Return what a calculator that takes expressions is asked."""
+    parameters = {"type": "object", "properties": {"expression": {"type": "string"}}}
+    calculator = tool("calculator").model_copy(update={"parameters": parameters})
+    question_asked = request("assistant", user(question)).model_copy(
+        update={"tools": (calculator,)}
+    )
+    _, end = await read(OfflineChat().stream(question_asked))
+    return [json.loads(call.arguments) for call in end.tool_calls]
 
 
 # echo and assistant
@@ -68,6 +89,74 @@ async def test_half_characters_and_nuls_never_leave() -> None:
 )
 async def test_arithmetic_goes_to_the_calculator(question: str, arguments: str) -> None:
     assert await asked(user(question), tools=("calculator",)) == [("calculator", arguments)]
+
+
+@pytest.mark.parametrize(
+    ("question", "expression"),
+    [
+        ("12*(3+4)?", "12*(3+4)"),
+        ("What is (1 + 2) * (3 + 4)?", "(1 + 2) * (3 + 4)"),
+        ("1 plus 2 times 3, please", "1 + 2 * 3"),
+        ("6 times (1 plus 2)", "6 * (1 + 2)"),
+        ("12-3*4", "12-3*4"),
+        ("10-(2-3)", "10-(2-3)"),
+        ("3 x (4 \u2212 1) \u00f7 2", "3 * (4 - 1) / 2"),
+        ("2^10", "2 ** 10"),
+        ("SQRT(16) + 2 (please)", "sqrt(16) + 2"),
+        ("10 % 3 + 1", "10 % 3 + 1"),
+    ],
+)
+async def test_longer_arithmetic_goes_to_the_calculator_as_a_whole(
+    question: str, expression: str
+) -> None:
+    assert await summed(question) == [{"expression": expression}]
+
+
+@pytest.mark.parametrize(
+    ("question", "a", "b"),
+    [("What is 17 + 23?", 17, 23), ("(2+2)", 2, 2), ("see (2+2 or so", 2, 2), ("7 plus -9", 7, -9)],
+)
+async def test_plain_arithmetic_stays_plain_for_a_calculator_of_expressions(
+    question: str, a: int, b: int
+) -> None:
+    assert await summed(question) == [{"operation": "add", "a": a, "b": b}]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "on 2026-11-20", "call 555-1234", "tel. (030) 123-456", "10% of 50", "2*(3+4", "2(3+4)",
+        "5 (4) 3", "it was over", "((1)", "-5", "max(1, 2)", "(" * 100_000, "2*(" * 50_000 + "1",
+    ],
+    ids=lambda text: text[:20],
+)  # fmt: skip
+async def test_a_part_of_an_expression_is_never_answered_for_the_whole(question: str) -> None:
+    assert await summed(question) == []
+
+
+async def test_sums_side_by_side_are_sums_of_their_own() -> None:
+    assert await summed("1 + 2\n3 + 4, and 5*(6+7)") == [
+        {"operation": "add", "a": 1, "b": 2},
+        {"operation": "add", "a": 3, "b": 4},
+        {"expression": "5*(6+7)"},
+    ]
+
+
+async def test_a_calculator_without_expressions_gets_what_it_can_take() -> None:
+    assert await asked(user("1 + 2 * 3"), tools=("calculator",)) == [
+        ("calculator", '{"operation": "add", "a": 1, "b": 2}')
+    ]
+
+
+async def test_the_answer_shows_the_whole_expression() -> None:
+    reply = await said(
+        "assistant",
+        user("12*(3+4)?"),
+        assistant("", call("a", "calculator", '{"expression": "12*(3+4)"}')),
+        result("a", '{"result": 84}'),
+    )
+
+    assert reply == "[offline] 12*(3+4) = 84."
 
 
 async def test_several_questions_are_asked_at_once() -> None:
