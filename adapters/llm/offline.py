@@ -7,12 +7,14 @@
 | `offline/script` | what a script in the last user message says (offline_script.py) |
 
 Every reply begins with `[offline] `. It streams word by word, at once unless a script asks for
-pauses. Usage is estimated: four characters of input to a token, a word of output each.
+pauses. Usage is estimated: four characters of input to a token, a word of output each. A reply of
+more words than the request's `max_output_tokens` is cut there, and so are its tool calls.
 """
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from adapters.llm.offline_assistant import plan_assistant
 from adapters.llm.offline_plan import Failure, Plan
@@ -55,8 +57,11 @@ class OfflineChat:
         """
         plan = _plan(request)
         failure = self._due(plan.failure)
-        pieces = plan.pieces(LABEL)
+        whole = plan.pieces(LABEL)
+        pieces = whole[: request.max_output_tokens]
         count = len(pieces)
+        if count < len(whole):
+            plan = replace(plan, calls=(), stop="length")
         start = asyncio.get_running_loop().time() + plan.first_seconds
         for at, piece in enumerate(pieces):
             await self._pause(plan, start, at)

@@ -249,6 +249,29 @@ async def test_tokens_alone_are_as_many_deltas() -> None:
     assert end.usage.output_tokens == 50
 
 
+@pytest.mark.parametrize(("cap", "words"), [(1, 1), (3, 3), (5, 5), (6, 5)])
+async def test_a_reply_is_cut_at_the_tokens_that_were_asked_for(cap: int, words: int) -> None:
+    asked_for = request("script", user("tokens=5\ncall a")).model_copy(
+        update={"max_output_tokens": cap}
+    )
+    texts, end = await read(OfflineChat().stream(asked_for))
+
+    is_cut = cap < 5
+    assert len(texts) == words
+    assert end.stop_reason == ("length" if is_cut else "tool_calls")
+    assert bool(end.tool_calls) is not is_cut
+    assert end.usage is not None
+    assert end.usage.output_tokens == words
+
+
+@pytest.mark.parametrize("model", ["echo", "assistant"])
+async def test_every_offline_model_keeps_to_the_tokens(model: str) -> None:
+    asked_for = request(model, user("a b c d")).model_copy(update={"max_output_tokens": 2})
+    texts, end = await read(OfflineChat().stream(asked_for))
+
+    assert (len(texts), end.stop_reason) == (2, "length")
+
+
 async def test_turns_follow_the_assistant_messages_since_the_user() -> None:
     text = "call a\n---\nsay {turn}: {result}\n---\nsay last"
 
