@@ -4,8 +4,11 @@ One list of types with the shape of their `data`; `docs/reference/events.md` is 
 """
 
 import json
+import math
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -135,6 +138,10 @@ class StoredEvent:
         return self.type in TERMINAL_EVENTS
 
 
+MAX_NESTING = 100
+"""Levels of lists and objects in what tools are given and answer, as the log shows it."""
+
+_BRACKETS = re.compile(r"[\[\]{}]")
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -144,14 +151,37 @@ def encode_json(value: object) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
-def as_json(text: str) -> Any:
-    """Return the object or list that `text` spells as JSON, else the text itself."""
-    if text[:1] not in ("{", "["):
+def as_json(text: str) -> Any:  # noqa: ANN401 - any JSON
+    """Return the object or list that `text` spells as JSON, else the text itself.
+
+    What could not be written into an envelope again (numbers that are not finite, nesting past
+    `MAX_NESTING`) stays text: models and tools may send it.
+    """
+    if text[:1] not in ("{", "[") or _is_deep(text):
         return text
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except ValueError:
         return text
+
+
+def as_text(value: Any) -> str:  # noqa: ANN401 - the inverse of `as_json`
+    """Return what `as_json` gave as text again, without spaces."""
+    return value if isinstance(value, str) else encode_json(value)
+
+
+def _is_deep(text: str) -> bool:
+    if text.count("[") + text.count("{") <= MAX_NESTING:
+        return False
+    steps = (1 if mark in "[{" else -1 for mark in _BRACKETS.findall(text))
+    return max(accumulate(steps)) > MAX_NESTING
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a finite number")
+    return number
 
 
 def envelope(run_id: str, seq: int, ts: int, draft: EventDraft, lineage: Lineage) -> str:

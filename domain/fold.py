@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from domain.event import EventType
+from domain.event import EventType, as_json, as_text
 from domain.money import to_pico
 from domain.run import RunError, RunKind, RunState, RunUsage, WaitingOn, usage_of
 
@@ -146,8 +146,8 @@ class _Folding:
 
     def _tool_answered(self, data: Data, _ts: int) -> None:
         if self._kind is RunKind.TOOL:
-            text = data["error"]["message"] if data["error"] else data["result"]
-            self._set(output={"role": "tool", "content": text})
+            said = as_json(data["error"]["message"]) if data["error"] else data["result"]
+            self._set(output={"role": "tool", "content": as_text(said)})
 
     def _done(self, data: Data, _ts: int) -> None:
         self._set(output=data["final_message"])

@@ -7,7 +7,7 @@ from adapters.store.appender import append
 from adapters.store.fence import lock_session_and_run
 from adapters.store.tx import Row, Tx
 from domain.errors import ConflictError, NotFoundError
-from domain.event import EventDraft, EventType, as_json, encode_json
+from domain.event import EventDraft, EventType, as_json, as_text, encode_json
 from domain.run import TERMINAL, RunKind
 from domain.session import estimate_tokens
 from domain.step import Execution, NewMessage
@@ -61,7 +61,7 @@ def settle(
     if run["kind"] == RunKind.TOOL:
         tx.run(
             "UPDATE runs SET output = :output WHERE run_id = :id",
-            output=encode_json({"role": "tool", "content": outcome.content}),
+            output=encode_json({"role": "tool", "content": as_text(as_json(outcome.content))}),
             id=run["run_id"],
         )
     answer = NewMessage(

@@ -31,7 +31,7 @@ from tests.contract.store_scenes import (
 Operation = tuple[int, int, int]
 STEPS = ("llm-1-1", "llm-1-2", "llm-2-1", "tool-1-0", "tool-1-1", "tool-2-0", "invoke-1")
 EFFECTS = (Effect.NONE, Effect.UNSAFE, Effect.IDEMPOTENT)
-TEXTS = ("a", "bc", "", "é\u2028")
+TEXTS = ("a", '{"b": [1, 2.50]}', "", "é\u2028")
 ERROR = {"code": "model_timeout", "message": "slow"}
 
 

@@ -1,5 +1,7 @@
 """Tool calls: run once, unknown when nobody can tell, resolved by a person."""
 
+import json
+
 import pytest
 
 from domain.acceptance import Page
@@ -60,6 +62,22 @@ async def test_a_call_runs_and_its_answer_reaches_the_model(store: StoreBox) -> 
     again = await store.steps.open(execution("run_1", "tool-1-0"))
     assert again == AlreadyClosed({"status": "succeeded", "content": "sent"})
     await check_log(store, "run_1")
+
+
+@pytest.mark.parametrize(
+    "said", ["[NaN, 1e999]", "[" * 985 + "]" * 985, "[" * 100_000, '{"a": 1}', "\x00\ud800", ""]
+)
+async def test_odd_results_are_kept_and_shown_as_valid_json(store: StoreBox, said: str) -> None:
+    (call_id,) = await start_with_tools(store, "run_1", Effect.NONE)
+    attempt = await open_step(store, "run_1", "tool-1-0")
+
+    outcome = ToolOutcome(ok=True, content=said)
+    await store.steps.close_tool(attempt, ToolCallStatus.SUCCEEDED, outcome)
+
+    *_, last = await store.log.read("run_1", 0, 1000)
+    json.loads(last.envelope, parse_constant=pytest.fail)
+    call = await store.runs.get_tool_call(OWNER, call_id)
+    assert call.result == said.replace("\x00", "\ufffd").replace("\ud800", "?")
 
 
 async def test_an_error_reaches_the_model_as_text(store: StoreBox) -> None:

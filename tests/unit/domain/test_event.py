@@ -2,16 +2,20 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.event import (
     DATA_OF,
+    MAX_NESTING,
     TERMINAL_EVENTS,
     EventDraft,
     EventType,
     Lineage,
     StoredEvent,
+    as_json,
+    as_text,
     encode_json,
     envelope,
     sse_frame,
@@ -66,3 +70,41 @@ def test_three_types_end_a_run() -> None:
     }
 
     assert ends == TERMINAL_EVENTS
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": [1, 2.5, null]}', {"a": [1, 2.5, None]}),
+        ("[]", []),
+        ("42", "42"),
+        ('"quoted"', '"quoted"'),
+        ("", ""),
+        ("{not json", "{not json"),
+        ("[NaN]", "[NaN]"),
+        ('{"a": -Infinity}', '{"a": -Infinity}'),
+        ("[1e999]", "[1e999]"),
+    ],
+)
+def test_objects_and_lists_are_shown_as_such_and_all_else_as_text(text: str, value: object) -> None:
+    assert as_json(text) == value
+
+
+@pytest.mark.parametrize("levels", [MAX_NESTING, MAX_NESTING + 1, 985, 100_000])
+def test_deep_nesting_stays_text(levels: int) -> None:
+    """What one part of the product can read, every part must be able to write."""
+    text = "[" * levels + "]" * levels
+
+    assert isinstance(as_json(text), str) is (levels > MAX_NESTING)
+
+
+def test_many_brackets_that_are_not_deep_are_fine() -> None:
+    assert as_json("[" + "{}," * 500 + "{}]") == [{}] * 501
+
+
+@given(st.text(alphabet='[]{}",:0123456789eE.-aNIfinty ', max_size=40))
+def test_what_is_taken_apart_can_be_put_together_again(text: str) -> None:
+    shown = as_json(text)
+
+    assert as_json(as_text(shown)) == shown
+    json.loads(encode_json(shown), parse_constant=pytest.fail)
