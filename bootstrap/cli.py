@@ -59,6 +59,9 @@ def run_command(arguments: Sequence[str]) -> int:
         return _fail(error.message, error.code)
     except OrchestratorError as error:
         return _fail(error.message)
+    except OSError as error:
+        # A folder that cannot be written to, a disk that is full: nothing of ours is broken.
+        return _fail(str(error) or type(error).__name__)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except Exception as error:  # noqa: BLE001 - the last place that can say a sentence

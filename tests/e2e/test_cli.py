@@ -171,6 +171,7 @@ def test_with_a_key_it_listens_elsewhere_and_asks_for_it(
     ("extra", "said"),
     [
         ({"ORCHESTRATOR_PORT": "x"}, "ORCHESTRATOR_PORT"),
+        ({"ORCHESTRATOR_DATA_DIR": "/proc/nowhere"}, "/proc/nowhere"),
         ({"DATABASE_URL": "mysql://h/db"}, "mysql"),
         ({"ORCHESTRATOR_LOG_LEVEL": "loud"}, "LOG_LEVEL"),
         ({"TEMPORAL_ADDRESS": "127.0.0.1:1"}, "does not answer"),

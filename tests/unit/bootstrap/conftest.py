@@ -1,10 +1,13 @@
 """The command line as a user has it, against the real API over fakes."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from api.app import create_app
 from bootstrap.cli import run_command
@@ -53,11 +56,30 @@ def world() -> World:
     return World()
 
 
+@dataclass
+class Stand:
+    """A server whose app is the one of the test that runs."""
+
+    url: str = ""
+    app: FastAPI = field(default_factory=FastAPI)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+@pytest.fixture(scope="session")
+def stand() -> Iterator[Stand]:
+    stand = Stand()
+    with in_thread(serving(cast("FastAPI", stand))) as (host, port):
+        stand.url = f"http://{host}:{port}"
+        yield stand
+
+
 @pytest.fixture
-def api_url(world: World) -> Iterator[str]:
+def api_url(world: World, stand: Stand) -> str:
     """The API over fakes, on a real socket."""
-    with in_thread(serving(create_app(world.ports(), fake_config()))) as (host, port):
-        yield f"http://{host}:{port}"
+    stand.app = create_app(world.ports(), fake_config())
+    return stand.url
 
 
 @pytest.fixture

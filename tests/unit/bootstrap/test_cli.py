@@ -128,6 +128,11 @@ def test_an_address_that_is_none_is_a_usage_error(command: Command, url: str) ->
         (CommandError("a sentence\x1b[31m"), 1, "Error: a sentence\\u001b[31m\n"),
         (CommandError("misspelt", code=2), 2, "Error: misspelt\n"),
         (SetupError("cannot start"), 1, "Error: cannot start\n"),
+        (
+            PermissionError(13, "Permission denied", "/x"),
+            1,
+            "Error: [Errno 13] Permission denied: '/x'\n",
+        ),
         (KeyboardInterrupt(), 130, ""),
     ],
 )
