@@ -3,8 +3,10 @@
 import asyncio
 import json
 import random
+import sqlite3
 import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -384,16 +386,13 @@ async def frozen_worker(world: World, ledger: LedgerAt, frozen_seconds: float) -
     await until("both charges arrived", lambda: books_of_bank.held == 2)
     await viewer.sees("agent_stream_delta", 5)
 
-    first.freeze()
+    await freeze_between_writes(world, first)
     stopped = time.monotonic()
     await release(url)
     await world.worker()
     await viewer.sees("agent_stream_delta", 5, attempt=2)
 
-    async def is_taken_over() -> bool:
-        return attempts(await world.books(), keyed, "tool-1-0") == 2
-
-    await until("the charge has its second attempt", is_taken_over)
+    await taken_over(world, keyed, unsafe)
     await until("it was frozen long enough", lambda: time.monotonic() - stopped >= frozen_seconds)
     first.thaw()
 
@@ -407,6 +406,36 @@ async def frozen_worker(world: World, ledger: LedgerAt, frozen_seconds: float) -
     assert books.run(unsafe)["waiting_on"] == "approval"
     # What was thawed is a worker again, and its old attempts changed nothing.
     assert first.is_running
+
+
+async def freeze_between_writes(world: World, role: Role) -> None:
+    """Freeze a process that does not hold SQLite's lock just then: fault 12 is another one."""
+
+    def is_free() -> bool:
+        role.freeze()
+        try:
+            with closing(sqlite3.connect(world.store, timeout=0, isolation_level=None)) as probe:
+                probe.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            role.thaw()
+            return False
+        return True
+
+    await until("the worker stands still outside a write", is_free)
+
+
+async def taken_over(world: World, keyed: str, unsafe: str) -> None:
+    """Wait until both charges are another worker's.
+
+    That may take a heartbeat: a frozen worker still holds polls open, and gets work through them.
+    """
+
+    async def is_done() -> bool:
+        books = await world.books()
+        was_seen = "outcome_unknown" in books.kinds(unsafe)
+        return was_seen and attempts(books, keyed, "tool-1-0") == 2
+
+    await until("every step has its second attempt", is_done)
 
 
 async def test_a_worker_frozen_past_its_heartbeat(world: World, ledger: LedgerAt) -> None:
