@@ -7,6 +7,7 @@ does.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import metadata
 from typing import Any
 
 from temporalio.client import Client
@@ -50,6 +51,8 @@ def build_worker(
         task_queue=task_queue,
         workflows=WORKFLOWS,
         activities=activities.all(),
+        # By default the SDK hashes the bytecode of every loaded module for this: most of a second.
+        build_id=f"orchestrator-{metadata.version('durable-orchestrator')}",
         # Replayed and loaded in the sandbox by the tests; here it would double the cost of a run.
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=200,
