@@ -161,6 +161,7 @@ def build_api_role(
             http=ApiProtocol,
             timeout_graceful_shutdown=5,
             timeout_keep_alive=75,
+            proxy_headers=False,
             server_header=False,
             date_header=False,
         )

@@ -83,8 +83,9 @@ async def serve(
         host = Host(stack, server, after_restart, restart_unfinished)
         running = await parts(roles, settings, host)
         endpoints = running.endpoints
-        _write_endpoints(settings.data_dir, endpoints)
-        stack.callback(_remove_endpoints, settings.data_dir)
+        if endpoints.api is not None or not _has_live_api(settings.data_dir):
+            _write_endpoints(settings.data_dir, endpoints)
+            stack.callback(_remove_endpoints, settings.data_dir)
         on_ready(endpoints)
         failed = await _until_stopped(stop, running.watched)
         await running.stop()
@@ -140,6 +141,16 @@ async def _until_stopped(stop: asyncio.Event, watched: list[asyncio.Task[None]])
         error = task.exception() if not task.cancelled() else None
         _log.error("%s ended: %s", task.get_name(), error or "no reason given")
     return failed
+
+
+def _has_live_api(data_dir: Path) -> bool:
+    """Whether the folder's file says where a living API is, which a worker must not hide."""
+    try:
+        said = json.loads((data_dir / "endpoints.json").read_text())
+        os.kill(int(said["pid"]), 0)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return said.get("api") is not None
 
 
 def _write_endpoints(data_dir: Path, endpoints: Endpoints) -> None:
