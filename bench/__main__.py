@@ -60,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{bar.name:20} {bar.what}")
         return 0
     only = _only(given.only)
+    _warn_if_busy()
     figures: list[Figure] = []
     with Lab(quick=given.quick, command=given.command) as lab:
         for measure, bars in MEASURES:
@@ -94,6 +95,12 @@ def _only(names: str | None) -> set[str] | None:
     if unknown:
         sys.exit(f"unknown: {', '.join(sorted(unknown))}; --list names the bars")
     return wanted
+
+
+def _warn_if_busy() -> None:
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load > cores / 2:
+        print(f"the machine is busy (load {load:.1f} on {cores} cores): only ratios mean something")
 
 
 def _run(measure: Measure, bars: Sequence[str], lab: Lab) -> list[Figure]:

@@ -21,6 +21,8 @@ class Verdict(StrEnum):
 
     AIM = "aim"
     MUST = "must"
+    SHORT = "short"
+    """Short of an aim where nothing must be."""
     FAIL = "FAIL"
     INFO = "-"
     """Nothing is promised; the figure is shown."""
@@ -56,7 +58,9 @@ class Bar:
         if not self.meets(value, self.must):
             return Verdict.FAIL
         has_aim = self.aim is not None or self.better is Better.EXACT
-        return Verdict.AIM if has_aim and self.meets(value, self.aim) else Verdict.MUST
+        if has_aim and self.meets(value, self.aim):
+            return Verdict.AIM
+        return Verdict.SHORT if self.must is None else Verdict.MUST
 
 
 @dataclass(frozen=True, slots=True)

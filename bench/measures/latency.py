@@ -43,7 +43,7 @@ class _Rounds:
 
 def measure(lab: Lab) -> list[Figure]:
     """Measure blocks of runs in turn."""
-    runs, rounds = (10, 3) if lab.quick else (40, 7)
+    runs, rounds = (10, 5) if lab.quick else (12, 25)
     ours_block(lab, 10)
     anchor_block(lab, 10)
     seen = _Rounds()

@@ -36,7 +36,7 @@ class Slice:
 
 def measure(lab: Lab) -> list[Figure]:
     """Load both in turn."""
-    seconds, rounds = (2.0, 3) if lab.quick else (10.0, 3)
+    seconds, rounds = (2.0, 3) if lab.quick else (5.0, 6)
     ours_slice(lab, 1.0)
     anchor_slice(lab, 1.0)
     ours, anchor = [], []

@@ -29,6 +29,12 @@ def test_an_exact_bar_takes_nothing_else() -> None:
     assert [bar.judge(value) for value in (11, 12, 13)] == ["FAIL", "aim", "FAIL"]
 
 
+def test_an_aim_without_a_must_is_never_a_failure() -> None:
+    bar = Bar("x", "", "ms", None, 50.0)
+
+    assert [bar.judge(value) for value in (40, 60, math.nan)] == ["aim", "short", "short"]
+
+
 def test_what_could_not_be_measured_fails_its_must() -> None:
     assert Bar("x", "", "x", 1.6).judge(math.nan) is Verdict.FAIL
 
