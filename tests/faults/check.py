@@ -211,6 +211,44 @@ def usage_faults(books: Books) -> Problems:
     return found
 
 
+def conversation_faults(books: Books) -> Problems:
+    """A transcript is 1..n, and each call in it is answered before anybody else speaks.
+
+    Providers refuse a conversation that breaks this, so it would lose the session for good.
+    """
+    found: Problems = []
+    spoken: dict[tuple[str, str], list[Row]] = {}
+    for row in books.tables["messages"]:
+        if row["seq"] is not None:
+            spoken.setdefault((row["owner"], row["session_id"]), []).append(row)
+    for (_, session_id), rows in spoken.items():
+        rows.sort(key=lambda row: int(row["seq"]))
+        places = [row["seq"] for row in rows]
+        if places != list(range(1, len(rows) + 1)):
+            found.append(f"I3: session {session_id} has the places {places}")
+        going = books.run(rows[-1]["run_id"])["state"] not in STATUS_OF
+        found += [f"I3: session {session_id}: {said}" for said in _unanswered(rows, going=going)]
+    return found
+
+
+def _unanswered(rows: Sequence[Row], *, going: bool) -> Problems:
+    """Return which calls of a conversation have no answer in their place."""
+    found: Problems = []
+    wanted: set[str] = set()
+    for row in rows:
+        if row["role"] == "tool":
+            if row["tool_call_id"] not in wanted:
+                found.append(f"an answer to {row['tool_call_id']} that nobody waits for")
+            wanted.discard(row["tool_call_id"])
+        elif wanted:
+            found.append(f"{row['role']} speaks before {sorted(wanted)} is answered")
+            wanted = set()
+        wanted |= {call["call_id"] for call in json.loads(row["tool_calls"] or "[]")}
+    if wanted and not going:
+        found.append(f"it ends before {sorted(wanted)} is answered")
+    return found
+
+
 def rest_faults(books: Books) -> Problems:
     """I9, the store's half: every run has ended, or waits for a person; nothing is left open."""
     going = [run for run in books.runs if run["state"] not in STATUS_OF]
@@ -333,4 +371,10 @@ def check(*problems: Problems) -> None:
 
 def store_faults(books: Books) -> Problems:
     """Everything that must hold of the store by itself once all is at rest."""
-    return log_faults(books) + text_faults(books) + usage_faults(books) + rest_faults(books)
+    return (
+        log_faults(books)
+        + text_faults(books)
+        + conversation_faults(books)
+        + usage_faults(books)
+        + rest_faults(books)
+    )
