@@ -1,6 +1,8 @@
 """The connection to Temporal: one client, the namespace made ready, and whose cluster it is."""
 
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from temporalio.client import Client
@@ -17,6 +19,9 @@ from domain.errors import EngineUnavailableError
 _log = logging.getLogger(__name__)
 
 ENGINE_KEY = "engine"
+_STARTING = "not healthy yet"
+_STARTING_SECONDS = 30.0
+_LOOK_SECONDS = 0.1
 
 
 async def connect(settings: Settings, own_address: str | None) -> Client:
@@ -31,17 +36,35 @@ async def connect(settings: Settings, own_address: str | None) -> Client:
     target = config.get("target_host", "localhost:7233")
     is_local = target.startswith(("127.", "localhost", "[::1]"))
     try:
-        client = await Client.connect(
-            **config,
-            data_converter=pydantic_data_converter,
-            grpc_compression=GrpcCompression.NONE if is_local else GrpcCompression.GZIP,
+        client = await patiently(
+            lambda: Client.connect(
+                **config,
+                data_converter=pydantic_data_converter,
+                grpc_compression=GrpcCompression.NONE if is_local else GrpcCompression.GZIP,
+            )
         )
         await _prepare(client, settings, is_ours=own_address is not None)
-    except (RuntimeError, RPCError) as error:
+    except (RuntimeError, RPCError, TimeoutError) as error:
         raise EngineUnavailableError(
             f"the Temporal server at {target} does not answer: {error}; check TEMPORAL_ADDRESS"
         ) from error
     return client
+
+
+async def patiently(connect: Callable[[], Awaitable[Client]]) -> Client:
+    """Connect; a server that answers but still starts is given a moment.
+
+    Raises:
+        RuntimeError: the SDK's word for a server that does not answer.
+    """
+    async with asyncio.timeout(_STARTING_SECONDS):
+        while True:
+            try:
+                return await connect()
+            except RuntimeError as error:
+                if _STARTING not in str(error):
+                    raise
+            await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def _prepare(client: Client, settings: Settings, *, is_ours: bool) -> None:

@@ -264,7 +264,8 @@ async def test_too_much_is_cut_at_its_limit(subject: Subject, marks: str, reason
 
     assert type(error) is ReplyTooLargeError
     assert reason in error.message
-    assert (await subject.last()).sent_tokens < 100
+    # Of 800 and more: what sockets hold on the way is sent, the rest never is.
+    assert (await subject.last()).sent_tokens < 400
 
 
 @pytest.mark.parametrize("name", REMOTE)

@@ -23,7 +23,7 @@ from activities.live import LiveAttempts
 from adapters.store.tx import Row
 from adapters.temporal import EngineSettings, TemporalGateway, workflow_id
 from bootstrap.capabilities import Capabilities, build_capabilities
-from bootstrap.engine import claim_engine
+from bootstrap.engine import claim_engine, patiently
 from bootstrap.identity import SortableIds
 from bootstrap.settings import Settings
 from bootstrap.storage import Storage, open_storage
@@ -262,9 +262,11 @@ async def open_stage(
 
 
 async def connect(address: str) -> Client:
-    """Return a client whose namespace is ready."""
-    client = await Client.connect(
-        address, data_converter=pydantic_data_converter, grpc_compression=GrpcCompression.NONE
+    """Return a client whose namespace is ready; a server that still starts is waited for."""
+    client = await patiently(
+        lambda: Client.connect(
+            address, data_converter=pydantic_data_converter, grpc_compression=GrpcCompression.NONE
+        )
     )
     await prepare_namespace(client)
     return client
