@@ -2,8 +2,8 @@
 
 A process that used the Temporal SDK crashes in about one of ten runs while its interpreter shuts
 down: threads of the SDK's core meet a finalizing interpreter (sdk-python#300). The tests have
-passed by then, but the exit code says SIGSEGV. So the run leaves through `os._exit` with pytest's own exit
-code, after everything that must still happen at exit has happened.
+passed by then, but the exit code says SIGSEGV. So the run leaves through `os._exit` with pytest's
+own exit code, after everything that must still happen at exit has happened.
 
 Source: reference/engine.md 1.6.
 """
