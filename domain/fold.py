@@ -126,8 +126,6 @@ class _Folding:
         """Take the text of the committed attempt; `run_done` has the last word."""
         text = "".join(self._texts.get(data["step"], ()))
         self._set(output={"role": "assistant", "content": text})
-        if data["step"].startswith("invoke-"):
-            self._count("turns")
 
     def _billed(self, data: Data, _ts: int) -> None:
         self._count("model_calls")
