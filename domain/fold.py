@@ -126,6 +126,8 @@ class _Folding:
         """Take the text of the committed attempt; `run_done` has the last word."""
         text = "".join(self._texts.get(data["step"], ()))
         self._set(output={"role": "assistant", "content": text})
+        if data["step"].startswith("invoke-"):
+            self._count("turns")
 
     def _billed(self, data: Data, _ts: int) -> None:
         self._count("model_calls")
@@ -136,7 +138,8 @@ class _Folding:
             self._unpriced += 1
         else:
             self._pico += to_pico(data["cost_usd"])
-        if data["error"] is None:
+        # A call to an agent is a turn when its answer is committed, billed or not.
+        if data["error"] is None and not data.get("step", "").startswith("invoke-"):
             self._count("turns")
 
     def _called(self, _data: Data, _ts: int) -> None:

@@ -106,9 +106,12 @@ def test_one_call_without_a_price_makes_the_cost_unknown() -> None:
 
 
 def test_an_external_agents_answer_is_a_turn() -> None:
-    usage = fold(log(STARTED, bill(None), done("invoke-1"))).usage
+    _, billed = bill(None)
+    of_agent = ("llm_call_done", {**billed, "step": "invoke-1"})
 
-    assert (usage.turns, usage.model_calls) == (1, 1), "its bill counts it, as any other call's"
+    assert fold(log(STARTED, done("invoke-1"))).usage.turns == 1
+    usage = fold(log(STARTED, of_agent, done("invoke-1"))).usage
+    assert (usage.turns, usage.model_calls) == (1, 1)
 
 
 def test_tool_calls_are_counted() -> None:
