@@ -225,7 +225,7 @@ async def all_workers_dead(world: World, runs: int, pings: int) -> list[Viewer]:
     """Kill both workers under load, count pings meanwhile, start two others."""
     _, workers = await world.apart(workers=2)
     await world.agent()
-    ids = await asyncio.gather(*(world.start(sse_words(30)) for _ in range(runs)))
+    ids = await asyncio.gather(*(world.start(sse_words(150)) for _ in range(runs)))
     viewers = [world.watch(run_id) for run_id in ids]
     await tokens_on(viewers)
 
