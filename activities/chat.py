@@ -177,6 +177,9 @@ class ChatActivities:
                         call.streamed.append(chunk.text)
                         live.progress += len(chunk.text)
                         writer.feed(chunk.text)
+                        if len(call.streamed) == 1:
+                            # What is read meanwhile would keep the first words from the viewer.
+                            await writer.settled()
                     else:
                         end = chunk
         except TimeoutError as error:

@@ -48,6 +48,11 @@ class DeltaWriter:
         self._pending.append(text)
         self._schedule()
 
+    async def settled(self) -> None:
+        """Wait for the row that is being written, if one is."""
+        if self._write is not None:
+            await asyncio.wait([self._write])
+
     async def rest(self) -> str:
         """End the stream: wait for the write in flight, return the text that no row holds.
 
@@ -57,8 +62,7 @@ class DeltaWriter:
         self._ended = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._write is not None:
-            await asyncio.wait([self._write])
+        await self.settled()
         if self._failure is not None:
             raise self._failure
         return "".join(self._pending)

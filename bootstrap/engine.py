@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
 from temporalio.service import GrpcCompression, RPCError
 
+from adapters.payloads import data_converter
 from adapters.store.upkeep import SqlUpkeep
 from adapters.temporal import engine_identity
 from bootstrap.settings import Settings
@@ -39,7 +39,7 @@ async def connect(settings: Settings, own_address: str | None) -> Client:
         client = await patiently(
             lambda: Client.connect(
                 **config,
-                data_converter=pydantic_data_converter,
+                data_converter=data_converter,
                 grpc_compression=GrpcCompression.NONE if is_local else GrpcCompression.GZIP,
             )
         )

@@ -15,6 +15,7 @@ Specification: https://docs.anthropic.com/en/docs/build-with-claude/streaming
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from adapters.llm.anthropic_messages import to_messages, to_system
@@ -52,7 +53,7 @@ class AnthropicChat:
         self._limits = limits or ReplyLimits()
         self._connecting = threading.Lock()
         self._client: Any = None
-        self._create: Any = None
+        self._send: Any = None
         self._errors: tuple[type[Exception], ...] = ()
 
     def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
@@ -61,30 +62,31 @@ class AnthropicChat:
 
         async def open_request() -> Opening:
             await self.warm()
-            return Opening(self._create(**_body(request)), self._errors)
+            return Opening(self._send(body=_body(request)), self._errors)
 
         return read_reply("anthropic", open_request, reply, self._patience)
 
     async def warm(self) -> None:
         """Import the SDK and build its client, off the event loop; does nothing when done."""
-        if self._create is None:
+        if self._send is None:
             await asyncio.to_thread(self._connect_once)
 
     async def aclose(self) -> None:
         """Close idle connections; the next call opens new ones."""
-        client, self._client, self._create = self._client, None, None
+        client, self._client, self._send = self._client, None, None
         if client is not None:
             await client.close()
 
     def _connect_once(self) -> None:
         # First calls come together: one client, so that they share its connections.
         with self._connecting:
-            if self._create is None:
+            if self._send is None:
                 self._connect()
 
     def _connect(self) -> None:
         # Here, not above: the SDK takes a second that most processes can do without.
         import anthropic  # noqa: PLC0415
+        import httpx2  # noqa: PLC0415
 
         from adapters.llm.transport import TRANSPORT_ERRORS, build_client  # noqa: PLC0415
 
@@ -100,7 +102,16 @@ class AnthropicChat:
         )
         self._errors = (anthropic.AnthropicError, *TRANSPORT_ERRORS)
         self._client = client
-        self._create = client.messages.with_streaming_response.create
+        # Not `messages.create`: it walks its arguments with their type hints, on the loop. The
+        # SDK still makes the request, authorises it and sends it.
+        self._send = partial(
+            client.post,
+            "/v1/messages",
+            cast_to=httpx2.Response,
+            options={"headers": _STREAM_HEADERS},
+            stream=True,
+            stream_cls=anthropic.AsyncStream[object],
+        )
 
 
 def _body(request: ChatRequest) -> dict[str, Any]:
@@ -109,7 +120,6 @@ def _body(request: ChatRequest) -> dict[str, Any]:
         "max_tokens": request.max_output_tokens,
         "messages": to_messages(request.messages),
         "stream": True,
-        "extra_headers": _STREAM_HEADERS,
     }
     system = to_system(request.messages)
     if system:
@@ -124,6 +134,5 @@ def _body(request: ChatRequest) -> dict[str, Any]:
             for tool in request.tools
         ]
     if request.temperature is not None:
-        # The SDK has no such argument any more; models that still take it read it here.
-        body["extra_body"] = {"temperature": request.temperature}
+        body["temperature"] = request.temperature
     return body

@@ -6,16 +6,16 @@ the SDK's chunk objects costs about three times the CPU. Knows no vendor's event
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from adapters.llm.deadlines import Deadlines
 from adapters.llm.patience import Patience
 from adapters.llm.reply import ReplyParser
 from adapters.llm.sse import SseEvent, SseLimitError, SseParser
 from domain.chat import ChatChunk, TextDelta
 from domain.errors import (
-    ModelTimeoutError,
     ModelUnavailableError,
     OrchestratorError,
     ReplyTooLargeError,
@@ -33,41 +33,9 @@ _DRAIN_SECONDS = 0.05
 class Opening:
     """A request that an SDK is ready to send, and what the SDK and its transport raise."""
 
-    response: AbstractAsyncContextManager[Any]
-    """Gives an object whose `http_response` is the httpx2 response, its body unread."""
+    response: "Awaitable[httpx2.Response]"
+    """Sends it; gives the answer with its body unread."""
     errors: tuple[type[Exception], ...]
-
-
-class Deadlines:
-    """When the current wait ends, on the loop's clock."""
-
-    def __init__(self, provider: str, patience: Patience) -> None:
-        self._provider = provider
-        self._patience = patience
-        self._now = asyncio.get_running_loop().time
-        start = self._now()
-        self._last = start + patience.total_seconds
-        self._next = min(start + patience.first_seconds, self._last)
-        self._has_progress = False
-
-    def progress(self) -> None:
-        """Note a meaningful event: the wait for the next one begins now."""
-        self._has_progress = True
-        self._next = min(self._now() + self._patience.idle_seconds, self._last)
-
-    def guard(self) -> asyncio.Timeout:
-        """Return the timeout of one wait."""
-        return asyncio.timeout_at(self._next)
-
-    def error(self) -> ModelTimeoutError:
-        """Return the error that names the wait that was too long."""
-        if self._now() >= self._last:
-            seconds, wait = self._patience.total_seconds, "did not end its reply"
-        elif self._has_progress:
-            seconds, wait = self._patience.idle_seconds, "sent nothing more"
-        else:
-            seconds, wait = self._patience.first_seconds, "sent nothing"
-        return ModelTimeoutError(f"{self._provider} {wait} within {seconds:g} seconds")
 
 
 async def read_reply(
@@ -85,6 +53,7 @@ async def read_reply(
     opening = await open_request()
     deadlines = Deadlines(provider, patience)
     async with AsyncExitStack() as stack:
+        stack.callback(deadlines.stop)
         response = await _enter(provider, stack, opening, deadlines)
         body = response.aiter_raw()
         stack.push_async_callback(body.aclose)
@@ -108,17 +77,15 @@ async def _enter(
     provider: str, stack: AsyncExitStack, opening: Opening, deadlines: Deadlines
 ) -> "httpx2.Response":
     try:
-        async with deadlines.guard():
-            raw = await stack.enter_async_context(opening.response)
-    except TimeoutError as error:
-        raise deadlines.error() from error
+        with deadlines:
+            response = await opening.response
     except opening.errors as error:
         if isinstance(error.__cause__, OrchestratorError):
             # One SDK wraps whatever its transport raises, our refusals (transport.py) too.
             raise error.__cause__ from None
         reason = type(error.__cause__ or error).__name__
         raise ModelUnavailableError(f"{provider} cannot be reached ({reason})") from error
-    response: httpx2.Response = raw.http_response
+    stack.push_async_callback(response.aclose)
     return response
 
 
@@ -141,11 +108,9 @@ class _EventSource:
     async def next(self) -> list[SseEvent] | None:
         """Return the events of the next piece of the body, None at its end."""
         try:
-            async with self._deadlines.guard():
+            with self._deadlines:
                 chunk = await anext(self._body, None)
             return None if chunk is None else self._parser.feed(chunk)
-        except TimeoutError as error:
-            raise self._deadlines.error() from error
         except SseLimitError as error:
             raise ReplyTooLargeError(f"{self._provider}: {error}") from error
         except self._errors as error:

@@ -199,9 +199,14 @@ class SqliteEngine:
     def _commit_group(self, connection: sqlite3.Connection, jobs: list[_Job]) -> None:
         try:
             connection.execute("BEGIN IMMEDIATE")
-            for job in jobs:
-                _run_in_savepoint(connection, job)
-            connection.execute("COMMIT")
+            if len(jobs) == 1:
+                # The transaction itself is the savepoint of a unit that is alone.
+                is_kept = _run_unit(connection, jobs[0])
+                connection.execute("COMMIT" if is_kept else "ROLLBACK")
+            else:
+                for job in jobs:
+                    _run_in_savepoint(connection, job)
+                connection.execute("COMMIT")
             self.groups_committed += 1
         except sqlite3.Error as error:
             _roll_back(connection)
@@ -234,18 +239,24 @@ def _mark_seen(future: asyncio.Future[Any]) -> None:
 
 
 def _run_in_savepoint(connection: sqlite3.Connection, job: _Job) -> None:
-    tx = SqliteTx(connection)
     connection.execute("SAVEPOINT unit")
+    if not _run_unit(connection, job):
+        connection.execute("ROLLBACK TO unit")
+    connection.execute("RELEASE unit")
+
+
+def _run_unit(connection: sqlite3.Connection, job: _Job) -> bool:
+    """Run a unit and say whether what it wrote is kept."""
+    tx = SqliteTx(connection)
     try:
         job.value = job.unit(tx)
     except Exception as error:
         if isinstance(error, sqlite3.Error) and not _is_of_the_unit(error):
             raise  # the file is in trouble: the whole group is refused
-        connection.execute("ROLLBACK TO unit")
         job.error = error
-    else:
-        job.events = tx.committed
-    connection.execute("RELEASE unit")
+        return False
+    job.events = tx.committed
+    return True
 
 
 def _is_of_the_unit(error: sqlite3.Error) -> bool:

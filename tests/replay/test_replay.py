@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from adapters.payloads import data_converter
 from tests.replay.record import HISTORIES, PATHS
 from worker import WORKFLOWS
 
@@ -33,7 +33,7 @@ def test_every_way_through_the_workflow_is_recorded() -> None:
 async def test_recorded_histories_replay(runner: str) -> None:
     replayer = Replayer(
         workflows=WORKFLOWS,
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter,
         workflow_runner=RUNNERS[runner],
     )
 
@@ -46,7 +46,7 @@ async def test_a_history_of_other_code_does_not_replay() -> None:
     """The control: a replay that finds nothing would prove nothing."""
     path = HISTORIES / "simple-1.json"
     other = path.read_text().replace('"complete_chat"', '"complete_something"')
-    replayer = Replayer(workflows=WORKFLOWS, data_converter=pydantic_data_converter)
+    replayer = Replayer(workflows=WORKFLOWS, data_converter=data_converter)
 
     result = await replayer.replay_workflow(
         WorkflowHistory.from_json("simple", other), raise_on_replay_failure=False

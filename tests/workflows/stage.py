@@ -16,10 +16,10 @@ from typing import Any
 from temporalio.api.enums.v1 import EventType as HistoryEvent
 from temporalio.api.history.v1 import HistoryEvent as Entry
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import GrpcCompression
 
 from activities.live import LiveAttempts
+from adapters.payloads import data_converter
 from adapters.store.tx import Row
 from adapters.temporal import EngineSettings, TemporalGateway, workflow_id
 from bootstrap.capabilities import Capabilities, build_capabilities
@@ -265,7 +265,7 @@ async def connect(address: str) -> Client:
     """Return a client whose namespace is ready; a server that still starts is waited for."""
     client = await patiently(
         lambda: Client.connect(
-            address, data_converter=pydantic_data_converter, grpc_compression=GrpcCompression.NONE
+            address, data_converter=data_converter, grpc_compression=GrpcCompression.NONE
         )
     )
     await prepare_namespace(client)

@@ -2,9 +2,9 @@
 
 import pytest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError, RPCStatusCode
 
+from adapters.payloads import data_converter
 from adapters.temporal import TemporalGateway
 from domain.errors import EngineUnavailableError
 from domain.run import RunState
@@ -26,7 +26,7 @@ REFUSALS = (
 async def nowhere(stage: Stage, temporal: TemporalServer) -> TemporalGateway:
     """A gateway to a namespace that the server does not have."""
     client = await Client.connect(
-        temporal.address, namespace="nowhere", data_converter=pydantic_data_converter
+        temporal.address, namespace="nowhere", data_converter=data_converter
     )
     return TemporalGateway(client, engine_settings(stage.settings, "nowhere"))
 
