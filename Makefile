@@ -11,6 +11,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+PACKAGES := activities adapters api bench bootstrap domain tests workflows worker.py
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test check bench faults cluster clean
 
@@ -18,6 +20,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## prepare everything, start nothing: .venv, locked dependencies, Temporal dev server
+	@$(BIN)/python -m compileall -q $(PACKAGES) # processes start in half the time, also where Python keeps no cache itself
 	@$(BIN)/python -m bootstrap.devserver_find
 
 demo: setup ## three real runs over HTTP, then a worker killed in mid-stream
@@ -64,6 +67,6 @@ $(UV):
 
 $(READY): uv.lock pyproject.toml | $(UV)
 	@echo "==> installing the locked dependencies into $(VENV)"
-	@UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --frozen --all-extras --python $(PYTHON) || \
+	@UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --frozen --all-extras --compile-bytecode --python $(PYTHON) || \
 	  { echo "The locked dependencies could not be installed; the lines above say why."; exit 1; }
 	@touch $@

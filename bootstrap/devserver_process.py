@@ -142,7 +142,7 @@ class ServerProcess:
     ) -> "ServerProcess":
         """Start the server: it dies with this process, and a terminal's Ctrl-C does not reach it.
 
-        The process group of its own matters for the order of a shutdown: the server stops last.
+        The session of its own matters for the order of a shutdown: the server stops last.
 
         Args:
             command: The program and its arguments; the program by its whole path.
@@ -160,7 +160,7 @@ class ServerProcess:
                 stdout=log,
                 stderr=log,
                 env=environment,
-                process_group=0,
+                start_new_session=True,
             )
         return cls(process, log_file)
 

@@ -13,6 +13,7 @@ from temporalio.runtime import Runtime
 
 from activities.live import LiveAttempts
 from adapters.temporal import EngineSettings, TemporalGateway
+from bootstrap import pace
 from bootstrap.agents_file import load_agents_file
 from bootstrap.api_role import ApiRole, build_api_role, listen, url_of
 from bootstrap.capabilities import Capabilities, build_capabilities
@@ -84,10 +85,15 @@ async def assemble(roles: frozenset[str], settings: Settings, host: Host) -> Run
         watched=[],
         api=api,
         worker=worker,
-        background=[asyncio.create_task(ground.can.warm(), name="warming providers")],
+        background=[asyncio.create_task(_warm(ground.can), name="warming providers")],
     )
     _look_after(running, storage, host.server, apart=len(roles) == 1)
     return running
+
+
+async def _warm(can: Capabilities) -> None:
+    await can.warm()
+    pace.settle()
 
 
 async def _lay_ground(

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bootstrap import pace
 from bootstrap.devserver import DevServer, DevServerInfo, DevServerOptions, OnRestart
 from bootstrap.settings import Settings
 
@@ -86,6 +87,7 @@ async def serve(
         if endpoints.api is not None or not _has_live_api(settings.data_dir):
             _write_endpoints(settings.data_dir, endpoints)
             stack.callback(_remove_endpoints, settings.data_dir)
+        pace.settle()
         on_ready(endpoints)
         failed = await _until_stopped(stop, running.watched)
         await running.stop()
@@ -94,7 +96,8 @@ async def serve(
 
 def _import_parts() -> "Assemble":
     # Not at the top: it takes as long as the dev server takes to start, and runs beside it.
-    from bootstrap.parts import assemble  # noqa: PLC0415 - see above
+    with pace.without_pydantic_v1():
+        from bootstrap.parts import assemble  # noqa: PLC0415 - see above
 
     return assemble
 

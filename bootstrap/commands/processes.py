@@ -1,6 +1,5 @@
 """`up`, `api`, `worker`: a process that serves until it is told to stop."""
 
-import asyncio
 import json
 import sys
 import time
@@ -97,6 +96,9 @@ def _serve(
     roles: set[str], settings: "Settings", as_json: bool, restart_unfinished: bool = False
 ) -> int:
     # Heavy, and not for `--help`.
+    from bootstrap import pace  # noqa: PLC0415
+
+    pace.hurry()
     from bootstrap.supervisor import serve  # noqa: PLC0415
     from bootstrap.telemetry import configure_logging  # noqa: PLC0415
 
@@ -109,8 +111,10 @@ def _serve(
         else:
             out(banner(endpoints, sorted(roles), time.monotonic() - started))
 
-    return asyncio.run(
-        serve(frozenset(roles), settings, on_ready=on_ready, restart_unfinished=restart_unfinished)
+    return pace.run(
+        lambda: serve(
+            frozenset(roles), settings, on_ready=on_ready, restart_unfinished=restart_unfinished
+        )
     )
 
 

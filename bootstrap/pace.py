@@ -1,0 +1,58 @@
+"""What makes a serving process start sooner and run evenly: its event loop, and when it collects.
+
+The garbage collector finds nothing in half a million objects that imports leave, and looks through
+them again and again: a tenth of the start, and pauses of 0.2 s under load.
+"""
+
+import asyncio
+import contextlib
+import gc
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+_THRESHOLDS = (20_000, 20, 20)
+"""A run's own objects die by reference count; cycles are few."""
+
+
+def hurry() -> None:
+    """Collect no garbage until the process has settled."""
+    gc.disable()
+
+
+def settle() -> None:
+    """Take what lives now as there to stay: later collections need not look at it."""
+    gc.freeze()
+    gc.set_threshold(*_THRESHOLDS)
+    gc.enable()
+
+
+@contextlib.contextmanager
+def without_pydantic_v1() -> Iterator[None]:
+    """Import FastAPI routes inside without pydantic's old half.
+
+    FastAPI imports it to refuse its models, and takes its absence as a no.
+    """
+    name = "pydantic.v1"
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment] # the import system's word for "not here"
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
+def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """Run a serving process's coroutine on the fastest loop there is."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(main())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop  # noqa: PLC0415 - not made for every platform
+
+    return uvloop.new_event_loop
