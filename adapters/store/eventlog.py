@@ -36,10 +36,7 @@ def read_page(
         f"{only} ORDER BY seq LIMIT :limit",
         **params,
     )
-    return [
-        StoredEvent(run_id=run_id, seq=row["seq"], type=row["type"], envelope=row["envelope"])
-        for row in rows
-    ]
+    return [StoredEvent(run_id, row["seq"], row["type"], row["envelope"]) for row in rows]
 
 
 class SqlEventLog:
