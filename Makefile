@@ -21,7 +21,7 @@ help: ## show this list
 
 setup: $(READY) ## prepare everything, start nothing: .venv, locked dependencies, Temporal dev server
 	@$(BIN)/python -m compileall -q $(PACKAGES) # processes start in half the time, also where Python keeps no cache itself
-	@$(BIN)/python -m bootstrap.devserver_find
+	@$(BIN)/python -m bootstrap.devserver.find
 
 demo: setup ## three real runs over HTTP, then a worker killed in mid-stream
 	@$(BIN)/orchestrator demo

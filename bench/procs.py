@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bootstrap import devserver_launch
+from bootstrap.devserver import launch
 
 ROOT = Path(__file__).resolve().parent.parent
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -35,7 +35,7 @@ class Child:
         speaks: bool = False,
     ) -> None:
         self.log = log
-        launcher = [sys.executable, "-I", "-S", devserver_launch.__file__, str(os.getpid())]
+        launcher = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid())]
         with log.open("ab") as sink:
             self._process = subprocess.Popen(
                 [*launcher, *command],

@@ -18,10 +18,10 @@ from api.server import ApiProtocol
 from bootstrap.capabilities import Capabilities
 from bootstrap.exposure import is_loopback
 from bootstrap.identity import SortableIds
+from bootstrap.logs.telemetry import log_feed
 from bootstrap.settings import Settings
 from bootstrap.slots import LivePool
 from bootstrap.storage import Storage
-from bootstrap.telemetry import log_feed
 from domain.agent import Limits
 from domain.errors import SetupError
 from domain.intake import IntakePorts, IntakeSettings

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bootstrap import devserver_launch
 from bootstrap.commands.failure import CommandError
+from bootstrap.devserver import launch
 from bootstrap.terminal import note
 
 ERROR_PREFIX = "Error: "
@@ -168,7 +168,7 @@ def _changed(changes: Mapping[str, str | None]) -> dict[str, str]:
 
 def _tied_to_us() -> list[str]:
     """Return the beginning of a command that runs our CLI and is killed when we die."""
-    launcher = [sys.executable, "-I", "-S", devserver_launch.__file__, str(os.getpid())]
+    launcher = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid())]
     # -P: a folder of the current directory must not stand in for one of our packages.
     return [*launcher, sys.executable, "-P", "-m", "bootstrap.cli"]
 

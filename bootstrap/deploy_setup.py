@@ -13,7 +13,7 @@ from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.store.migrate import upgrade
-from bootstrap.devserver_find import to_stderr
+from bootstrap.devserver.find import to_stderr
 from bootstrap.exit import leave
 from bootstrap.settings import Settings
 from bootstrap.temporal_setup import create_namespace

@@ -17,13 +17,13 @@ from bootstrap import pace
 from bootstrap.agents_file import load_agents_file
 from bootstrap.api_role import ApiRole, build_api_role, listen, url_of
 from bootstrap.capabilities import Capabilities, build_capabilities
-from bootstrap.devserver import DevServer, DevServerInfo
+from bootstrap.devserver.server import DevServer, DevServerInfo
 from bootstrap.engine import claim_engine, connect
 from bootstrap.exposure import check_exposure
+from bootstrap.logs.telemetry import forward_core_logs
 from bootstrap.settings import Settings
 from bootstrap.storage import Storage, open_storage
 from bootstrap.supervisor import Endpoints, Host
-from bootstrap.telemetry import forward_core_logs
 from bootstrap.temporal_setup import prepare_namespace
 from bootstrap.worker_role import WorkerRole, build_worker_role, new_live_attempts
 from domain.order import Timing

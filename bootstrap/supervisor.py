@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap import pace
-from bootstrap.devserver import DevServer, DevServerInfo, DevServerOptions, OnRestart
+from bootstrap.devserver.server import DevServer, DevServerInfo, DevServerOptions, OnRestart
 from bootstrap.settings import Settings
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from bootstrap.devserver import DevServer, DevServerOptions
+from bootstrap.devserver.server import DevServer, DevServerOptions
 
 
 def _server(data_file: Path) -> DevServer:

@@ -15,7 +15,7 @@ from typing import Literal
 from adapters.store.urls import PostgresUrl, SqliteFile, parse_database_url
 from bootstrap.agents_file import FILE_NAME, read_agents_file
 from bootstrap.commands.servers import find_running
-from bootstrap.devserver_binary import Binary, probe, read_sidecar
+from bootstrap.devserver.binary import Binary, probe, read_sidecar
 from bootstrap.exposure import is_loopback
 from bootstrap.settings import Settings
 from domain.errors import OrchestratorError
@@ -167,7 +167,7 @@ def _cluster(address: str) -> Finding:
     from temporalio.envconfig import ClientConfig  # noqa: PLC0415 - 0.6 s
     from temporalio.service import RPCError  # noqa: PLC0415
 
-    from bootstrap.telemetry import forward_core_logs  # noqa: PLC0415
+    from bootstrap.logs.telemetry import forward_core_logs  # noqa: PLC0415
 
     async def ask() -> str:
         from temporalio.api.workflowservice.v1 import GetSystemInfoRequest  # noqa: PLC0415

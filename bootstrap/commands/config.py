@@ -7,7 +7,7 @@ import typer
 from bootstrap.commands.given import load_settings, names_of
 from bootstrap.commands.options import AsJson, examples
 from bootstrap.commands.output import out_json, out_list
-from bootstrap.redaction import MASK, Redactor, secrets_of
+from bootstrap.logs.redaction import MASK, Redactor, secrets_of
 
 config = typer.Typer(
     help="The settings as they count, and what there is to set.", no_args_is_help=True

@@ -28,6 +28,6 @@ def demo(
     which is kept). With TEMPORAL_ADDRESS and DATABASE_URL set it uses that cluster. Exit code 0 if
     all was as promised.
     """
-    from bootstrap.demo import run_demo  # noqa: PLC0415 - not for `--help`
+    from bootstrap.demo.tour import run_demo  # noqa: PLC0415 - not for `--help`
 
     return run_demo(data_dir)

@@ -99,8 +99,8 @@ def _serve(
     from bootstrap import pace  # noqa: PLC0415
 
     pace.hurry()
+    from bootstrap.logs.telemetry import configure_logging  # noqa: PLC0415
     from bootstrap.supervisor import serve  # noqa: PLC0415
-    from bootstrap.telemetry import configure_logging  # noqa: PLC0415
 
     started = time.monotonic()
     configure_logging(settings)

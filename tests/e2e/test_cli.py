@@ -19,7 +19,7 @@ from bootstrap.children import Child, Serving
 from bootstrap.commands.api import Api
 from bootstrap.commands.failure import CommandError
 from bootstrap.commands.servers import _IN_USE
-from bootstrap.devserver_lock import find_process
+from bootstrap.devserver.lock import find_process
 
 PROGRAM = [sys.executable, "-P", "-m", "bootstrap.cli"]
 FOREIGN = ("TEMPORAL_", "ORCHESTRATOR_", "OPENAI_", "ANTHROPIC_", "OLLAMA_", "DATABASE_")

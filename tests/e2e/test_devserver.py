@@ -16,10 +16,10 @@ from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from bootstrap.devserver import DevServer, DevServerInfo, DevServerOptions, OnRestart
-from bootstrap.devserver_binary import sidecar_path
-from bootstrap.devserver_find import Search
-from bootstrap.devserver_lock import find_process
+from bootstrap.devserver.binary import sidecar_path
+from bootstrap.devserver.find import Search
+from bootstrap.devserver.lock import find_process
+from bootstrap.devserver.server import DevServer, DevServerInfo, DevServerOptions, OnRestart
 from bootstrap.temporal_setup import SEARCH_ATTRIBUTES, create_namespace, prepare_namespace
 from domain.errors import SetupError
 
@@ -325,7 +325,7 @@ async def describe_namespace(client: Client) -> tuple[int, set[str]]:
 
 def test_setup_finds_the_server_and_starts_nothing() -> None:
     found = subprocess.run(
-        [sys.executable, "-m", "bootstrap.devserver_find"],
+        [sys.executable, "-m", "bootstrap.devserver.find"],
         capture_output=True,
         text=True,
         check=False,

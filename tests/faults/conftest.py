@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bootstrap.telemetry import forward_core_logs
+from bootstrap.logs.telemetry import forward_core_logs
 from tests.rig.temporal import TemporalServer
 from tests.rig.world import World
 from tests.stub.ledger import Ledger

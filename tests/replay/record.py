@@ -16,7 +16,7 @@ from adapters.store.migrate import upgrade
 from adapters.store.urls import SqliteFile
 from adapters.temporal import workflow_id
 from bootstrap.exit import leave
-from bootstrap.telemetry import forward_core_logs
+from bootstrap.logs.telemetry import forward_core_logs
 from domain.agent import AgentKind, Limits
 from domain.event import EventType
 from domain.intake import InvokeTool

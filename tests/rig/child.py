@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bootstrap import devserver_launch
+from bootstrap.devserver import launch
 
 REPO = Path(__file__).resolve().parents[2]
 _FOREIGN = ("TEMPORAL_", "ORCHESTRATOR_", "OPENAI_", "ANTHROPIC_", "OLLAMA_", "DATABASE_")
@@ -32,7 +32,7 @@ class Child:
     ) -> None:
         self.name = name
         self.log = log
-        launcher = [sys.executable, "-I", "-S", devserver_launch.__file__, str(os.getpid())]
+        launcher = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid())]
         with log.open("ab") as out:
             self._process = subprocess.Popen(
                 [*launcher, *command],

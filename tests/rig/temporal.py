@@ -4,8 +4,8 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from bootstrap.devserver_find import Search
-from bootstrap.devserver_process import Endpoint, choose_endpoint, command_line
+from bootstrap.devserver.find import Search
+from bootstrap.devserver.process import Endpoint, choose_endpoint, command_line
 from tests.rig.child import Child, wait_until
 
 NAMESPACE = "default"

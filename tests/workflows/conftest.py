@@ -9,7 +9,7 @@ import pytest
 
 from adapters.store.migrate import upgrade
 from adapters.store.urls import SqliteFile
-from bootstrap.telemetry import forward_core_logs
+from bootstrap.logs.telemetry import forward_core_logs
 from tests.rig.temporal import TemporalServer
 from tests.workflows.stage import Stage, open_stage
 

@@ -11,8 +11,8 @@ import pytest
 import temporalio.runtime
 from temporalio.testing import ActivityEnvironment
 
+from bootstrap.logs.telemetry import configure_logging, forward_core_logs
 from bootstrap.settings import Settings
-from bootstrap.telemetry import configure_logging, forward_core_logs
 
 
 @pytest.fixture

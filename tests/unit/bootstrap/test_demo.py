@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap import demo
 from bootstrap.commands.api import Api
 from bootstrap.commands.failure import CommandError
-from bootstrap.demo import AGENTS, _environment, _folder, _totals, add_agents
-from bootstrap.demo_stage import Stage, within
+from bootstrap.demo import tour
+from bootstrap.demo.stage import Stage, within
+from bootstrap.demo.tour import AGENTS, _environment, _folder, _totals, add_agents
 from tests.fakes_api import World
 
 
@@ -51,7 +51,7 @@ def test_a_log_that_breaks_a_promise_is_noticed(
     stage: Stage, api_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Api(api_url) as api, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bootstrap.demo_stage.LOG_CHECKS", (("a promise", lambda _log: False),))
+        patch.setattr("bootstrap.demo.stage.LOG_CHECKS", (("a promise", lambda _log: False),))
         stage.play(api, "a run", "assistant", "Hi")
 
     assert stage.faults == ["a promise"]
@@ -61,10 +61,10 @@ def test_a_log_that_breaks_a_promise_is_noticed(
 def test_a_fault_makes_the_demo_fail(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demo, "_three_runs", lambda stage, _environment: stage.check("x", False))
-    monkeypatch.setattr(demo, "roles_apart", lambda _stage, _environment: None)
+    monkeypatch.setattr(tour, "_three_runs", lambda stage, _environment: stage.check("x", False))
+    monkeypatch.setattr(tour, "roles_apart", lambda _stage, _environment: None)
 
-    assert demo.run_demo(tmp_path / "kept") == 1
+    assert tour.run_demo(tmp_path / "kept") == 1
 
     assert "NOT as promised: x" in capsys.readouterr().err
     assert (tmp_path / "kept").is_dir()

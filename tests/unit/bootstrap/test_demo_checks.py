@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bootstrap.demo_checks import (
+from bootstrap.demo.checks import (
     LOG_CHECKS,
     counts_to,
     ends_once,

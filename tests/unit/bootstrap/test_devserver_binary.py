@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.devserver_binary import (
+from bootstrap.devserver.binary import (
     Binary,
     probe,
     read_sidecar,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap import devserver_find
-from bootstrap.devserver_binary import Binary, Sidecar
-from bootstrap.devserver_find import Search
+from bootstrap.devserver import find
+from bootstrap.devserver.binary import Binary, Sidecar
+from bootstrap.devserver.find import Search
 from bootstrap.go_build import cache_folder
 from domain.errors import SetupError
 from tests.unit.bootstrap.scripts import fake_go, fake_temporal, write_script
@@ -171,7 +171,7 @@ def test_a_downloaded_file_that_does_not_run_is_passed_over(open_page: str) -> N
 
 
 def test_a_service_that_never_answers_costs_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devserver_find, "_REACH_SECONDS", 0.05)  # 3 s of waiting otherwise
+    monkeypatch.setattr(find, "_REACH_SECONDS", 0.05)  # 3 s of waiting otherwise
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -226,7 +226,7 @@ def test_setup_says_which_server_it_found(
 ) -> None:
     path = cached(tmp_path)
 
-    assert devserver_find.main() == 0
+    assert find.main() == 0
     assert capsys.readouterr().err == f"==> Temporal server 1.31.2: {path}\n"
 
 
@@ -235,7 +235,7 @@ def test_setup_fails_in_one_line(
 ) -> None:
     monkeypatch.setenv("TEMPORAL_CLI_PATH", "/nowhere/temporal")
 
-    assert devserver_find.main() == 1
+    assert find.main() == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -244,5 +244,5 @@ def test_setup_needs_no_server_where_one_is_named(
 ) -> None:
     monkeypatch.setenv("TEMPORAL_ADDRESS", "temporal.example:7233")
 
-    assert devserver_find.main() == 0
+    assert find.main() == 0
     assert "no dev server is needed" in capsys.readouterr().err

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.devserver_lock import DataLock, ProcessRef, _ps_mark, end_process, find_process
+from bootstrap.devserver.lock import DataLock, ProcessRef, _ps_mark, end_process, find_process
 from domain.errors import SetupError
 
 HOLD = """
 import sys
 from pathlib import Path
-from bootstrap.devserver_lock import DataLock
+from bootstrap.devserver.lock import DataLock
 lock = DataLock(Path(sys.argv[1]))
 lock.acquire()
 if len(sys.argv) > 2:

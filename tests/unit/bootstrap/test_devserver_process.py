@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap import devserver_launch
-from bootstrap.devserver_lock import find_process
-from bootstrap.devserver_process import (
+from bootstrap.devserver import launch
+from bootstrap.devserver.lock import find_process
+from bootstrap.devserver.process import (
     Endpoint,
     ServerProcess,
     answers,
@@ -28,7 +28,7 @@ STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flu
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from bootstrap.devserver_process import ServerProcess
+from bootstrap.devserver.process import ServerProcess
 async def main():
     process = await ServerProcess.spawn(["/bin/sleep", "60"], Path(sys.argv[1]))
     print(process.pid, flush=True)
@@ -162,7 +162,7 @@ def test_the_server_dies_with_a_killed_parent(tmp_path: Path) -> None:
 
 def test_a_server_whose_parent_is_gone_already_does_not_start() -> None:
     started = subprocess.run(
-        [sys.executable, "-I", "-S", devserver_launch.__file__, "1", "/bin/echo", "started"],
+        [sys.executable, "-I", "-S", launch.__file__, "1", "/bin/echo", "started"],
         capture_output=True,
         text=True,
         check=False,

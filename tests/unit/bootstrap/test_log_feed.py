@@ -5,7 +5,7 @@ import gc
 import threading
 
 from api.ports import LogLine
-from bootstrap.log_feed import LogReader, MemoryLogFeed
+from bootstrap.logs.feed import LogReader, MemoryLogFeed
 
 
 def line(number: int) -> LogLine:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import structlog
 
-from bootstrap import telemetry
-from bootstrap.log_lines import FIELD_CHARS, MESSAGE_CHARS
+from bootstrap.logs import telemetry
+from bootstrap.logs.lines import FIELD_CHARS, MESSAGE_CHARS
+from bootstrap.logs.telemetry import configure_logging, log_context, log_feed
 from bootstrap.settings import Settings
-from bootstrap.telemetry import configure_logging, log_context, log_feed
 from domain.errors import SetupError
 
 CORPUS = [

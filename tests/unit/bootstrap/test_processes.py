@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from bootstrap import supervisor, telemetry
+from bootstrap import supervisor
 from bootstrap.commands.processes import banner
+from bootstrap.logs import telemetry
 from bootstrap.supervisor import Endpoints
 from tests.unit.bootstrap.conftest import Command
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bootstrap.redaction import MASK, Redactor, secrets_of
+from bootstrap.logs.redaction import MASK, Redactor, secrets_of
 from bootstrap.settings import Settings
 
 KEY = "orch_" + "A" * 43

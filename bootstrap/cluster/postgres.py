@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrap.devserver_process import free_port
+from bootstrap.devserver.process import free_port
 from domain.errors import SetupError
 
 _MAX_CONNECTIONS = 300

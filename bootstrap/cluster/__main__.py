@@ -23,10 +23,10 @@ from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 
-from bootstrap.cluster_postgres import OwnPostgres
-from bootstrap.cluster_temporal import OwnTemporal
-from bootstrap.devserver_find import to_stderr
-from bootstrap.devserver_process import ServerProcess, free_port
+from bootstrap.cluster.postgres import OwnPostgres
+from bootstrap.cluster.temporal import OwnTemporal
+from bootstrap.devserver.find import to_stderr
+from bootstrap.devserver.process import ServerProcess, free_port
 from bootstrap.exit import leave
 from domain.errors import SetupError
 

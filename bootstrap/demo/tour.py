@@ -14,8 +14,8 @@ from pathlib import Path
 from bootstrap.children import Child
 from bootstrap.commands.api import Api
 from bootstrap.commands.failure import CommandError
-from bootstrap.demo_kill import roles_apart
-from bootstrap.demo_stage import Stage
+from bootstrap.demo.kill import roles_apart
+from bootstrap.demo.stage import Stage
 from bootstrap.terminal import note, out, paint, working
 
 _STORY = (

@@ -14,10 +14,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap.devserver_binary import Binary, read_sidecar, set_aside, write_sidecar
-from bootstrap.devserver_find import Search, to_stderr
-from bootstrap.devserver_lock import DataLock
-from bootstrap.devserver_process import (
+from bootstrap.devserver.binary import Binary, read_sidecar, set_aside, write_sidecar
+from bootstrap.devserver.find import Search, to_stderr
+from bootstrap.devserver.lock import DataLock
+from bootstrap.devserver.process import (
     ServerProcess,
     answers,
     choose_endpoint,

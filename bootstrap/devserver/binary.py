@@ -1,6 +1,6 @@
 """A `temporal` binary and its version, and the sidecar file that says which one wrote a data file.
 
-Knows nothing of where binaries come from (devserver_find.py) nor of running servers.
+Knows nothing of where binaries come from (find.py) nor of running servers.
 """
 
 import json

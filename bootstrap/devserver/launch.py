@@ -1,6 +1,6 @@
 """Becomes the server process, after asking the kernel to end it together with its parent.
 
-Run as `python -I -S devserver_launch.py PARENT_PID BINARY ARGS...`, so it may import nothing but
+Run as `python -I -S launch.py PARENT_PID BINARY ARGS...`, so it may import nothing but
 the standard library. It exists because the kernel takes this wish only from the process itself,
 and running Python code between fork and exec of a threaded process may deadlock.
 """
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
     parent_pid, *command = arguments
     if not tie_to_parent(int(parent_pid)):
         sys.exit(1)
-    os.execv(command[0], command)  # noqa: S606 - the command comes from bootstrap/devserver.py
+    os.execv(command[0], command)  # noqa: S606 - the command comes from bootstrap/devserver/server.py
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from temporalio.client import Client
 
-from bootstrap.cluster_postgres import PostgresAddress
-from bootstrap.devserver_find import to_stderr
-from bootstrap.devserver_process import ServerProcess, answers, free_port
+from bootstrap.cluster.postgres import PostgresAddress
+from bootstrap.devserver.find import to_stderr
+from bootstrap.devserver.process import ServerProcess, answers, free_port
 from bootstrap.go_build import GoModule, build_module, cache_folder
 from bootstrap.temporal_setup import create_namespace
 from domain.errors import SetupError
@@ -47,7 +47,7 @@ mostly above 32,767, is refused. Free ones, so that a dev server may run beside 
 _READY_TIMEOUT = timedelta(seconds=120)
 _STOP_GRACE = timedelta(seconds=15)
 
-_DYNAMIC_CONFIG = Path(__file__).parent.parent / "deploy" / "temporal-dynamic.yaml"
+_DYNAMIC_CONFIG = Path(__file__).parents[2] / "deploy" / "temporal-dynamic.yaml"
 """What docker-compose.yml uses as well."""
 
 

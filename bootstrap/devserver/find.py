@@ -1,6 +1,6 @@
 """Finds a `temporal` binary: every way in order, cheapest first, and why each one failed.
 
-`python -m bootstrap.devserver_find` is what `make setup` runs. Knows nothing of running servers.
+`python -m bootstrap.devserver.find` is what `make setup` runs. Knows nothing of running servers.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from bootstrap.devserver_binary import FLOOR, Binary, Sidecar, probe
+from bootstrap.devserver.binary import FLOOR, Binary, Sidecar, probe
 from bootstrap.exit import leave
 from bootstrap.go_build import (
     PINNED_SERVER,

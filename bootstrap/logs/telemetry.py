@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, TextIO
 
-from bootstrap.log_feed import MemoryLogFeed
-from bootstrap.log_lines import FeedTap, LineCleaner, json_line
-from bootstrap.redaction import Redactor, secrets_of
+from bootstrap.logs.feed import MemoryLogFeed
+from bootstrap.logs.lines import FeedTap, LineCleaner, json_line
+from bootstrap.logs.redaction import Redactor, secrets_of
 from bootstrap.terminal import has_colour
 from domain.errors import SetupError
 

@@ -1,14 +1,14 @@
-"""Reference pages made from the code: `python -m bootstrap.reference_pages` writes them."""
+"""Reference pages made from the code: `python -m bootstrap.reference.pages` writes them."""
 
 import inspect
 from pathlib import Path
 
 from api.errors import STATUS
-from bootstrap.reference_commands import cli_page, settings_page
+from bootstrap.reference.commands import cli_page, settings_page
 from domain.errors import OrchestratorError, leaves
 from domain.event import DATA_OF, TERMINAL_EVENTS
 
-FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 
 
 def events_page() -> str:

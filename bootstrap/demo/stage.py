@@ -14,7 +14,7 @@ from bootstrap.commands.event_lines import EventPrinter, usage_text
 from bootstrap.commands.failure import CommandError
 from bootstrap.commands.follow import RunStream
 from bootstrap.commands.wire import Json, at
-from bootstrap.demo_checks import LOG_CHECKS
+from bootstrap.demo.checks import LOG_CHECKS
 from bootstrap.terminal import out, paint
 
 _SCENE_SECONDS = 90

@@ -1,6 +1,6 @@
 """The server as a child process: its command line, its ports, its start and its end.
 
-Knows nothing of locks, versions and restarts: devserver.py decides those.
+Knows nothing of locks, versions and restarts: server.py decides those.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from bootstrap import devserver_launch
+from bootstrap.devserver import launch
 from domain.errors import SetupError
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class ServerProcess:
             environment: Its variables; by default ours without `TEMPORAL_*`, because a setting of
                 the client, such as TEMPORAL_ADDRESS, must not reach the server's own CLI.
         """
-        launcher = [sys.executable, "-I", "-S", devserver_launch.__file__, str(os.getpid())]
+        launcher = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid())]
         if environment is None:
             environment = {k: v for k, v in os.environ.items() if not k.startswith("TEMPORAL_")}
         with _open_log(log_file) as log:

@@ -12,9 +12,9 @@ from typing import Any
 from bootstrap.children import Child, Serving
 from bootstrap.commands.api import Api
 from bootstrap.commands.failure import CommandError
-from bootstrap.demo_checks import counts_to, was_reset
-from bootstrap.demo_stage import Stage
-from bootstrap.devserver import DevServer, DevServerOptions
+from bootstrap.demo.checks import counts_to, was_reset
+from bootstrap.demo.stage import Stage
+from bootstrap.devserver.server import DevServer, DevServerOptions
 from bootstrap.terminal import working
 
 _WORDS = 80

@@ -14,12 +14,12 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from api.printable import printable
-from bootstrap.redaction import Redactor
+from bootstrap.logs.redaction import Redactor
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict
 
-    from bootstrap.log_feed import MemoryLogFeed
+    from bootstrap.logs.feed import MemoryLogFeed
 
 MESSAGE_CHARS = 8000
 FIELD_CHARS = 2000

@@ -1,0 +1,1 @@
+"""`orchestrator demo`: three runs over HTTP, then a worker killed in mid-stream."""

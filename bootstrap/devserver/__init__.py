@@ -1,0 +1,1 @@
+"""The Temporal dev server: found or built, locked, started, watched, restarted."""
