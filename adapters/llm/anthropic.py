@@ -12,8 +12,6 @@ A reply is whole only with a stop reason and `message_stop`. Stop reasons are to
 Specification: https://docs.anthropic.com/en/docs/build-with-claude/streaming
 """
 
-import asyncio
-import threading
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -23,6 +21,7 @@ from adapters.llm.anthropic_reply import AnthropicReply
 from adapters.llm.patience import Patience
 from adapters.llm.reading import Opening, read_reply
 from adapters.llm.reply import ReplyLimits
+from adapters.llm.sdk import Connected, LazySdk
 from domain.chat import ChatChunk, ChatRequest
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
@@ -51,42 +50,29 @@ class AnthropicChat:
         self._base_url = base_url
         self._patience = patience or Patience()
         self._limits = limits or ReplyLimits()
-        self._connecting = threading.Lock()
-        self._client: Any = None
-        self._send: Any = None
-        self._errors: tuple[type[Exception], ...] = ()
+        self._sdk = LazySdk(self._connect)
 
     def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
         """Yield the reply as the port says; nothing is sent before the first item is asked for."""
         reply = AnthropicReply(self._limits, self._secrets)
 
         async def open_request() -> Opening:
-            await self.warm()
-            return Opening(self._send(body=_body(request)), self._errors)
+            sdk = await self._sdk.ready()
+            return Opening(sdk.send(body=_body(request)), sdk.errors)
 
         return read_reply("anthropic", open_request, reply, self._patience)
 
     async def warm(self) -> None:
         """Import the SDK and build its client, off the event loop; does nothing when done."""
-        if self._send is None:
-            await asyncio.to_thread(self._connect_once)
+        await self._sdk.ready()
 
     async def aclose(self) -> None:
         """Close idle connections; the next call opens new ones."""
-        client, self._client, self._send = self._client, None, None
-        if client is not None:
-            await client.close()
+        await self._sdk.aclose()
 
-    def _connect_once(self) -> None:
-        # First calls come together: one client, so that they share its connections.
-        with self._connecting:
-            if self._send is None:
-                self._connect()
-
-    def _connect(self) -> None:
-        # Here, not above: the SDK takes a second that most processes can do without.
-        import anthropic  # noqa: PLC0415
-        import httpx2  # noqa: PLC0415
+    def _connect(self) -> Connected:
+        import anthropic  # noqa: PLC0415 - see sdk.py
+        import httpx2  # noqa: PLC0415 - see sdk.py
 
         from adapters.llm.transport import TRANSPORT_ERRORS, build_client  # noqa: PLC0415
 
@@ -100,11 +86,9 @@ class AnthropicChat:
                 "anthropic", self._base_url, self._patience.connect_seconds, self._secrets
             ),
         )
-        self._errors = (anthropic.AnthropicError, *TRANSPORT_ERRORS)
-        self._client = client
         # Not `messages.create`: it walks its arguments with their type hints, on the loop. The
         # SDK still makes the request, authorises it and sends it.
-        self._send = partial(
+        send = partial(
             client.post,
             "/v1/messages",
             cast_to=httpx2.Response,
@@ -112,6 +96,7 @@ class AnthropicChat:
             stream=True,
             stream_cls=anthropic.AsyncStream[object],
         )
+        return Connected(client, send, (anthropic.AnthropicError, *TRANSPORT_ERRORS))
 
 
 def _body(request: ChatRequest) -> dict[str, Any]:

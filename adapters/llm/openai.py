@@ -11,8 +11,6 @@ A reply is whole only with a `finish_reason` and `[DONE]`. Stop reasons are Open
 Limits: `ReplyLimits`. Specification: https://platform.openai.com/docs/api-reference/chat-streaming
 """
 
-import asyncio
-import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,6 +21,7 @@ from adapters.llm.openai_reply import OpenAIReply
 from adapters.llm.patience import Patience
 from adapters.llm.reading import Opening, read_reply
 from adapters.llm.reply import ReplyLimits
+from adapters.llm.sdk import Connected, LazySdk
 from adapters.llm.values import clean
 from domain.chat import ChatChunk, ChatMessage, ChatRequest
 
@@ -56,42 +55,29 @@ class OpenAIChat:
         self._provider = provider
         self._patience = patience or Patience()
         self._limits = limits or ReplyLimits()
-        self._connecting = threading.Lock()
-        self._client: Any = None
-        self._send: Any = None
-        self._errors: tuple[type[Exception], ...] = ()
+        self._sdk = LazySdk(self._connect)
 
     def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
         """Yield the reply as the port says; nothing is sent before the first item is asked for."""
         reply = OpenAIReply(self._provider, self._limits, (self._account.api_key,))
 
         async def open_request() -> Opening:
-            await self.warm()
-            return Opening(self._send(body=self._body(request)), self._errors)
+            sdk = await self._sdk.ready()
+            return Opening(sdk.send(body=self._body(request)), sdk.errors)
 
         return read_reply(self._provider, open_request, reply, self._patience)
 
     async def warm(self) -> None:
         """Import the SDK and build its client, off the event loop; does nothing when done."""
-        if self._send is None:
-            await asyncio.to_thread(self._connect_once)
+        await self._sdk.ready()
 
     async def aclose(self) -> None:
         """Close idle connections; the next call opens new ones."""
-        client, self._client, self._send = self._client, None, None
-        if client is not None:
-            await client.close()
+        await self._sdk.aclose()
 
-    def _connect_once(self) -> None:
-        # First calls come together: one client, so that they share its connections.
-        with self._connecting:
-            if self._send is None:
-                self._connect()
-
-    def _connect(self) -> None:
-        # Here, not above: the SDK takes a second that most processes can do without.
-        import httpx2  # noqa: PLC0415
-        import openai  # noqa: PLC0415
+    def _connect(self) -> Connected:
+        import httpx2  # noqa: PLC0415 - see sdk.py
+        import openai  # noqa: PLC0415 - see sdk.py
 
         from adapters.llm.transport import TRANSPORT_ERRORS, build_client  # noqa: PLC0415
 
@@ -109,11 +95,9 @@ class OpenAIChat:
         # Set afterwards: given None, the SDK takes them from the environment, for any host.
         client.organization = self._account.organization
         client.project = self._account.project
-        self._errors = (openai.OpenAIError, *TRANSPORT_ERRORS)
-        self._client = client
         # Not `chat.completions.create`: it walks its arguments with their type hints, 0.1 ms a
         # message, on the loop. The SDK still makes the request, authorises it and sends it.
-        self._send = partial(
+        send = partial(
             client.post,
             "/chat/completions",
             cast_to=httpx2.Response,
@@ -121,6 +105,7 @@ class OpenAIChat:
             stream=True,
             stream_cls=openai.AsyncStream[object],
         )
+        return Connected(client, send, (openai.OpenAIError, *TRANSPORT_ERRORS))
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         body: dict[str, Any] = {
