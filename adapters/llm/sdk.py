@@ -36,7 +36,9 @@ class LazySdk:
 
     async def ready(self) -> Connected:
         """Return the client; the first call waits for it."""
-        return self._connected or await asyncio.to_thread(self._connect_once)
+        if self._connected is not None:
+            return self._connected
+        return await asyncio.to_thread(self._connect_once)
 
     async def aclose(self) -> None:
         """Close idle connections; the next call opens new ones."""
@@ -46,5 +48,6 @@ class LazySdk:
 
     def _connect_once(self) -> Connected:
         with self._connecting:
-            connected = self._connected = self._connected or self._connect()
+            connected = self._connected or self._connect()
+            self._connected = connected
         return connected
