@@ -1,8 +1,9 @@
 """The lease of a worker: who is alive, and what happens to the attempts of one that is not.
 
 Every worker renews its lease in the store. When one runs out, or its process is seen to be gone,
-the one peer that removes the lease fails the dead worker's open attempts by their task tokens, so
-that the next attempt begins within milliseconds instead of after a heartbeat timeout.
+the one peer that removes the lease fails the dead worker's attempts by their task tokens, so that
+the next attempt begins within milliseconds instead of after a heartbeat timeout. One that committed
+its end and could not report it any more is among them: the next returns what is stored.
 """
 
 import asyncio
@@ -15,11 +16,14 @@ from typing import Protocol
 from domain.errors import EngineUnavailableError, StoreUnavailableError
 from domain.ports import Clock
 from domain.records import UpkeepBook
-from domain.upkeep import Lease, OpenStep
+from domain.upkeep import HeldStep, Lease
 
 _log = logging.getLogger(__name__)
 
 PREFIX = "worker:"
+_REPORT_MS = 60_000
+"""An attempt that ended longer ago than this before a worker was last seen has been reported."""
+_AT_ONCE = 50
 RECONCILER = "reconciler"
 """The lease of the one worker that makes the passes."""
 
@@ -101,11 +105,12 @@ class WorkerLease:
         for lease in await self._book.list_leases(PREFIX):
             if lease.holder == self._worker_id or not self._is_dead(lease):
                 continue
-            steps = await self._book.open_steps(lease.holder)
+            since = lease.until_ms - _REPORT_MS
+            steps = await self._book.unreported_steps(lease.holder, since)
             # The lease goes last but one: whoever removes it is the only one to act.
             if not await self._book.drop_lease(lease.name, lease.holder):
                 continue
-            _log.warning("worker %s is gone with %d open attempts", lease.holder, len(steps))
+            _log.warning("worker %s is gone with %d attempts", lease.holder, len(steps))
             failed += await self._hand_on(steps)
             await self._book.drop_lease(RECONCILER, lease.holder)
             self._on_loss()
@@ -123,9 +128,10 @@ class WorkerLease:
             return False
         return (now - seen[1]) * 1000 > self._valid_ms
 
-    async def _hand_on(self, steps: Sequence[OpenStep]) -> int:
+    async def _hand_on(self, steps: Sequence[HeldStep]) -> int:
+        gate = asyncio.Semaphore(_AT_ONCE)
         results = await asyncio.gather(
-            *(self._fail(step) for step in steps), return_exceptions=True
+            *(self._fail(gate, step) for step in steps), return_exceptions=True
         )
         for step, result in zip(steps, results, strict=True):
             if isinstance(result, EngineUnavailableError):
@@ -134,7 +140,8 @@ class WorkerLease:
                 raise result
         return sum(1 for result in results if result is True)
 
-    async def _fail(self, step: OpenStep) -> bool:
-        failed = await self._engine.fail_attempt(step.token)
-        await self._engine.reset_sticky(step.run_id)
-        return failed
+    async def _fail(self, gate: asyncio.Semaphore, step: HeldStep) -> bool:
+        async with gate:
+            failed = await self._engine.fail_attempt(step.token)
+            await self._engine.reset_sticky(step.run_id)
+            return failed

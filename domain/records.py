@@ -31,7 +31,7 @@ from domain.tool import (
     ToolOutcome,
     Verdict,
 )
-from domain.upkeep import Lease, OpenRun, OpenStep
+from domain.upkeep import HeldStep, Lease, OpenRun
 
 
 class RunBook(Protocol):
@@ -310,8 +310,12 @@ class UpkeepBook(Protocol):
         """Return the leases whose name begins with `prefix`."""
         ...
 
-    async def open_steps(self, worker_id: str) -> Sequence[OpenStep]:
-        """Return the steps whose current attempt a worker opened and did not end."""
+    async def unreported_steps(self, worker_id: str, since_ms: int) -> Sequence[HeldStep]:
+        """Return the steps of a worker whose end the engine may not have been told.
+
+        Those are what it opened and did not end, and what it ended since a time: it may have died
+        between the commit and its report. Only steps of runs that go on.
+        """
         ...
 
     async def open_runs(self, before_ms: int, limit: int) -> Sequence[OpenRun]:

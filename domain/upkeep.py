@@ -17,8 +17,8 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenStep:
-    """A step that was opened and not ended, and the token that fails exactly that attempt."""
+class HeldStep:
+    """A step that the engine may still wait for, and the token that fails exactly that attempt."""
 
     run_id: str
     step_id: str

@@ -6,7 +6,7 @@ from adapters.store.rows import run_from
 from adapters.store.tx import Engine, Row, Tx
 from domain.errors import NotFoundError
 from domain.run import RunSpec
-from domain.upkeep import Lease, OpenRun, OpenStep
+from domain.upkeep import HeldStep, Lease, OpenRun
 
 _OPEN_RUNS = (
     "SELECT r.*, (s.active_run_id = r.run_id) AS holds, EXISTS (SELECT 1 FROM tool_calls t"
@@ -14,6 +14,14 @@ _OPEN_RUNS = (
     " FROM runs r LEFT JOIN sessions s ON s.owner = r.owner AND s.session_id = r.session_id"
     " WHERE r.state IN ('CREATED', 'RUNNING') AND r.created_at < :before"
     " ORDER BY r.created_at LIMIT :limit"
+)
+
+_UNREPORTED = (
+    "SELECT s.run_id, s.step_id, s.task_token FROM steps s JOIN runs r ON r.run_id = s.run_id"
+    " WHERE s.worker_id = :worker AND s.state = 'open' AND r.state IN ('CREATED', 'RUNNING')"
+    " UNION SELECT s.run_id, s.step_id, s.task_token FROM runs r JOIN steps s"
+    " ON s.run_id = r.run_id WHERE r.state IN ('CREATED', 'RUNNING') AND s.worker_id = :worker"
+    " AND (s.closed_at >= :since OR s.state IN ('idle', 'unknown'))"
 )
 
 
@@ -63,16 +71,11 @@ class SqlUpkeep:
         )
         return [Lease(r["name"], r["holder"], r["process"], r["until"]) for r in rows]
 
-    async def open_steps(self, worker_id: str) -> Sequence[OpenStep]:
+    async def unreported_steps(self, worker_id: str, since_ms: int) -> Sequence[HeldStep]:
         rows = await self._engine.read(
-            lambda tx: tx.all(
-                "SELECT s.run_id, s.step_id, s.task_token FROM steps s JOIN runs r"
-                " ON r.run_id = s.run_id WHERE s.worker_id = :worker AND s.state = 'open'"
-                " AND r.state IN ('CREATED', 'RUNNING')",
-                worker=worker_id,
-            )
+            lambda tx: tx.all(_UNREPORTED, worker=worker_id, since=since_ms)
         )
-        return [OpenStep(r["run_id"], r["step_id"], bytes(r["task_token"])) for r in rows]
+        return [HeldStep(r["run_id"], r["step_id"], bytes(r["task_token"])) for r in rows]
 
     async def open_runs(self, before_ms: int, limit: int) -> Sequence[OpenRun]:
         rows = await self._engine.read(lambda tx: tx.all(_OPEN_RUNS, before=before_ms, limit=limit))

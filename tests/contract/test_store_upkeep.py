@@ -53,7 +53,9 @@ async def test_one_of_many_drops_a_lease(store: StoreBox) -> None:
     assert await store.upkeep.list_leases("") == []
 
 
-async def test_open_steps_of_a_worker_are_those_it_never_ended(store: StoreBox) -> None:
+async def test_a_worker_may_have_left_what_it_opened_and_what_it_ended_last(
+    store: StoreBox,
+) -> None:
     for number in range(1, 6):
         await store.runs.accept(new_run(f"run_{number}"))
     lost = execution("run_1")
@@ -63,9 +65,14 @@ async def test_open_steps_of_a_worker_are_those_it_never_ended(store: StoreBox) 
     await open_step(store, "run_4", worker_id="worker-2")
     await open_step(store, "run_5")
     await store.steps.finalize("run_5", CANCELLED)
+    now = store.clock.now_ms()
 
-    (found,) = await store.upkeep.open_steps("worker-1")
+    left = await store.upkeep.unreported_steps("worker-1", now - 60_000)
+    still_open = await store.upkeep.unreported_steps("worker-1", now + 60_000)
 
+    assert {step.run_id for step in left} >= {"run_1", "run_2"}
+    assert not {step.run_id for step in left} & {"run_4", "run_5"}
+    (found,) = still_open
     assert (found.run_id, found.step_id, found.token) == ("run_1", "llm-1-1", lost.token)
 
 

@@ -267,6 +267,26 @@ def test_every_commit_has_a_play() -> None:
     assert named == set(PLAYS)
 
 
+@pytest.mark.parametrize("point", ["close_step:after", "close_tool:after"])
+async def test_an_end_that_was_not_reported_is_handed_on(
+    temporal: TemporalServer, tmp_path: Path, ledger: tuple[Ledger, str], point: str
+) -> None:
+    """A heartbeat's timeout would outlast the test."""
+    patient = {"ORCHESTRATOR_HEARTBEAT_SECONDS": "300"}
+    async with World(tmp_path / "world", temporal.address, settings=patient) as world:
+        first = await world.up(ORCHESTRATOR_CRASH_POINT=point)
+        agent = await world.agent("clerk", tools=("charge_keyed",))
+        args = json.dumps({"url": ledger[1]})
+        run_id = await world.start(f"call charge_keyed {args}\n---\nsay paid", agent)
+        assert was_killed(await first.died())
+
+        await world.up()
+
+        assert (await world.ended(run_id, 60))["state"] == "DONE"
+        assert [effect.arrivals for effect in ledger[0].effects.values()] == [1]
+        await world.check()
+
+
 @pytest.mark.heavy
 @pytest.mark.timeout(3600)
 async def test_a_seeded_loop_over_all_crash_points(

@@ -6,7 +6,7 @@ import pytest
 
 from activities.leases import Holder, WorkerLease
 from domain.errors import EngineUnavailableError
-from domain.upkeep import Lease, OpenStep
+from domain.upkeep import HeldStep, Lease
 
 
 class Clock:
@@ -22,7 +22,7 @@ class Book:
 
     def __init__(self) -> None:
         self.leases: dict[str, Lease] = {}
-        self.steps: dict[str, list[OpenStep]] = {}
+        self.steps: dict[str, list[HeldStep]] = {}
 
     async def take_lease(self, lease: Lease, now_ms: int) -> bool:
         self.leases[lease.name] = lease
@@ -34,7 +34,7 @@ class Book:
     async def list_leases(self, prefix: str) -> Sequence[Lease]:
         return [lease for name, lease in self.leases.items() if name.startswith(prefix)]
 
-    async def open_steps(self, worker_id: str) -> Sequence[OpenStep]:
+    async def unreported_steps(self, worker_id: str, since_ms: int) -> Sequence[HeldStep]:
         return self.steps.get(worker_id, [])
 
 
@@ -64,7 +64,7 @@ def _lease(
 
 def _dead_peer(book: Book) -> None:
     book.leases["worker:peer"] = Lease("worker:peer", "peer", "p-peer", 500)
-    book.steps["peer"] = [OpenStep("run_1", "llm-1-1", b"t1"), OpenStep("run_2", "x", b"t2")]
+    book.steps["peer"] = [HeldStep("run_1", "llm-1-1", b"t1"), HeldStep("run_2", "x", b"t2")]
 
 
 async def test_attempts_of_a_process_that_is_gone_are_failed_at_once() -> None:
