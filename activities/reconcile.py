@@ -5,6 +5,7 @@ One pass at boot, on reconnect and every minute, in one worker at a time (a leas
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,6 +21,9 @@ from domain.upkeep import Lease, Mend, OpenRun, what_to_mend
 _log = logging.getLogger(__name__)
 
 PASS_RUNS = 10_000
+_LEASE_RUNS = 100
+"""After how many runs the lease is renewed: each takes a question to the engine."""
+_FAILED = "failed"
 IDEMPOTENCY_MS = 24 * 3600 * 1000
 
 
@@ -78,9 +82,15 @@ class Reconciler:
         self._worker_id = worker_id
         self._settings = settings or ReconcileSettings()
         self._nudge = asyncio.Event()
-        self.restarts_missing = False
-        """Start runs again that the engine does not know, instead of ending them: their finished
-        steps return what is stored."""
+        self._on_restarted: Callable[[], None] | None = None
+
+    def restart_missing(self, on_done: Callable[[], None]) -> None:
+        """Start runs again that the engine does not know, instead of ending them.
+
+        Their finished steps return what is stored. Until one pass has reached all; then `on_done`
+        is called.
+        """
+        self._on_restarted = on_done
 
     def nudge(self) -> None:
         """Ask for a pass now, over fresh runs too: a connection came back, or a worker was lost."""
@@ -97,6 +107,8 @@ class Reconciler:
                 _log.warning("reconciling waits: %s", error)
                 await self._pause(min(2.0, self._settings.every_seconds))
                 continue
+            except Exception:  # noqa: BLE001 - a loop that ends would mend nothing ever after
+                _log.exception("a pass over the open runs broke off; the next one comes")
             nudged = await self._pause(self._settings.every_seconds)
             settle = 0.0 if nudged else self._settings.settle_seconds
 
@@ -131,22 +143,53 @@ class Reconciler:
         said = await self._view.check()
         if said is not None:
             raise EngineUnavailableError(said)
+        if not await self._hold_lease():
+            return {}
+        now = self._clock.now_ms()
+        settle = self._settings.settle_seconds if settle_seconds is None else settle_seconds
+        counts: Counter[str] = Counter()
+        runs = await self._book.open_runs(now - int(settle * 1000) + 1, PASS_RUNS)
+        for place, found in enumerate(runs, start=1):
+            counts[await self._look_after(found)] += 1
+            if place % _LEASE_RUNS == 0 and not await self._hold_lease():
+                return counts
+        await self._book.purge_idempotency(now - IDEMPOTENCY_MS)
+        del counts[Mend.NOTHING]
+        if counts:
+            _log.info("reconciled: %s", dict(counts))
+        if self._on_restarted is not None and not counts[_FAILED]:
+            self._on_restarted()
+            self._on_restarted = None
+        return counts
+
+    async def _hold_lease(self) -> bool:
         now = self._clock.now_ms()
         until = now + int(self._settings.lease_seconds * 1000)
-        if not await self._book.take_lease(Lease(RECONCILER, self._worker_id, "", until), now):
-            return {}
-        settle = self._settings.settle_seconds if settle_seconds is None else settle_seconds
-        counts: dict[str, int] = {}
-        for found in await self._book.open_runs(now - int(settle * 1000) + 1, PASS_RUNS):
-            state, how = await self._view.look(found.run.run_id)
-            mend = what_to_mend(found, state, restarts_missing=self.restarts_missing)
+        return await self._book.take_lease(Lease(RECONCILER, self._worker_id, "", until), now)
+
+    async def _look_after(self, found: OpenRun) -> str:
+        """Mend one run if it needs it; return which mend, or that it failed.
+
+        A run that cannot be mended must not keep the pass from those after it.
+        """
+        run_id = found.run.run_id
+        try:
+            state, how = await self._view.look(run_id)
+            restarts = self._on_restarted is not None
+            mend = what_to_mend(found, state, restarts_missing=restarts)
             if mend is not Mend.NOTHING:
                 await self._mend(found, mend, how)
-                counts[mend] = counts.get(mend, 0) + 1
-        await self._book.purge_idempotency(now - IDEMPOTENCY_MS)
-        if counts:
-            _log.info("reconciled: %s", counts)
-        return counts
+        except StoreUnavailableError:
+            raise
+        except EngineUnavailableError as error:
+            if await self._view.check() is not None:
+                raise
+            _log.warning("run %s cannot be reconciled now: %s", run_id, error)
+            return _FAILED
+        except Exception:  # noqa: BLE001 - the runs after this one are not to blame
+            _log.exception("run %s cannot be reconciled; look at its row", run_id)
+            return _FAILED
+        return mend
 
     async def _mend(self, found: OpenRun, mend: Mend, how: str) -> None:
         actions: dict[Mend, Callable[[], Awaitable[None]]] = {

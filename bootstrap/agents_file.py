@@ -1,13 +1,13 @@
 """Agents from a file: `agents.toml` in the data folder, written with examples when it is missing.
 
-The file is the truth about the agents that came from it. Knows nothing of tools and models: an
-agent that names one that is not there is refused when it is used. Source: seed A, start-up.
+The file is the truth about the agents that came from it. Source: seed A, start-up.
 """
 
 import logging
 import os
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from api.requests import AgentFields, Name
 from domain.acceptance import Page
 from domain.agent import Agent, AgentKind, Limits
-from domain.errors import SetupError
+from domain.errors import AddressRefusedError, InvalidRequestError, SetupError
 from domain.ports import Clock
 from domain.records import Directory
 
@@ -38,22 +38,38 @@ class _Entry(AgentFields):
     status: Literal["active", "inactive"] = "active"
 
 
-async def load_agents_file(data_dir: Path, directory: Directory, clock: Clock) -> None:
+async def load_agents_file(
+    data_dir: Path,
+    directory: Directory,
+    clock: Clock,
+    check: Callable[[Agent], None] = lambda _agent: None,
+    *,
+    is_only: bool = True,
+) -> None:
     """Make the directory's shared agents what the file says; again changes nothing.
 
+    Args:
+        data_dir: the folder of the file.
+        directory: where agents are kept.
+        clock: gives new agents their time.
+        check: raises `InvalidRequestError` for an agent that no run could be made of.
+        is_only: whether no other process has such a file for the same directory; agents that are
+            not in ours are then removed, if they came from it.
+
     Raises:
-        SetupError: the file cannot be read or understood; names the line.
+        SetupError: the file cannot be read or understood, or an agent of it is of no use; names the
+            line.
     """
     path = data_dir / FILE_NAME
     create_agents_file(path)
-    wanted = {agent.agent_id: agent for agent in read_agents_file(path, clock.now_ms())}
+    wanted = {agent.agent_id: agent for agent in read_agents_file(path, clock.now_ms(), check)}
     known = await _shared_agents(directory)
     for agent_id, agent in wanted.items():
         if not _is_same(agent, known.get(agent_id)):
             await directory.put_agent(agent, replace=True)
             _log.info("agent %s comes from %s", agent_id, path)
     for agent_id, agent in known.items():
-        if agent_id not in wanted and agent.metadata.get("source") == SOURCE["source"]:
+        if is_only and agent_id not in wanted and agent.metadata.get("source") == SOURCE["source"]:
             await directory.delete_agent(None, agent_id)
             _log.info("agent %s is no longer in %s and was removed", agent_id, path)
 
@@ -69,7 +85,9 @@ def create_agents_file(path: Path) -> None:
     scratch.replace(path)
 
 
-def read_agents_file(path: Path, now_ms: int) -> list[Agent]:
+def read_agents_file(
+    path: Path, now_ms: int, check: Callable[[Agent], None] = lambda _agent: None
+) -> list[Agent]:
     """Return the agents of a file, made at `now_ms`.
 
     Raises:
@@ -87,7 +105,13 @@ def read_agents_file(path: Path, now_ms: int) -> list[Agent]:
         raise _fault(path, text, (key,), f"unknown key {key!r}; agents stand under [agents.ID]")
     if not isinstance(agents, dict):
         raise _fault(path, text, ("agents",), "agents is a table of tables: [agents.ID]")
-    return [_agent(path, text, str(key), entry, now_ms) for key, entry in agents.items()]
+    read = [_agent(path, text, str(key), entry, now_ms) for key, entry in agents.items()]
+    for agent in read:
+        try:
+            check(agent)
+        except (InvalidRequestError, AddressRefusedError) as error:
+            raise _fault(path, text, (agent.agent_id,), error.message) from error
+    return read
 
 
 def _agent(path: Path, text: str, agent_id: str, entry: object, now_ms: int) -> Agent:

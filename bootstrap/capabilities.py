@@ -17,6 +17,8 @@ from adapters.tools.loading import load_tools
 from adapters.tools.pool import ProcessPool
 from adapters.tools.registry import ToolRegistry
 from bootstrap.settings import Settings
+from domain.agent import Agent
+from domain.snapshot import check_agent
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,17 @@ class Capabilities:
     def providers(self) -> tuple[str, ...]:
         """Return the providers that are configured here, `offline` always among them."""
         return tuple(self.models.configured())
+
+    def check_agent(self, agent: Agent) -> None:
+        """Refuse an agent that no run could be made of.
+
+        Raises:
+            InvalidRequestError: names the tool, model or field that is wrong.
+            AddressRefusedError: its endpoint may not be reached.
+        """
+        check_agent(agent, {tool.name: tool for tool in self.toolbox.specs()}, self.models)
+        if agent.endpoint:
+            self.policy.check_url(agent.endpoint)
 
     async def warm(self) -> None:
         """Load what the first call of each configured provider would wait for."""

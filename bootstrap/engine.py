@@ -12,6 +12,7 @@ from temporalio.service import GrpcCompression, RPCError
 from adapters.payloads import data_converter
 from adapters.store.upkeep import SqlUpkeep
 from adapters.temporal import engine_identity
+from bootstrap.devserver.process import own_namespace
 from bootstrap.settings import Settings
 from bootstrap.temporal_setup import prepare_namespace
 from domain.errors import EngineUnavailableError
@@ -19,6 +20,8 @@ from domain.errors import EngineUnavailableError
 _log = logging.getLogger(__name__)
 
 ENGINE_KEY = "engine"
+DEFAULT_TARGET = "localhost:7233"
+"""Where a role apart looks for Temporal when nothing names it."""
 _STARTING = "not healthy yet"
 _STARTING_SECONDS = 30.0
 _LOOK_SECONDS = 0.1
@@ -32,8 +35,8 @@ async def connect(settings: Settings, own_address: str | None) -> Client:
     """
     config = ClientConfig.load_client_connect_config()
     if own_address is not None:
-        config = {"target_host": own_address}
-    target = config.get("target_host", "localhost:7233")
+        config = {"target_host": own_address, "namespace": own_namespace()}
+    target = config.setdefault("target_host", DEFAULT_TARGET)
     is_local = target.startswith(("127.", "localhost", "[::1]"))
     try:
         client = await patiently(
@@ -47,6 +50,7 @@ async def connect(settings: Settings, own_address: str | None) -> Client:
     except (RuntimeError, RPCError, TimeoutError) as error:
         raise EngineUnavailableError(
             f"the Temporal server at {target} does not answer: {error}; check TEMPORAL_ADDRESS"
+            " (`orchestrator up` without one brings its own)"
         ) from error
     return client
 

@@ -45,9 +45,11 @@ def without_pydantic_v1() -> Iterator[None]:
 
 
 def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
-    """Run a serving process's coroutine on the fastest loop there is."""
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(main())
+    """Run a serving process's coroutine on the fastest loop there is; the process leaves after.
+
+    The loop is not closed: that would wait for every task, and a tool may be deaf to its end.
+    """
+    return asyncio.Runner(loop_factory=_loop_factory()).run(main())
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

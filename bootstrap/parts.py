@@ -76,7 +76,6 @@ async def assemble(roles: frozenset[str], settings: Settings, host: Host) -> Run
     host.stack.push_async_callback(storage.close)
     if "api" in roles:
         check_exposure(settings, has_keys=await storage.keys.has_keys())
-        await load_agents_file(settings.data_dir, storage.directory, storage.clock)
     ground = await _lay_ground(roles, settings, host, storage)
     worker = await _start_worker(ground, host) if ground.live is not None else None
     api = await _start_api(ground) if ground.listener is not None else None
@@ -101,13 +100,21 @@ async def _lay_ground(
 ) -> _Ground:
     # Bound before anything is built: agents are told where we are, and a taken port shows at once.
     listener = listen(settings.host, settings.port) if "api" in roles else None
+    can = build_capabilities(settings, url_of(listener) if listener else settings.api_url)
+    host.stack.push_async_callback(can.close)
+    if listener is not None:
+        await load_agents_file(
+            settings.data_dir,
+            storage.directory,
+            storage.clock,
+            can.check_agent,
+            is_only="worker" in roles,
+        )
     forward_core_logs()
     info = None
     if host.server is not None:
         info = await host.server.wait_ready(runtime=Runtime.default())
     client = await connect(settings, info.address if info else None)
-    can = build_capabilities(settings, url_of(listener) if listener else settings.api_url)
-    host.stack.push_async_callback(can.close)
     live = new_live_attempts(settings, storage) if "worker" in roles else None
     gateway = TemporalGateway(client, _engine_settings(settings, info, client.namespace), live)
     gateway.home = await claim_engine(client, storage.upkeep, is_ours=info is not None)
@@ -120,7 +127,8 @@ async def _start_worker(ground: _Ground, host: Host) -> WorkerRole:
     worker = build_worker_role(
         ground.settings, ground.client, ground.storage, ground.gateway, ground.live, ground.can
     )
-    worker.reconciler.restarts_missing = host.restart_unfinished
+    if host.restart_note.exists():
+        worker.reconciler.restart_missing(host.restart_note.unlink)
     await worker.start()
 
     async def engine_is_back(_info: DevServerInfo) -> None:
@@ -165,7 +173,7 @@ def _look_after(
             asyncio.create_task(storage.watch(apart=apart), name="log of other processes")
         )
     if running.worker is not None:
-        running.watched.append(running.worker.serving)
+        running.watched.extend(running.worker.watched)
     if server is not None:
         watching = asyncio.create_task(server.watch(), name="Temporal dev server")
         running.watched.append(watching)

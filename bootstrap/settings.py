@@ -6,9 +6,9 @@ prefix `ORCHESTRATOR_`; names that other tools or the seeds established are take
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -17,11 +17,13 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from domain.chat import split_model
+
 PREFIX = "ORCHESTRATOR_"
 
 
 def _names(own: str, *others: str) -> AliasChoices:
-    return AliasChoices(f"{PREFIX}{own}".lower(), own.lower(), *(name.lower() for name in others))
+    return AliasChoices(f"{PREFIX}{own}".lower(), *(name.lower() for name in others))
 
 
 def _list(value: object) -> object:
@@ -31,86 +33,143 @@ def _list(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_list)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+CrashPoint = Annotated[str, Field(pattern=r"^\w+:(before|after)(:[1-9]\d*)?$")]
 
 
 class Settings(BaseSettings):
     """What a process is told from outside. Times are in seconds unless the name says otherwise."""
 
+    # With the prefix, a field's own name never counts as a variable: HOST, PORT and TOOLS are
+    # exported by many a shell for something else. In the file it does count.
     model_config = SettingsConfigDict(
-        env_file=".env", toml_file="orchestrator.toml", extra="ignore", populate_by_name=True
+        env_prefix=PREFIX,
+        env_file=".env",
+        toml_file="orchestrator.toml",
+        extra="ignore",
+        populate_by_name=True,
     )
 
     # Places
     data_dir: Path = Field(Path("data"), validation_alias=_names("DATA_DIR"))
+    """Folder of everything that is kept: store, Temporal's data, agents.toml, logs."""
     database_url: str | None = Field(None, validation_alias="database_url")
     """SQLite file or PostgreSQL; default: `orchestrator.db` in the data folder."""
     host: str = Field("127.0.0.1", validation_alias=_names("HOST"))
-    port: int = Field(8080, validation_alias=_names("PORT", "HTTP_PORT"), ge=0, le=65535)
+    """Where the API listens; any other than loopback needs an API key to exist."""
+    port: Port = Field(8080, validation_alias=_names("PORT", "HTTP_PORT"))
+    """The API's port; 0 is any free one."""
     api_url: str = Field("http://127.0.0.1:8080", validation_alias=_names("API_URL"))
     """Where external agents reach the API; for a worker alone, which cannot see it."""
-    temporal_port: int = Field(7233, validation_alias=_names("TEMPORAL_PORT"), ge=0, le=65535)
-    temporal_ui_port: int = Field(8233, validation_alias=_names("TEMPORAL_UI_PORT"), ge=0)
+    temporal_port: Port = Field(7233, validation_alias=_names("TEMPORAL_PORT"))
+    """The embedded Temporal server's port; 0 is any free one."""
+    temporal_ui_port: Port = Field(8233, validation_alias=_names("TEMPORAL_UI_PORT"))
+    """The port of its UI; 0 is any free one."""
     temporal_ui_url: str | None = Field(None, validation_alias=_names("TEMPORAL_UI_URL"))
     """Address of the Temporal UI when the server is not ours; makes the links of runs."""
     task_queue: str = Field("orchestrator", validation_alias="temporal_task_queue")
+    """The Temporal task queue of this product's workers."""
     retention_hours: float = Field(720, validation_alias=_names("RETENTION_HOURS"), ge=24)
     """How long Temporal keeps the history of ended runs."""
 
     # Logs
-    log_level: str = Field("info", validation_alias=_names("LOG_LEVEL"))
+    log_level: str = Field("info", validation_alias=_names("LOG_LEVEL", "LOG_LEVEL"))
+    """debug, info, warning, error or critical."""
     log_format: str = Field("auto", validation_alias=_names("LOG_FORMAT"))
     """`json`, `console`, or `auto`: console on a terminal."""
 
     # Safety
-    auth: str = Field("auto", validation_alias=_names("AUTH"))
+    auth: Literal["auto", "on"] = Field("auto", validation_alias=_names("AUTH"))
     """`auto`: off on loopback while no key exists; `on`: always."""
     allowed_hosts: Names = Field((), validation_alias=_names("ALLOWED_HOSTS"))
+    """Names of the Host header that are served besides localhost, by commas."""
     allowed_origins: Names = Field((), validation_alias=_names("ALLOWED_ORIGINS"))
+    """Browser origins (`https://host:port`) besides our own, by commas."""
     allow_private_hosts: Names = Field((), validation_alias=_names("ALLOW_PRIVATE_HOSTS"))
     """Hosts or networks in private ranges that tools and agents may be reached at."""
-    max_body_bytes: int = Field(1 << 20, validation_alias=_names("MAX_BODY_BYTES"))
-    requests_per_second: float = Field(1000, validation_alias=_names("REQUESTS_PER_SECOND"))
+    max_body_bytes: Count = Field(1 << 20, validation_alias=_names("MAX_BODY_BYTES"))
+    """The largest request body that is read."""
+    requests_per_second: Seconds = Field(1000, validation_alias=_names("REQUESTS_PER_SECOND"))
     """Of one key, or of one address while authentication is off; five times as many at once."""
 
     # Capacity
-    max_open_runs: int = Field(10_000, validation_alias=_names("MAX_OPEN_RUNS"), ge=1)
-    worker_slots: int = Field(200, validation_alias=_names("WORKER_SLOTS"), ge=1)
-    pool_size: int = Field(10, validation_alias=_names("POOL_SIZE"), ge=1)
+    max_open_runs: Count = Field(10_000, validation_alias=_names("MAX_OPEN_RUNS"))
+    """Runs in flight, beyond which a start answers 503."""
+    worker_slots: Count = Field(200, validation_alias=_names("WORKER_SLOTS"))
+    """Steps that a worker runs at once."""
+    pool_size: Count = Field(10, validation_alias=_names("POOL_SIZE"))
+    """Connections to PostgreSQL per process."""
 
     # Patience
-    attempt_seconds: float = Field(300, validation_alias=_names("ATTEMPT_SECONDS"))
-    agent_timeout_ms: int = Field(300_000, validation_alias="agent_timeout_ms")
-    first_token_seconds: float = Field(60, validation_alias=_names("FIRST_TOKEN_SECONDS"))
-    idle_seconds: float = Field(60, validation_alias=_names("IDLE_SECONDS"))
-    retry_seconds: float = Field(1, validation_alias=_names("RETRY_SECONDS"))
-    provider_failures: int = Field(3, validation_alias=_names("PROVIDER_FAILURES"), ge=1)
-    heartbeat_seconds: float = Field(10, validation_alias=_names("HEARTBEAT_SECONDS"))
-    lease_seconds: float = Field(2, validation_alias=_names("LEASE_SECONDS"))
-    reconcile_seconds: float = Field(60, validation_alias=_names("RECONCILE_SECONDS"))
-    busy_seconds: float = Field(10, validation_alias=_names("BUSY_SECONDS"))
+    attempt_seconds: Seconds = Field(300, validation_alias=_names("ATTEMPT_SECONDS"))
+    """The longest attempt of a model call."""
+    agent_timeout_ms: Count = Field(300_000, validation_alias="agent_timeout_ms")
+    """The longest attempt of an external agent."""
+    first_token_seconds: Seconds = Field(60, validation_alias=_names("FIRST_TOKEN_SECONDS"))
+    """How long a model may take until it says anything."""
+    idle_seconds: Seconds = Field(60, validation_alias=_names("IDLE_SECONDS"))
+    """How long a model may fall silent."""
+    retry_seconds: Seconds = Field(1, validation_alias=_names("RETRY_SECONDS"))
+    """Pause before the second attempt; doubles after that."""
+    provider_failures: Count = Field(3, validation_alias=_names("PROVIDER_FAILURES"))
+    """Failures of a provider that end a step."""
+    heartbeat_seconds: Seconds = Field(10, validation_alias=_names("HEARTBEAT_SECONDS"))
+    """Silence after which Temporal gives an attempt to another worker."""
+    lease_seconds: float = Field(
+        2, validation_alias=_names("LEASE_SECONDS"), ge=0.2, allow_inf_nan=False
+    )
+    """Silence after which a worker counts as dead."""
+    reconcile_seconds: float = Field(
+        60, validation_alias=_names("RECONCILE_SECONDS"), ge=0.5, allow_inf_nan=False
+    )
+    """How often store and Temporal are compared."""
+    busy_seconds: Seconds = Field(10, validation_alias=_names("BUSY_SECONDS"))
     """How long a write waits while another process holds the SQLite file."""
-    stall_seconds: float = Field(30, validation_alias=_names("STALL_SECONDS"))
+    stall_seconds: Seconds = Field(30, validation_alias=_names("STALL_SECONDS"))
     """A viewer that takes nothing for this long is cut; it can resume."""
-    ping_seconds: float = Field(15, validation_alias=_names("PING_SECONDS"))
-    drain_seconds: float = Field(6, validation_alias=_names("DRAIN_SECONDS"))
+    ping_seconds: Seconds = Field(15, validation_alias=_names("PING_SECONDS"))
+    """How often an idle event stream shows that it lives."""
+    drain_seconds: float = Field(
+        6, validation_alias=_names("DRAIN_SECONDS"), ge=0, allow_inf_nan=False
+    )
+    """How long a stopping worker waits for what may not be cut."""
 
     # Models
     default_models: Names = Field((), validation_alias=_names("DEFAULT_MODELS"))
-    max_output_tokens: int = Field(4096, validation_alias=_names("MAX_OUTPUT_TOKENS"))
-    anthropic_api_key: SecretStr | None = None
-    anthropic_auth_token: SecretStr | None = None
-    anthropic_base_url: str | None = None
-    openai_api_key: SecretStr | None = None
-    openai_base_url: str | None = None
-    openai_org_id: str | None = None
-    openai_project_id: str | None = None
-    ollama_host: str | None = None
+    """The chain of agents that name none, by commas."""
+    max_output_tokens: Count = Field(4096, validation_alias=_names("MAX_OUTPUT_TOKENS"))
+    """The longest reply asked of a model."""
+    anthropic_api_key: SecretStr | None = Field(None, validation_alias="anthropic_api_key")
+    """Makes `anthropic/...` models available."""
+    anthropic_auth_token: SecretStr | None = Field(None, validation_alias="anthropic_auth_token")
+    """The same, by bearer token."""
+    anthropic_base_url: str | None = Field(None, validation_alias="anthropic_base_url")
+    """Where Anthropic's API is, if elsewhere."""
+    openai_api_key: SecretStr | None = Field(None, validation_alias="openai_api_key")
+    """Makes `openai/...` models available."""
+    openai_base_url: str | None = Field(None, validation_alias="openai_base_url")
+    """Where OpenAI's API, or one that speaks like it, is."""
+    openai_org_id: str | None = Field(None, validation_alias="openai_org_id")
+    """Sent along to OpenAI."""
+    openai_project_id: str | None = Field(None, validation_alias="openai_project_id")
+    """Sent along to OpenAI."""
+    ollama_host: str | None = Field(None, validation_alias="ollama_host")
+    """Makes `ollama/...` models available; `localhost:11434`."""
 
     # Extensions and tests
     tools: Names = Field((), validation_alias=_names("TOOLS"))
     """More tools as `module:function`."""
-    crash_point: str | None = Field(None, validation_alias=_names("CRASH_POINT"))
+    crash_point: CrashPoint | None = Field(None, validation_alias=_names("CRASH_POINT"))
     """For fault tests: `<commit>:<before|after>[:<n>]`, where the process kills itself."""
+
+    @field_validator("default_models")
+    @classmethod
+    def _name_providers(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        for model in models:
+            split_model(model)
+        return models
 
     @property
     def database(self) -> str:

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap import pace
+from bootstrap.devserver.process import own_namespace
 from bootstrap.devserver.server import DevServer, DevServerInfo, DevServerOptions, OnRestart
 from bootstrap.settings import Settings
+from domain.errors import SetupError
 
 if TYPE_CHECKING:
     # Imported while the dev server starts: together they take longer than it does.
@@ -49,7 +51,8 @@ class Host:
     stack: contextlib.AsyncExitStack
     server: DevServer | None
     after_restart: list[OnRestart]
-    restart_unfinished: bool
+    restart_note: Path
+    """There while runs that the engine lost are to be started again, over any crash."""
 
 
 def embeds_server(roles: frozenset[str]) -> bool:
@@ -72,16 +75,19 @@ async def serve(
     """
     stop = _stop_on_signal()
     async with contextlib.AsyncExitStack() as stack:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        _make_data_dir(settings.data_dir)
+        restart_note = settings.data_dir / "restart-unfinished"
         server = None
         after_restart: list[OnRestart] = []
         if embeds_server(roles):
+            if restart_unfinished:
+                restart_note.touch()
             server = _dev_server(settings, restart_unfinished, after_restart)
             await server.spawn()
             stack.push_async_callback(server.stop)
         # Heavy imports happen here, beside the starting server.
         parts = await asyncio.to_thread(_import_parts)
-        host = Host(stack, server, after_restart, restart_unfinished)
+        host = Host(stack, server, after_restart, restart_note)
         running = await parts(roles, settings, host)
         endpoints = running.endpoints
         if endpoints.api is not None or not _has_live_api(settings.data_dir):
@@ -92,6 +98,15 @@ async def serve(
         failed = await _until_stopped(stop, running.watched)
         await running.stop()
     return 1 if failed else 0
+
+
+def _make_data_dir(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(
+            f"the data folder {folder} cannot be made: {error.strerror}; set ORCHESTRATOR_DATA_DIR"
+        ) from error
 
 
 def _import_parts() -> "Assemble":
@@ -113,6 +128,7 @@ def _dev_server(
         data_file=settings.data_dir / "temporal.db",
         port=settings.temporal_port,
         ui_port=settings.temporal_ui_port,
+        namespace=own_namespace(),
         restart_unfinished=restart_unfinished,
     )
     return DevServer(options, restarted)

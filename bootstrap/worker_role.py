@@ -57,9 +57,9 @@ class WorkerRole:
         ]
 
     @property
-    def serving(self) -> asyncio.Task[None]:
-        """Return the task that ends if the worker fails."""
-        return self._tasks[-1]
+    def watched(self) -> list[asyncio.Task[None]]:
+        """Return the tasks none of which may end while the process serves."""
+        return self._tasks
 
     async def stop(self) -> None:
         """Hand open attempts over, stop serving, give the lease back."""

@@ -203,7 +203,11 @@ def _agents(settings: Settings) -> Finding:
     if not path.exists():
         return Finding("agents", "ok", f"{path} is made at the first start")
     try:
-        found = read_agents_file(path, 0)
+        # Heavy, and not for `--help`.
+        from bootstrap.capabilities import build_capabilities  # noqa: PLC0415
+
+        can = build_capabilities(settings, settings.api_url)
+        found = read_agents_file(path, 0, can.check_agent)
     except OrchestratorError as error:
         return Finding("agents", "fail", error.message)
     return Finding("agents", "ok", f"{path}: {', '.join(agent.agent_id for agent in found)}")

@@ -1,6 +1,7 @@
 """The settings of a command: what its options say, above what the environment and files say."""
 
 import difflib
+import os
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ def load_settings(**options: object) -> "Settings":
 
     from bootstrap.settings import Settings  # noqa: PLC0415
 
+    _adopt_temporal_names()
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     _refuse_unknown_keys(Path("orchestrator.toml"))
     try:
@@ -34,6 +36,15 @@ def load_settings(**options: object) -> "Settings":
         raise SetupError(_sentence(error)) from error
     except (SettingsError, OSError) as error:
         raise SetupError(f"the settings cannot be read: {error}") from error
+
+
+def _adopt_temporal_names() -> None:
+    """Take from `.env` what is not read through the settings: the SDK looks at the environment."""
+    from dotenv import dotenv_values  # noqa: PLC0415 - loaded by the settings
+
+    for name, value in dotenv_values(".env").items():
+        if value and (name.startswith("TEMPORAL_") or name == "ORCHESTRATOR_CACHE_DIR"):
+            os.environ.setdefault(name, value)
 
 
 def names_of(name: str, field: "FieldInfo") -> list[str]:

@@ -77,13 +77,22 @@ def choose_endpoint(ip: str, port: int, ui_port: int | None) -> Endpoint:
     """Fix the ports before the server starts: 0 picks a free one, `ui_port` None means no UI.
 
     Raises:
-        SetupError: a port that was named is in use.
+        SetupError: a port that was named is in use, or named twice.
     """
+    if port and port == ui_port:
+        raise SetupError(
+            f"Port {port} is named for Temporal's server and for its UI: choose another for one."
+        )
     return Endpoint(
         ip,
         free_port(ip, port, "Temporal's server"),
         None if ui_port is None else free_port(ip, ui_port, "Temporal's UI"),
     )
+
+
+def own_namespace() -> str:
+    """Return the namespace that our own server has and we use."""
+    return os.environ.get("TEMPORAL_NAMESPACE") or "default"
 
 
 def free_port(ip: str, port: int, who: str) -> int:

@@ -14,45 +14,6 @@ from bootstrap.cli import app
 from bootstrap.commands.given import names_of
 from bootstrap.settings import Settings
 
-_PLAIN = {
-    "data_dir": "Folder of everything that is kept: store, Temporal's data, agents.toml, logs.",
-    "host": "Where the API listens; any other than loopback needs an API key to exist.",
-    "port": "The API's port; 0 is any free one.",
-    "temporal_port": "The embedded Temporal server's port; 0 is any free one.",
-    "temporal_ui_port": "The port of its UI; 0 is any free one.",
-    "task_queue": "The Temporal task queue of this product's workers.",
-    "log_level": "debug, info, warning, error or critical.",
-    "allowed_hosts": "Names of the Host header that are served besides localhost, by commas.",
-    "allowed_origins": "Browser origins (`https://host:port`) besides our own, by commas.",
-    "max_body_bytes": "The largest request body that is read.",
-    "requests_per_second": "Requests that one caller may send.",
-    "max_open_runs": "Runs in flight, beyond which a start answers 429.",
-    "worker_slots": "Steps that a worker runs at once.",
-    "pool_size": "Connections to PostgreSQL per process.",
-    "attempt_seconds": "The longest attempt of a model call.",
-    "agent_timeout_ms": "The longest attempt of an external agent.",
-    "first_token_seconds": "How long a model may take until it says anything.",
-    "idle_seconds": "How long a model may fall silent.",
-    "retry_seconds": "Pause before the second attempt; doubles after that.",
-    "provider_failures": "Failures of a provider that end a step.",
-    "heartbeat_seconds": "Silence after which Temporal gives an attempt to another worker.",
-    "lease_seconds": "Silence after which a worker counts as dead.",
-    "reconcile_seconds": "How often store and Temporal are compared.",
-    "ping_seconds": "How often an idle event stream shows that it lives.",
-    "drain_seconds": "How long a stopping worker waits for what may not be cut.",
-    "default_models": "The chain of agents that name none, by commas.",
-    "max_output_tokens": "The longest reply asked of a model.",
-    "anthropic_api_key": "Makes `anthropic/...` models available.",
-    "anthropic_auth_token": "The same, by bearer token.",
-    "anthropic_base_url": "Where Anthropic's API is, if elsewhere.",
-    "openai_api_key": "Makes `openai/...` models available.",
-    "openai_base_url": "Where OpenAI's API, or one that speaks like it, is.",
-    "openai_org_id": "Sent along to OpenAI.",
-    "openai_project_id": "Sent along to OpenAI.",
-    "ollama_host": "Makes `ollama/...` models available; `localhost:11434`.",
-}
-"""Words for settings that have none of their own in `bootstrap/settings.py`."""
-
 _ELSEWHERE = (
     ("TEMPORAL_ADDRESS", "Use this Temporal server; left out, `up` brings its own."),
     ("TEMPORAL_NAMESPACE", "Its namespace (default)."),
@@ -157,7 +118,7 @@ def documented() -> dict[str, str]:
         KeyError: a setting has no words.
     """
     own = _attribute_docstrings(Path(inspect.getfile(settings_module)).read_text("utf-8"))
-    return {name: own.get(name) or _PLAIN[name] for name in Settings.model_fields}
+    return {name: own[name] for name in Settings.model_fields}
 
 
 def _attribute_docstrings(source: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ from bootstrap.children import Child, Serving
 from bootstrap.commands.api import Api
 from bootstrap.commands.failure import CommandError
 from bootstrap.commands.servers import _IN_USE
+from bootstrap.devserver.binary import sidecar_path
 from bootstrap.devserver.lock import find_process
 
 PROGRAM = [sys.executable, "-P", "-m", "bootstrap.cli"]
@@ -72,8 +73,8 @@ def up(tmp_path: Path) -> Iterator[Callable[..., Child]]:
     """Start `orchestrator up` on the test's folder; whatever was started is stopped."""
     started: list[Child] = []
 
-    def start(role: str = "up", **extra: str) -> Child:
-        child = Child([role], tmp_path / "log", settings_for(tmp_path, **extra))
+    def start(*role: str, **extra: str) -> Child:
+        child = Child([*(role or ("up",))], tmp_path / "log", settings_for(tmp_path, **extra))
         started.append(child)
         return child
 
@@ -172,7 +173,8 @@ def test_with_a_key_it_listens_elsewhere_and_asks_for_it(
     ("extra", "said"),
     [
         ({"ORCHESTRATOR_PORT": "x"}, "ORCHESTRATOR_PORT"),
-        ({"ORCHESTRATOR_DATA_DIR": "/proc/nowhere"}, "/proc/nowhere"),
+        ({"ORCHESTRATOR_DATA_DIR": "/proc/nowhere"}, "set ORCHESTRATOR_DATA_DIR"),
+        ({"ORCHESTRATOR_TEMPORAL_PORT": "45991", "ORCHESTRATOR_TEMPORAL_UI_PORT": "45991"}, "UI"),
         ({"DATABASE_URL": "mysql://h/db"}, "mysql"),
         ({"ORCHESTRATOR_LOG_LEVEL": "loud"}, "LOG_LEVEL"),
         ({"TEMPORAL_ADDRESS": "127.0.0.1:1"}, "does not answer"),
@@ -190,6 +192,43 @@ def test_what_keeps_it_from_starting_is_one_clear_sentence(
     assert last.startswith("Error: ")
     assert said in last
     assert "Traceback" not in failed.stderr
+
+
+@pytest.mark.parametrize("role", ["api", "worker"])
+def test_a_role_apart_says_which_server_it_misses(run: Run, role: str) -> None:
+    failed = run(role)
+
+    assert failed.returncode == 1
+    assert "the Temporal server at localhost:7233 does not answer" in failed.stderr
+    assert "TEMPORAL_ADDRESS" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_a_restart_of_lost_runs_survives_a_crash(up: Callable[..., Child], tmp_path: Path) -> None:
+    """Killed between the old file's move and the new starts; the next start needs no option."""
+    first = up()
+    serving = first.wait_ready()
+    register_slow(serving)
+    with Api(str(serving.api)) as api:
+        body = {"input": "tokens=400 gap_ms=20", "agent_id": "slow"}
+        run_id = api.call("POST", "/v1/runs", body=body)["run_id"]
+    wait_for_deltas(serving, 2)
+    first.kill()
+    sidecar = sidecar_path(tmp_path / "data" / "temporal.db")
+    note = json.loads(sidecar.read_text())
+    sidecar.write_text(json.dumps(note | {"server_version": "1.30.0"}))
+    settings = {"ORCHESTRATOR_CRASH_POINT": "open_step:before"}
+    broken = up("up", "--restart-unfinished", **settings)
+    while broken.is_running:
+        pass
+
+    again = up().wait_ready()
+
+    with Api(str(again.api)) as api:
+        found = api.call("GET", f"/v1/runs/{run_id}")
+        assert (found["state"], found["error"]) == ("RUNNING", None)
+        wait_for_deltas(again, 5)
+        api.call("POST", f"/v1/runs/{run_id}/cancel")
 
 
 def test_a_mistake_in_the_agents_file_is_one_clear_sentence(run: Run, tmp_path: Path) -> None:

@@ -189,7 +189,8 @@ class Stage:
         self.worker = build_worker_role(
             self.settings, self.client, self.storage, self.gateway, self.live, self.can
         )
-        self.worker.reconciler.restarts_missing = restarts_missing
+        if restarts_missing:
+            self.worker.reconciler.restart_missing(lambda: None)
         await self.worker.start()
         for task in self.worker._tasks:
             if not passes and task.get_name() in ("reconciler", "engine watch"):

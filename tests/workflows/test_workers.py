@@ -51,7 +51,7 @@ async def freeze(stage: Stage) -> None:
     worker = stage.worker
     assert worker is not None
     for task in worker._tasks:
-        if task is not worker.serving:
+        if task.get_name() != "temporal worker":
             task.cancel()
     # It takes no more work either; its grace period is long enough for what it has.
     stage.frozen = asyncio.create_task(worker.worker.shutdown())

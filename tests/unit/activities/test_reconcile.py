@@ -27,6 +27,7 @@ class World:
         self.away = False
         self.heir: str | None = None
         self.gone: set[str] = set()
+        self.broken: set[str] = set()
 
     async def take_lease(self, lease: Lease, now_ms: int) -> bool:
         return self.lease_free
@@ -35,6 +36,8 @@ class World:
         return self.found
 
     async def spec_of(self, run_id: str) -> RunSpec:
+        if run_id in self.broken:
+            raise ValueError("no snapshot")
         return RunSpec()
 
     async def purge_idempotency(self, before_ms: int) -> int:
@@ -169,3 +172,30 @@ async def test_a_pass_that_failed_is_made_again_and_a_nudge_makes_one_now() -> N
         await task
 
     assert world.done[0] == ("cancel", "run_stop")
+
+
+async def test_a_run_that_cannot_be_mended_does_not_keep_the_pass_from_the_next() -> None:
+    world = World(_run("run_1", RunState.CREATED), _run("run_2", RunState.CREATED))
+    world.engine = {"run_1": ("missing", "missing"), "run_2": ("missing", "missing")}
+    world.broken = {"run_1"}
+
+    assert await _reconciler(world).make_pass() == {"failed": 1, "start": 1}
+    assert world.done == [("start", "run_2", "False")]
+
+
+async def test_lost_runs_are_started_again_until_a_pass_has_reached_all() -> None:
+    world = World(_run("run_1"), _run("run_2"))
+    world.engine = {"run_1": ("missing", "missing"), "run_2": ("missing", "missing")}
+    world.broken = {"run_1"}
+    ends: list[bool] = []
+    reconciler = _reconciler(world)
+    reconciler.restart_missing(lambda: ends.append(True))
+
+    await reconciler.make_pass()
+    assert (world.done, ends) == ([("start", "run_2", "False")], [])
+
+    world.broken = set()
+    await reconciler.make_pass()
+    await reconciler.make_pass()
+    assert ends == [True]
+    assert [what for what, *_ in world.done] == ["start", "start", "start", "close", "close"]

@@ -6,6 +6,8 @@ import pytest
 
 from adapters.tools.builtin import builtin_tools
 from bootstrap.agents_file import FILE_NAME, create_agents_file, load_agents_file, read_agents_file
+from bootstrap.capabilities import build_capabilities
+from bootstrap.settings import Settings
 from domain.agent import Agent, AgentKind
 from domain.errors import SetupError
 from tests.fakes_api import FakeClock, FakeDirectory, World
@@ -178,3 +180,38 @@ async def test_nothing_is_changed_by_a_file_with_a_mistake(
         await load_agents_file(tmp_path, directory, clock)
 
     assert shared(directory) == before
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ('tools = ["nope"]', "names tools that are not there: nope"),
+        ('models = ["foo/bar"]', "there is no provider foo"),
+        ('models = ["gpt-4"]', "gpt-4"),
+        ('kind = "http"\nendpoint = "http://169.254.169.254"', "169.254.169.254"),
+    ],
+)
+def test_an_agent_of_no_use_is_refused_as_the_api_would(
+    tmp_path: Path, field: str, said: str
+) -> None:
+    path = write(tmp_path, f"[agents.good]\n[agents.bad]\n{field}\n")
+    can = build_capabilities(Settings(), "http://127.0.0.1:8080")
+
+    with pytest.raises(SetupError, match="line 2: ") as refused:
+        read_agents_file(path, 0, can.check_agent)
+
+    assert said in refused.value.message
+
+
+async def test_an_api_beside_others_removes_no_agents_of_theirs(
+    tmp_path: Path, directory: FakeDirectory, clock: FakeClock
+) -> None:
+    write(tmp_path, "[agents.theirs]\n")
+    await load_agents_file(tmp_path, directory, clock)
+    write(tmp_path, "[agents.ours]\n")
+
+    await load_agents_file(tmp_path, directory, clock, is_only=False)
+    assert {"ours", "theirs"} <= set(shared(directory))
+
+    await load_agents_file(tmp_path, directory, clock)
+    assert "theirs" not in shared(directory)

@@ -1,10 +1,12 @@
 """The settings of a command: options above the environment above files above defaults."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from bootstrap.commands.given import load_settings, names_of
+from bootstrap.devserver.process import own_namespace
 from bootstrap.settings import Settings
 from domain.errors import SetupError
 
@@ -58,3 +60,50 @@ def test_every_setting_has_an_environment_name() -> None:
     assert names["database_url"] == ["DATABASE_URL"]
     assert names["openai_api_key"] == ["OPENAI_API_KEY"]
     assert all(name == name.upper() for found in names.values() for name in found)
+
+
+def test_variables_of_others_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conda exports HOST, build scripts TOOLS and PORT."""
+    for name in ("HOST", "PORT", "TOOLS", "AUTH", "DATA_DIR", "API_URL", "OPEN_AI"):
+        monkeypatch.setenv(name, "x86_64-conda-linux-gnu")
+
+    assert load_settings() == Settings()
+    assert (load_settings().host, load_settings().tools) == ("127.0.0.1", ())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RECONCILE_SECONDS", "0"),
+        ("LEASE_SECONDS", "-1"),
+        ("REQUESTS_PER_SECOND", "0"),
+        ("ATTEMPT_SECONDS", "0"),
+        ("HEARTBEAT_SECONDS", "nan"),
+        ("IDLE_SECONDS", "inf"),
+        ("TEMPORAL_UI_PORT", "70000"),
+        ("AUTH", "banana"),
+        ("CRASH_POINT", "close_step"),
+        ("DEFAULT_MODELS", "gpt-4"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"ORCHESTRATOR_{name}", value)
+
+    with pytest.raises(SetupError, match=f"ORCHESTRATOR_{name} is not usable"):
+        load_settings()
+
+
+def test_temporals_names_count_from_the_file_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("TEMPORAL_ADDRESS=far:7233\nTEMPORAL_NAMESPACE=a\nPATH=/x\n")
+    for name in ("TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"):
+        monkeypatch.setenv(name, "b")
+    monkeypatch.delenv("TEMPORAL_ADDRESS")
+
+    load_settings()
+
+    assert (os.environ["TEMPORAL_ADDRESS"], own_namespace()) == ("far:7233", "b")
+    assert os.environ["PATH"] != "/x"
