@@ -19,8 +19,8 @@ from bootstrap.children import Child, Serving
 from bootstrap.commands.api import Api
 from bootstrap.commands.failure import CommandError
 from bootstrap.commands.servers import _IN_USE
-from bootstrap.devserver.binary import sidecar_path
 from bootstrap.devserver.lock import find_process
+from tests.rig.temporal import note_other_version
 
 PROGRAM = [sys.executable, "-P", "-m", "bootstrap.cli"]
 FOREIGN = ("TEMPORAL_", "ORCHESTRATOR_", "OPENAI_", "ANTHROPIC_", "OLLAMA_", "DATABASE_")
@@ -214,13 +214,11 @@ def test_a_restart_of_lost_runs_survives_a_crash(up: Callable[..., Child], tmp_p
         run_id = api.call("POST", "/v1/runs", body=body)["run_id"]
     wait_for_deltas(serving, 2)
     first.kill()
-    sidecar = sidecar_path(tmp_path / "data" / "temporal.db")
-    note = json.loads(sidecar.read_text())
-    sidecar.write_text(json.dumps(note | {"server_version": "1.30.0"}))
-    settings = {"ORCHESTRATOR_CRASH_POINT": "open_step:before"}
-    broken = up("up", "--restart-unfinished", **settings)
-    while broken.is_running:
-        pass
+    note_other_version(tmp_path / "data" / "temporal.db")
+    broken = up("up", "--restart-unfinished")
+    while not (tmp_path / "data" / "temporal.db.1.30.0").exists():
+        assert broken.is_running
+    broken.kill()
 
     again = up().wait_ready()
 

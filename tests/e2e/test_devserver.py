@@ -22,6 +22,7 @@ from bootstrap.devserver.lock import find_process
 from bootstrap.devserver.server import DevServer, DevServerInfo, DevServerOptions, OnRestart
 from bootstrap.temporal_setup import SEARCH_ATTRIBUTES, create_namespace, prepare_namespace
 from domain.errors import SetupError
+from tests.rig.temporal import note_other_version
 
 AT_ONCE = timedelta(0)
 
@@ -54,13 +55,6 @@ async def is_kept(address: str) -> bool:
     client = await Client.connect(address)
     description = await client.get_workflow_handle("kept").describe()
     return description.status is WorkflowExecutionStatus.RUNNING
-
-
-def note_other_version(data_file: Path) -> None:
-    """Make the data file look as if another server had written it with a binary now gone."""
-    sidecar = json.loads(sidecar_path(data_file).read_text())
-    sidecar |= {"server_version": "1.30.0", "binary": "/gone/temporal"}
-    sidecar_path(data_file).write_text(json.dumps(sidecar))
 
 
 async def test_a_server_starts_and_says_where_it_is(make: Make, tmp_path: Path) -> None:

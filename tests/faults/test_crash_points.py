@@ -186,8 +186,8 @@ async def crash(folder: Path, address: str, points: tuple[str, ...], play: Play)
         scene = Scene(world, ledger, books_of_bank.url, far.url, role)
         client = asyncio.create_task(_named(play(scene), points))
         try:
-            for point in (*points[1:], ""):
-                await _died(scene.role, client, points)
+            for place, point in enumerate((*points[1:], "")):
+                await _died(scene.role, client, points, may_be_done=place > 0)
                 following = {"ORCHESTRATOR_CRASH_POINT": point} if point else {}
                 scene.role = world.spawn("up", **following)
                 await world.serving(scene.role)
@@ -204,13 +204,21 @@ async def _named(play: Awaitable[Played], points: tuple[str, ...]) -> Played:
         raise AssertionError(f"at {points}: {error}") from error
 
 
-async def _died(role: Role, client: "asyncio.Task[Played]", points: tuple[str, ...]) -> None:
-    """Wait for the crash; a client that fails or is done first says why there was none."""
+async def _died(
+    role: Role, client: "asyncio.Task[Played]", points: tuple[str, ...], *, may_be_done: bool
+) -> None:
+    """Wait for the crash; a client that fails or is done first says why there was none.
+
+    After a first crash the commit of a second may be behind us: the play then ends without it.
+    """
     dying = asyncio.create_task(role.died())
     await asyncio.wait({dying, client}, return_when=asyncio.FIRST_COMPLETED)
-    if not dying.done() and client.done() and client.exception():
-        dying.cancel()
-        client.result()
+    if not dying.done() and client.done():
+        if client.exception():
+            dying.cancel()
+            client.result()
+        if may_be_done:
+            role.kill()
     code = await dying
     assert was_killed(code), f"at {points}: the process ended with {code}: {role.tail()}"
 

@@ -22,6 +22,7 @@ from tests.stub.ledger import Ledger
 
 pytestmark = pytest.mark.timeout(300)
 """Ten processes each, on cores that others may use as well; alone, a test takes seconds."""
+WORDS = 60
 LedgerAt = tuple[Ledger, str]
 TAKEN_OVER_SECONDS = 4.0
 """From a kill to the next token, when another worker is there."""
@@ -57,8 +58,8 @@ async def tokens_on(viewers: list[Viewer], more: int = 1) -> None:
 
 
 async def kill_in_mid_stream(world: World, worker: Role, at: int) -> tuple[str, Role]:
-    """Kill the worker at the `at`-th of 40 tokens; return the run and the next worker."""
-    run_id = await world.start(sse_words(40))
+    """Kill the worker at the `at`-th token, well before the last; return the run and the next."""
+    run_id = await world.start(sse_words(WORDS))
     viewer = world.watch(run_id)
     await viewer.sees("agent_stream_delta", at)
 
@@ -75,7 +76,7 @@ def both_attempts_are_billed(books: Books, run_id: str) -> None:
     billed = [row for row in books.tables["usage"] if row["run_id"] == run_id]
     assert sorted((row["attempt"], row["estimated"]) for row in billed) == [(1, 1), (2, 0)]
     assert all(row["output_tokens"] > 0 for row in billed)
-    assert answer(books, run_id) == expected(40)
+    assert answer(books, run_id) == expected(WORDS)
 
 
 async def test_a_worker_killed_in_mid_stream(world: World, seed: int) -> None:

@@ -1,9 +1,11 @@
 """A Temporal dev server of the tests' own: killed, frozen and started again on the same file."""
 
+import json
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+from bootstrap.devserver.binary import sidecar_path
 from bootstrap.devserver.find import Search
 from bootstrap.devserver.process import Endpoint, choose_endpoint, command_line
 from tests.rig.child import Child, wait_until
@@ -56,3 +58,10 @@ class TemporalServer:
         with socket.socket() as probe:
             probe.settimeout(1)
             return probe.connect_ex((self._endpoint.ip, self._endpoint.port)) == 0
+
+
+def note_other_version(data_file: Path) -> None:
+    """Make the data file look as if another server had written it with a binary now gone."""
+    sidecar = json.loads(sidecar_path(data_file).read_text())
+    sidecar |= {"server_version": "1.30.0", "binary": "/gone/temporal"}
+    sidecar_path(data_file).write_text(json.dumps(sidecar))
