@@ -31,10 +31,7 @@ up: setup ## serve until Ctrl-C: API, worker, Temporal dev server and its UI
 
 test: setup ## every test but the heavy loops; coverage gates: 95 % overall, 100 % domain
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest --cov --cov-report= --ignore=tests/faults $(ARGS)
-	@# Fault tests start dozens of processes: one that a busy machine starved gets a second try, in sight.
-	$(BIN)/python -m pytest --cov --cov-append --cov-report= tests/faults || \
-	  $(BIN)/python -m pytest --cov --cov-append --cov-report= --last-failed --last-failed-no-failures=none tests/faults
+	$(BIN)/python -m pytest --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --include='domain/*' --fail-under=100
 

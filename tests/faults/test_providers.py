@@ -496,3 +496,22 @@ async def test_a_cancel_is_visible_soon_whatever_a_tool_does(
     assert time.monotonic() - asked < 5
     await all_slots_free(api)
     assert (await api.run("hello", await api.agent(await stub.model())))["state"] == "DONE"
+
+
+async def test_a_tool_deaf_to_its_end_does_not_keep_the_process(tmp_path: Path) -> None:
+    tools = ",".join(stubborn_tools.TARGETS)
+    product = Product(tmp_path / "product", tools=tools, drain_seconds=1).start()
+    try:
+        async with product.api() as api:
+            runs_at = tmp_path / "runs"
+            args = {"path": str(runs_at), "seconds": 300.0}
+            body = {"args": args, "timeout_ms": 1000}
+            asked = asyncio.create_task(api.call("POST", "/v1/tools/deaf_for_long/invoke", body))
+            async with asyncio.timeout(30):
+                while not runs_at.exists():
+                    await asyncio.sleep(0.02)
+            product.child.terminate(30)
+            await asyncio.wait({asked})
+            asked.exception()
+    finally:
+        product.close()
