@@ -11,6 +11,8 @@ from api.background import Background
 from api.metrics import Metrics
 from api.ports import ApiConfig, ApiPorts
 from api.sse import StreamKeeper
+from domain.auth import sees_every_owner
+from domain.errors import ForbiddenError
 from domain.intake import Intake
 from domain.principal import Scope
 from domain.records import Directory, EventLog, RunBook
@@ -70,8 +72,23 @@ class Needs:
         return access
 
 
+class NeedsOperator(Needs):
+    """The dependency that refuses all but the operator: for what shows every owner's doings."""
+
+    def __init__(self) -> None:
+        super().__init__(Scope.ADMIN)
+
+    async def __call__(self, request: Request) -> Access:
+        """Return who asks."""
+        access = await super().__call__(request)
+        if not sees_every_owner(access.who):
+            raise ForbiddenError("only the operator may do this: it shows every owner's doings")
+        return access
+
+
 Desk = Annotated[Services, Depends(_services)]
 Reader = Annotated[Access, Depends(Needs(Scope.READ))]
 Invoker = Annotated[Access, Depends(Needs(Scope.INVOKE))]
 Approver = Annotated[Access, Depends(Needs(Scope.APPROVE))]
 Admin = Annotated[Access, Depends(Needs(Scope.ADMIN))]
+Operator = Annotated[Access, Depends(NeedsOperator())]

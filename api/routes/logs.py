@@ -10,7 +10,7 @@ from starlette.responses import Response
 from api.bodies import JsonRoute
 from api.openapi import LOG_STREAM
 from api.ports import LogLine
-from api.services import Admin, Desk
+from api.services import Desk, Operator
 from api.sse import EventStream
 from api.views import iso
 
@@ -27,10 +27,14 @@ _RANK = {"debug": 0, "info": 1, "warning": 2, "error": 3, "critical": 4}
 )
 async def stream_logs(
     desk: Desk,
-    access: Admin,
+    access: Operator,
     level: Annotated[Level, Query(description="Least severe level shown.")] = "info",
 ) -> Response:
-    """Follow the log of this process. Lines that a slow reader could not take are missing."""
+    """Follow the log of this process. Lines that a slow reader could not take are missing.
+
+    They tell of every owner's runs: only the operator, with the local owner's `admin`, may read
+    them.
+    """
     desk.keeper.admit(access)
     lines = desk.ports.logs.subscribe()
     return EventStream(desk.keeper, _frames(lines, _RANK[level]), access)

@@ -118,3 +118,24 @@ async def test_a_key_that_makes_no_sense_is_refused(
     client: httpx2.AsyncClient, body: dict[str, object]
 ) -> None:
     assert (await client.post("/v1/keys", json=body)).status_code == 422
+
+
+async def test_only_the_operator_follows_the_log(world: World, connect: Connect) -> None:
+    """Attack 6: the log tells of every owner's runs."""
+    app = create_app(world.ports(), fake_config())
+    nobodys = await connect(app).get("/v1/logs/stream")
+    tenant = connect(app, world.add_key(Scope.ADMIN, owner="tenant"))
+    operator = connect(app, world.add_key(Scope.ADMIN))
+    reader = connect(app, world.add_key(Scope.READ))
+    app.state.services.authenticator.forget()
+
+    refused = await tenant.get("/v1/logs/stream")
+    unscoped = await reader.get("/v1/logs/stream")
+    followed = await operator.get("/v1/logs/stream")
+
+    assert nobodys.status_code == followed.status_code == 200
+    assert "started" in followed.text
+    assert refused.status_code == unscoped.status_code == 403
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.json()["code"] == "forbidden"
+    assert "started" not in refused.text
