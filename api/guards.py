@@ -1,6 +1,7 @@
 """What a request passes before it reaches a route. Plain ASGI: a stream costs nothing extra."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -21,6 +22,9 @@ from domain.errors import (
 )
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_DISCARD_SECONDS = 2.0
+"""How long the rest of a refused body is read, so that its sender gets to read the answer."""
+_MOST_DISCARDED_BYTES = 64 * 1024 * 1024
 
 
 async def _answer(
@@ -153,38 +157,69 @@ class BodyGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        body = _Bounded(receive, send, self._most, self._seconds)
         declared = _values(scope, b"content-length")
         if declared and declared[0].isdigit() and int(declared[0]) > self._most:
-            await _answer(_too_large(self._most), scope, receive, send)
+            await _answer(body.refuse(_too_large(self._most)), scope, body.receive, body.send)
             return
-        await self._app(scope, _Bounded(receive, self._most, self._seconds), send)
+        await self._app(scope, body.receive, body.send)
 
 
 class _Bounded:
-    """The receiving side of one request."""
+    """Both sides of one request whose body is bounded.
 
-    def __init__(self, receive: Receive, most: int, seconds: float) -> None:
+    A socket that is closed with unread data is reset, and the reset takes the answer from a caller
+    that is still sending. So what still comes after a refusal is read and dropped, within bounds.
+    """
+
+    def __init__(self, receive: Receive, send: Send, most: int, seconds: float) -> None:
         self._receive = receive
+        self._send = send
         self._most = most
         self._left = most
         self._deadline = asyncio.get_running_loop().time() + seconds
         self._whole = False
+        self._refused = False
 
-    async def __call__(self) -> Message:
+    def refuse(self, error: RefusedError) -> RefusedError:
+        """Note that the body is not wanted any more; returns `error`."""
+        self._refused = True
+        return error
+
+    async def receive(self) -> Message:
+        """Return the next part of the body (ASGI)."""
         if self._whole:
             return await self._receive()
         try:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError as error:
-            raise refuse(
-                408, "request_timeout", "the request body took too long", connection="close"
-            ) from error
+            text = "the request body took too long"
+            raise self.refuse(refuse(408, "request_timeout", text, connection="close")) from error
         self._left -= len(message.get("body", b""))
         self._whole = not message.get("more_body", False)
         if self._left < 0:
-            raise _too_large(self._most)
+            raise self.refuse(_too_large(self._most))
         return message
+
+    async def send(self, message: Message) -> None:
+        """Pass a part of the answer on (ASGI); the last part of a refusal waits for the body."""
+        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if not (is_last and self._refused and not self._whole):
+            await self._send(message)
+            return
+        await self._send({**message, "more_body": True})
+        await self._discard()
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _discard(self) -> None:
+        left = _MOST_DISCARDED_BYTES
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DISCARD_SECONDS):
+                while left > 0 and not self._whole:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    self._whole = not message.get("more_body", False)
 
 
 def _too_large(most: int) -> RefusedError:

@@ -1,9 +1,11 @@
 """What a request passes before it reaches a route (attacks 11, 24, 25)."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
 
 import httpx2
 import pytest
+import uvloop
 from fastapi import FastAPI
 
 from api.app import create_app
@@ -112,7 +114,7 @@ async def _flood(writer: asyncio.StreamWriter, chunk: bytes, most: int) -> int:
 
 
 @pytest.mark.parametrize("declared", [True, False])
-async def test_a_body_of_200_mb_is_refused_after_its_first_megabyte(
+async def test_a_body_of_200_mb_is_refused_and_not_read_to_its_end(
     world: World, declared: bool
 ) -> None:
     """Attack 24: by its length, and counted as it arrives when none is declared."""
@@ -132,7 +134,55 @@ async def test_a_body_of_200_mb_is_refused_after_its_first_megabyte(
         writer.close()
 
     assert b" 413 " in status or status.endswith(b"connection")
-    assert sent < 300
+    assert sent < 1300, "of 3000 chunks; 64 MiB are read and dropped"
+
+
+async def _pieces(count: int) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        yield b"x" * 65536
+
+
+@pytest.mark.parametrize(
+    "body", [lambda: b"x" * 20_000_000, lambda: _pieces(80)], ids=["20 MB declared", "5 MB chunked"]
+)
+@pytest.mark.parametrize(
+    "new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
+def test_whoever_sends_too_much_reads_why(
+    body: Callable[[], bytes | AsyncIterator[bytes]],
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """Attack 24: with an ordinary client, which sends everything before it reads anything."""
+
+    async def ask() -> list[httpx2.Response]:
+        async with (
+            serving(create_app(World().ports(), fake_config())) as (host, port),
+            httpx2.AsyncClient(base_url=f"http://{host}:{port}", headers=JSON) as client,
+        ):
+            return [await client.post("/v1/runs", content=body()) for _ in range(4)]
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        answers = runner.run(ask())
+
+    for answer in answers:
+        assert answer.status_code == 413
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["code"] == "request_too_large"
+
+
+async def test_a_caller_that_stops_sending_is_not_waited_for_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.guards._DISCARD_SECONDS", 0.2)
+    async with serving(create_app(world.ports(), fake_config())) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(
+            b"POST /v1/runs HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2000000\r\n\r\n"
+        )
+        answer = await asyncio.wait_for(reader.read(), 2)
+        writer.close()
+
+    assert b" 413 " in answer
 
 
 async def test_a_body_just_within_the_limit_is_read(world: World, connect: Connect) -> None:
