@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 from pydantic import SecretStr
@@ -16,6 +17,7 @@ from adapters.tools.builtin import builtin_tools
 from adapters.tools.loading import load_tools
 from adapters.tools.pool import ProcessPool
 from adapters.tools.registry import ToolRegistry
+from bootstrap.exposure import is_loopback
 from bootstrap.settings import Settings
 from domain.agent import Agent
 from domain.snapshot import check_agent
@@ -82,16 +84,39 @@ def provider_config(settings: Settings) -> ProviderConfig:
     )
 
 
-def build_capabilities(settings: Settings, platform_url: str) -> Capabilities:
+def _split(place: str) -> SplitResult:
+    return urlsplit(place if "://" in place else f"//{place}")
+
+
+def _host_of(place: str) -> str:
+    return _split(place).hostname or ""
+
+
+def _ports_here(*places: str | None) -> frozenset[int]:
+    """Return the ports of those places that are on this machine's loopback."""
+    here = (_split(place) for place in places if place and is_loopback(_host_of(place)))
+    return frozenset(at.port or (443 if at.scheme == "https" else 80) for at in here)
+
+
+def build_capabilities(settings: Settings, api: str | None, *engine: str | None) -> Capabilities:
     """Return everything that this process can reach.
+
+    Args:
+        settings: the operator's word.
+        api: where this process serves the API; None in a worker alone, which has it from settings.
+        engine: where Temporal and its UI are, as URLs or `host:port`.
 
     Raises:
         SetupError: a tool cannot be imported, or an entry of the allow-list is not understood.
     """
     # A tool fetches what a model chose: nothing private, unless the operator says so. An agent was
-    # registered by somebody who may; on a laptop it lives on this machine.
-    for_tools = AddressPolicy(allow_private_hosts=settings.allow_private_hosts)
-    for_agents = AddressPolicy(allow_private_hosts=(*settings.allow_private_hosts, *LOOPBACK))
+    # registered by somebody who may; on a laptop, which alone reaches its API, it lives beside us.
+    platform_url = api or settings.api_url
+    own_ports = _ports_here(platform_url, *engine)
+    allowed = settings.allow_private_hosts
+    for_tools = AddressPolicy(allowed, own_ports=own_ports)
+    is_laptop = is_loopback(settings.host if api else _host_of(platform_url))
+    for_agents = AddressPolicy((*allowed, *LOOPBACK) if is_laptop else allowed, own_ports=own_ports)
     tool_client = guarded_client(for_tools)
     agent_client = guarded_client(for_agents)
     pool = ProcessPool()

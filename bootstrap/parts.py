@@ -100,7 +100,13 @@ async def _lay_ground(
 ) -> _Ground:
     # Bound before anything is built: agents are told where we are, and a taken port shows at once.
     listener = listen(settings.host, settings.port) if "api" in roles else None
-    can = build_capabilities(settings, url_of(listener) if listener else settings.api_url)
+    forward_core_logs()
+    info = None
+    if host.server is not None:
+        info = await host.server.wait_ready(runtime=Runtime.default())
+    client = await connect(settings, info.address if info else None)
+    at = client.service_client.config.target_host, info.ui_url if info else settings.temporal_ui_url
+    can = build_capabilities(settings, url_of(listener) if listener else None, *at)
     host.stack.push_async_callback(can.close)
     if listener is not None:
         await load_agents_file(
@@ -110,11 +116,6 @@ async def _lay_ground(
             can.check_agent,
             is_only="worker" in roles,
         )
-    forward_core_logs()
-    info = None
-    if host.server is not None:
-        info = await host.server.wait_ready(runtime=Runtime.default())
-    client = await connect(settings, info.address if info else None)
     live = new_live_attempts(settings, storage) if "worker" in roles else None
     gateway = TemporalGateway(client, _engine_settings(settings, info, client.namespace), live)
     gateway.home = await claim_engine(client, storage.upkeep, is_ours=info is not None)

@@ -70,8 +70,7 @@ class Allowed:
         if self.network is None:
             return self.host == host
         # Names of loopback say so: otherwise every name would have every port on a laptop.
-        is_local = host == "localhost" or host.endswith(".localhost")
-        return is_local or not self.network.is_loopback
+        return _is_local(host) or not self.network.is_loopback
 
 
 @dataclass(frozen=True)
@@ -79,12 +78,14 @@ class AddressPolicy:
     """What may be contacted. `allow_private_hosts` is the operator's word, never a request's.
 
     An allowed target may have any port (unless its entry names one); everything else must be a
-    public address on one of `ports`.
+    public address on one of `ports`. `own_ports` are this product's own on loopback (API, Temporal
+    and its UI): nobody is led there, whatever is allowed.
     """
 
     allow_private_hosts: Iterable[str] = ()
     ports: Collection[int] = DEFAULT_PORTS
     schemes: Collection[str] = ("http", "https")
+    own_ports: Collection[int] = ()
     _allowed: tuple[Allowed, ...] = field(init=False, repr=False, default=())
 
     def __post_init__(self) -> None:
@@ -124,6 +125,8 @@ class AddressPolicy:
         address = _literal(name)
         if address is not None:
             self._require(name, port, address)
+        elif port in self.own_ports and _is_local(name):
+            raise AddressRefusedError(_own(name, port))
         elif port not in self.ports and not any(e.may_cover(name, port) for e in self._allowed):
             raise AddressRefusedError(f"port {port} of host {_shown(name)} may not be contacted")
 
@@ -146,6 +149,8 @@ class AddressPolicy:
         return judged
 
     def _require(self, name: str, port: int, address: Address) -> None:
+        if port in self.own_ports and (address.is_loopback or address.is_unspecified):
+            raise AddressRefusedError(_own(name, port))
         if any(entry.covers(name, port, address) for entry in self._allowed):
             return
         why = refusal(address)
@@ -156,6 +161,14 @@ class AddressPolicy:
             )
         if port not in self.ports:
             raise AddressRefusedError(f"port {port} of host {_shown(name)} may not be contacted")
+
+
+def _is_local(name: str) -> bool:
+    return name == "localhost" or name.endswith(".localhost")
+
+
+def _own(name: str, port: int) -> str:
+    return f"port {port} of host {_shown(name)} is this server's own and may not be contacted"
 
 
 def _literal(name: str) -> Address | None:

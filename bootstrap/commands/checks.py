@@ -206,7 +206,7 @@ def _agents(settings: Settings) -> Finding:
         # Heavy, and not for `--help`.
         from bootstrap.capabilities import build_capabilities  # noqa: PLC0415
 
-        can = build_capabilities(settings, settings.api_url)
+        can = build_capabilities(settings, None)
         found = read_agents_file(path, 0, can.check_agent)
     except OrchestratorError as error:
         return Finding("agents", "fail", error.message)
