@@ -15,14 +15,19 @@ Batch = Sequence[StoredEvent]
 
 
 class Tail:
-    """A run's events from `after_seq` on. It is subscribed as soon as it is made.
+    """A run's events later than `after_seq`. It is subscribed as soon as it is made.
 
-    So a reader can be there before the run exists.
+    So a reader can be there before the run exists. One that is ahead of the log, which was restored
+    from an older backup, gets nothing twice; the log is followed from its `last_seq`, so that the
+    end is noticed wherever it comes.
     """
 
-    def __init__(self, log: EventLog, run_id: str, after_seq: int) -> None:
+    def __init__(
+        self, log: EventLog, run_id: str, after_seq: int, last_seq: int | None = None
+    ) -> None:
         self.after_seq = after_seq
-        self._batches = log.follow(run_id, after_seq)
+        start = after_seq if last_seq is None else min(after_seq, last_seq)
+        self._batches = log.follow(run_id, start)
         self._first: asyncio.Future[Batch | None] = asyncio.ensure_future(
             anext(self._batches, None)
         )
@@ -32,7 +37,10 @@ class Tail:
         try:
             batch = await self._first
             while batch is not None:
-                yield batch
+                if batch[0].seq > self.after_seq:
+                    yield batch
+                elif batch[-1].seq > self.after_seq:
+                    yield [event for event in batch if event.seq > self.after_seq]
                 batch = await anext(self._batches, None)
         finally:
             await self.aclose()

@@ -64,7 +64,8 @@ async def list_events(
     """Return a run's events.
 
     With `Accept: text/event-stream` they are replayed and then followed until the terminal one,
-    which a filter by type never hides. The stream resumes after `Last-Event-ID` or `after_seq`.
+    which a filter by type never hides. The stream resumes after `Last-Event-ID` or `after_seq`:
+    nothing up to there is sent again, also when the log has not come so far yet.
     """
     refuse_later(tree=query.tree or None)
     run = await desk.runs.get_run(access.who.owner, run_id)
@@ -85,8 +86,7 @@ def _stream(
     if run.is_terminal and start >= run.last_seq:
         return Response(status_code=204)
     desk.keeper.admit(access)
-    # A reader ahead of the log would miss what follows, the terminal event above all.
-    tail = Tail(desk.events, run.run_id, min(start, run.last_seq))
+    tail = Tail(desk.events, run.run_id, start, run.last_seq)
     headers = {"location": f"/v1/runs/{run.run_id}/events"}
     return open_stream(desk, access, tail, wanted, headers, run.last_seq)
 

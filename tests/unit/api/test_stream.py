@@ -99,22 +99,25 @@ async def test_a_reader_that_drops_at_any_index_resumes_with_the_exact_rest(
         assert seen == list(range(1, EVENTS + 1))
 
 
-@pytest.mark.parametrize(("query", "header"), [("?after_seq=500", None), ("", 5000)])
-async def test_a_reader_ahead_of_a_live_run_gets_what_follows_and_its_end(
-    world: World, query: str, header: int | None
+@pytest.mark.parametrize("by_header", [True, False])
+@pytest.mark.parametrize("ahead_by", [1, 2, 500])
+async def test_a_reader_ahead_of_a_live_run_gets_only_what_is_later_and_its_end(
+    world: World, ahead_by: int, by_header: bool
 ) -> None:
+    """Nothing up to the place that it named is sent; the stream ends with the run all the same."""
     world.gateway.mode = "hold"
     async with serving(_app(world)) as address:
         run_id = await _start(address, world)
         seen = world.runs.runs[run_id].last_seq
+        start = seen + ahead_by
+        query, header = ("", start) if by_header else (f"?after_seq={start}", None)
         ahead = await Reader.stream(address, f"/v1/runs/{run_id}/events{query}", header)
 
         world.runs.emit(run_id, EventType.RUN_STARTED)
         world.runs.emit(run_id, EventType.RUN_DONE, {"final_message": None})
         frames = await asyncio.wait_for(ahead.all(), 5)
 
-    assert [frame.id for frame in frames] == [seen + 1, seen + 2]
-    assert frames[-1].event == "run_done"
+    assert [frame.id for frame in frames] == list(range(start + 1, seen + 3))
 
 
 async def test_a_reader_that_drops_twice_before_any_new_event_loses_nothing(world: World) -> None:
