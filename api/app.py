@@ -11,6 +11,7 @@ from api.access import Authenticator
 from api.background import Background
 from api.edge import Edge
 from api.guards import AccessGuard, BodyGuard, DrainGuard, HostGuard
+from api.methods import Heads
 from api.metrics import Metrics
 from api.ports import ApiConfig, ApiPorts
 from api.routes import (
@@ -96,6 +97,7 @@ def _services(ports: ApiPorts, config: ApiConfig) -> Services:
 def _guard(app: FastAPI, services: Services) -> None:
     """Put the guards around the app, the innermost first."""
     config, keeper = services.config, services.keeper
+    app.add_middleware(Heads)
     app.add_middleware(BodyGuard, config.max_body_bytes, config.body_seconds)
     app.add_middleware(AccessGuard, services.authenticator, config.rate)
     app.add_middleware(DrainGuard, lambda: keeper.is_draining)

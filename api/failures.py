@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from api.edge import request_id_of
 from api.errors import Problem, RefusedError, problem_of, respond
+from api.methods import allowed
 from domain.errors import InvalidRequestError, OrchestratorError
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
@@ -47,6 +48,8 @@ async def _framework(request: Request, error: Exception) -> Response:
         return _answer(request, error.problem)
     code = _CODES.get(error.status_code, "bad_request")
     headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers = {"allow": ", ".join(allowed(request.scope))}
     return _answer(request, Problem(error.status_code, code, _detail(request, error), (), headers))
 
 

@@ -7,10 +7,12 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from api.app import create_app
 from api.errors import STATUS, STATUS_TITLES, Problem, problem_of, respond
 from domain import errors
 from domain.errors import LimitReachedError, OrchestratorError, StepRefusedError, leaves
-from tests.fakes_api import World
+from tests.fakes_api import World, fake_config
+from tests.serving_api import serving
 from tests.unit.api.conftest import Connect
 
 
@@ -114,3 +116,46 @@ async def test_a_bug_answers_500_without_a_word_of_what_it_was(
     assert "secret" not in answer.text
     assert answer.json()["request_id"] in caplog.text
     assert answer.headers["x-request-id"] == answer.json()["request_id"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("PUT", "/v1/runs", "GET, HEAD, POST"),
+        ("PUT", "/v1/agents/assistant", "DELETE, GET, HEAD, PATCH"),
+        ("DELETE", "/livez", "GET, HEAD"),
+        ("HEAD", "/internal/invoke", "POST"),
+        ("HEAD", "/v1/logs/stream", "GET"),
+        ("HEAD", "/v1/runs/run_1/events", "GET"),
+    ],
+)
+async def test_a_method_that_is_refused_is_told_every_one_that_is_not(
+    client: httpx2.AsyncClient, method: str, path: str, allow: str
+) -> None:
+    answer = await client.request(method, path)
+
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == allow
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/livez", "/readyz", "/health", "/v1/models", "/v1/runs", "/v1/agents/assistant"]
+)
+async def test_a_head_is_that_of_get_without_the_body(world: World, path: str) -> None:
+    async with (
+        serving(create_app(world.ports(), fake_config())) as (host, port),
+        httpx2.AsyncClient(base_url=f"http://{host}:{port}") as client,
+    ):
+        whole = await client.get(path)
+        head = await client.head(path)
+        again = await client.head(path)
+
+    assert head.status_code == again.status_code == 200
+    assert head.content == b""
+    for name in ("content-type", "content-length"):
+        assert head.headers[name] == whole.headers[name]
+
+
+async def test_a_head_fails_as_get_does(client: httpx2.AsyncClient) -> None:
+    assert (await client.head("/nowhere")).status_code == 404
+    assert (await client.head("/v1/runs/run_none")).status_code == 404
