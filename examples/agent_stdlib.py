@@ -1,4 +1,4 @@
-"""An external agent in 30 lines of the standard library: `python examples/agent_stdlib.py 8090`."""
+"""An external agent in the standard library alone: `python3 examples/agent_stdlib.py [PORT]`."""
 
 import json
 import sys
@@ -35,6 +35,7 @@ class Agent(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Agent)
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 8000
+    server = ThreadingHTTPServer(("127.0.0.1", port), Agent)
     print(f"agent on http://127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()

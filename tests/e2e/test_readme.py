@@ -7,6 +7,7 @@ is run by `test_demo.py`; `make test` is what runs this.
 import json
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -18,7 +19,9 @@ import pytest
 from tests.rig.child import REPO, Child, wait_until
 
 PAGES = (REPO / "README.md", REPO / "docs" / "quickstart.md")
+AGENTS_PAGE = REPO / "docs" / "howto" / "external-agents.md"
 DOCUMENTED = "localhost:8080"
+AGENT_PORT = 8000
 
 
 def commands(page: Path) -> list[str]:
@@ -117,3 +120,42 @@ def a_run(address: str) -> str:
         run = json.load(reply)
     assert run["state"] == "DONE"
     return str(run["run_id"])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[str]:
+    """Start the example as its page says; on another port only where that one is taken."""
+    (line,) = [line for line in commands(AGENTS_PAGE) if "agent_stdlib.py" in line]
+    _, script, *rest = shlex.split(line)
+    port = [] if _is_free(AGENT_PORT) else ["0"]
+    log = tmp_path / "agent.log"
+    child = Child("agent", [sys.executable, str(REPO / script), *rest, *port], log, {})
+    try:
+        wait_until("the agent listens", lambda: "agent on" in log.read_text(), 20, child)
+        yield log.read_text().split()[-1].rpartition(":")[2]
+    finally:
+        child.close()
+
+
+def test_an_external_agent_is_connected_by_the_commands_of_its_page(
+    address: str, agent: str
+) -> None:
+    lines = [line for line in commands(AGENTS_PAGE) if line.startswith("curl")]
+
+    said = []
+    for line in lines:
+        ours = line.replace(DOCUMENTED, address).replace(
+            f"localhost:{AGENT_PORT}", f"localhost:{agent}"
+        )
+        done = subprocess.run(
+            [*shlex.split(ours), "-sS"], capture_output=True, text=True, timeout=60, check=True
+        )
+        said.append(json.loads(done.stdout))
+
+    assert said[0]["agent_id"] == said[1]["agent_id"] == "demo_agent"
+    assert said[1]["output"]["content"].strip() == "You said: Hello"
