@@ -1,11 +1,13 @@
 """Pages for people: a first page and the API's documentation, both without any other server."""
 
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter
 from fastapi import Path as PathParam
+from starlette.requests import Request
 from starlette.responses import Response
 
 from api.errors import refuse
@@ -32,15 +34,17 @@ _DOCS_POLICY = (
 
 
 @router.get("/")
-async def get_home() -> Response:
-    """Return links and one example."""
-    return _page("home.html", _HOME_POLICY)
+async def get_home(request: Request) -> Response:
+    """Return links and one example, with the address that this very request came by."""
+    address = escape(f"{request.url.scheme}://{request.headers['host']}")
+    page = _read("home.html").replace(b"{address}", address.encode())
+    return _html(page, _HOME_POLICY)
 
 
 @router.get("/docs")
 async def get_docs(_access: Reader) -> Response:
     """Return the API's documentation, to read and to try."""
-    return _page("docs.html", _DOCS_POLICY)
+    return _html(_read("docs.html"), _DOCS_POLICY)
 
 
 @router.get("/static/{name}")
@@ -52,8 +56,8 @@ async def get_static(name: Annotated[str, PathParam(max_length=100)]) -> Respons
     return Response(_read(name), media_type=media, headers={"cache-control": "max-age=3600"})
 
 
-def _page(name: str, policy: str) -> Response:
-    return Response(_read(name), media_type=_HTML, headers={"content-security-policy": policy})
+def _html(page: bytes, policy: str) -> Response:
+    return Response(page, media_type=_HTML, headers={"content-security-policy": policy})
 
 
 @cache

@@ -220,3 +220,18 @@ async def test_seed_bs_invoke_starts_a_run_once(client: httpx2.AsyncClient, worl
 
 async def test_the_version_is_told(client: httpx2.AsyncClient) -> None:
     assert (await client.get("/version")).json()["name"] == "durable-orchestrator"
+
+
+@pytest.mark.parametrize("host", ["localhost:1234", "127.0.0.1", "[::1]:8080"])
+async def test_the_first_pages_example_goes_where_the_page_came_from(
+    client: httpx2.AsyncClient, host: str
+) -> None:
+    page = await client.get("/", headers={"host": host})
+
+    assert f"curl -N http://{host}/v1/runs" in page.text
+
+
+async def test_a_host_header_puts_nothing_into_the_first_page(client: httpx2.AsyncClient) -> None:
+    page = await client.get("/", headers={"host": "localhost/<script>"})
+
+    assert "<script>" not in page.text
