@@ -107,6 +107,7 @@ class AddressPolicy:
             url = httpx2.URL(text)
         except (httpx2.InvalidURL, ValueError, TypeError) as error:
             raise AddressRefusedError(f"{_shown(text)} is not a URL: {error}") from error
+        require_whole(url, text)
         if url.scheme not in self.schemes:
             raise AddressRefusedError(f"{_shown(text)}: only {', '.join(self.schemes)} is allowed")
         if url.userinfo:
@@ -157,10 +158,22 @@ class AddressPolicy:
         if why is not None:
             raise AddressRefusedError(
                 f"host {_shown(name)} may not be contacted: its address is {why.reason}; "
-                "an operator can allow it in allow_private_hosts"
+                "an operator can allow it in ORCHESTRATOR_ALLOW_PRIVATE_HOSTS"
             )
         if port not in self.ports:
             raise AddressRefusedError(f"port {port} of host {_shown(name)} may not be contacted")
+
+
+def require_whole(url: httpx2.URL, text: str) -> None:
+    """Refuse a URL, given as `text`, that says too little to be contacted.
+
+    Raises:
+        AddressRefusedError: names the part that is missing.
+    """
+    if not url.scheme:
+        raise AddressRefusedError(f"{_shown(text)} names no scheme: begin with http:// or https://")
+    if not url.host:
+        raise AddressRefusedError(f"{_shown(text)} names no host")
 
 
 def _is_local(name: str) -> bool:

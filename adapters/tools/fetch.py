@@ -14,6 +14,7 @@ import httpx2
 from pydantic import Field
 
 from adapters.net.bodies import UnreadableBodyError, read_at_most
+from adapters.net.policy import require_whole
 from adapters.tools.decorator import FunctionTool, tool
 from adapters.tools.page import page_text, page_title
 from domain.errors import AddressRefusedError, ToolFailedError
@@ -86,6 +87,8 @@ async def _guarded_fetch(client: httpx2.AsyncClient, url: str, total_seconds: fl
 
 async def _fetch(client: httpx2.AsyncClient, url: str) -> _Page:
     target = httpx2.URL(url)
+    # The client would take what is missing from its own base, and complain of something else.
+    require_whole(target, url)
     for _ in range(MAX_REDIRECTS + 1):
         headers = {"Accept": "text/html, text/*, application/json;q=0.9", "Accept-Encoding": "gzip"}
         async with client.stream("GET", target, headers=headers) as response:

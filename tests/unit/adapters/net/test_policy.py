@@ -157,3 +157,16 @@ def test_url_that_may_lead_to_an_allowed_target_is_returned(
 def test_allowed_entry_opens_no_other_urls(entry: str, text: str) -> None:
     with pytest.raises(AddressRefusedError):
         AddressPolicy(allow_private_hosts=[entry]).check_url(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"), [("http://", "host"), ("x", "scheme"), ("", "scheme"), ("//a", "scheme")]
+)
+def test_what_a_url_lacks_is_named(text: str, missing: str) -> None:
+    with pytest.raises(AddressRefusedError, match=f"names no {missing}"):
+        AddressPolicy().check_url(text)
+
+
+def test_a_refusal_names_the_setting_that_an_operator_can_change() -> None:
+    with pytest.raises(AddressRefusedError, match="ORCHESTRATOR_ALLOW_PRIVATE_HOSTS"):
+        AddressPolicy().check_url("http://10.0.0.1")

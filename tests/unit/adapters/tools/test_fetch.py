@@ -176,3 +176,15 @@ async def test_unreachable_server_is_an_answer_for_the_model() -> None:
 
     assert not outcome.ok
     assert "cannot be reached" in outcome.content
+
+
+@pytest.mark.parametrize(
+    ("url", "missing"),
+    [("http://", "host"), ("https:///x", "host"), ("x", "scheme"), ("example.com/a", "scheme")],
+)
+async def test_what_an_address_lacks_is_named(url: str, missing: str) -> None:
+    async with raw_server({}) as server, toolbox_for(server) as registry:
+        outcome = await call(registry, "http_fetch", url=url)
+
+    assert not outcome.ok
+    assert f"'{url}' names no {missing}" in outcome.content
