@@ -1,7 +1,8 @@
 """What a request may hold: JSON bodies without harm in them, and parameters that are known."""
 
+import json
 import re
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from math import isfinite
 from typing import Any
 
@@ -19,6 +20,8 @@ _SUSPECT = re.compile(rb"\\u0000|[eE]\+?\d\d|\d{300}")
 """Text that may decode to a NUL or to an infinite number: only then the values are walked."""
 _LONGEST_SHOWN = 100
 """Characters of an unknown parameter's name that are repeated."""
+_LONGEST_PLACE = 300
+"""Characters of a place in the body that are repeated."""
 _LATER = frozenset({"goal_id", "tree", "waiting_on"})
 """Parameters that come with a later release; a route that declares one answers for itself."""
 
@@ -32,25 +35,53 @@ def parse_json(raw: bytes) -> Any:  # noqa: ANN401 -- plain JSON data of any sha
     try:
         value = from_json(raw, allow_inf_nan=False)
     except ValueError as error:
-        raise refuse(400, "malformed_json", f"the body is not JSON: {error}") from error
+        raise _malformed(f"the body is not JSON: {error}") from error
+    # The fast decoder takes the last of two equal keys, where others take the first.
+    json.loads(raw.decode(), object_pairs_hook=_unique, parse_int=float)
     if _SUSPECT.search(raw):
-        _check(value)
+        flaw = _flaw(value)
+        if flaw is not None:
+            what, path = flaw
+            place = ".".join(("body", *path))[:_LONGEST_PLACE]
+            where = ({"field": place, "message": f"holds {what}"},)
+            raise _malformed(f"{place} holds {what}", where)
     return value
 
 
-def _check(value: object) -> None:
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, dict):
-            waiting.extend(item)
-            waiting.extend(item.values())
-        elif isinstance(item, list):
-            waiting.extend(item)
-        elif isinstance(item, str) and "\0" in item:
-            raise refuse(400, "malformed_json", "the body holds a NUL character")
-        elif isinstance(item, float) and not isfinite(item):
-            raise refuse(400, "malformed_json", "the body holds a number that is too large")
+def _malformed(detail: str, where: tuple[dict[str, str], ...] = ()) -> RefusedError:
+    return RefusedError(Problem(400, "malformed_json", detail, where))
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise _malformed(f"the key {key[:_LONGEST_SHOWN]!a} stands twice in one object")
+        seen.add(key)
+    return found
+
+
+def _flaw(value: object) -> tuple[str, tuple[str, ...]] | None:
+    """Return what is wrong in `value`, and the path that leads there."""
+    if isinstance(value, str):
+        return ("a NUL character", ()) if "\0" in value else None
+    if isinstance(value, float):
+        return None if isfinite(value) else ("a number that is too large", ())
+    items: Iterable[tuple[object, object]] = ()
+    if isinstance(value, dict):
+        if any("\0" in key for key in value):
+            return "a key with a NUL character", ()
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    for name, item in items:
+        found = _flaw(item)
+        if found is not None:
+            return found[0], (str(name), *found[1])
+    return None
 
 
 class _JsonRequest(Request):
@@ -112,6 +143,10 @@ def _check_parameters(request: Request, known: frozenset[str]) -> None:
 
 
 def _check_type(request: Request) -> None:
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in {"", "identity"}:
+        detail = "send the body as it is, without Content-Encoding"
+        raise refuse(415, "unsupported_media_type", detail, accept_encoding="identity")
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media == "application/json" or media.endswith("+json"):
         return

@@ -2,7 +2,17 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
 
 from domain.agent import AgentId
 from domain.principal import Scope
@@ -13,6 +23,26 @@ Text = Annotated[str, Field(max_length=1_000_000)]
 JsonObject = dict[str, Any]
 Later = Annotated[Any, Field(description="Not served yet: answers 422 `not_supported`.")]
 Money = Annotated[str, Field(pattern=r"^\d{1,9}(\.\d{1,12})?$", examples=["0.50"])]
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("blank", "it holds nothing but white space")
+    return text
+
+
+Said = Annotated[
+    str,
+    Field(min_length=1, max_length=1_000_000, json_schema_extra={"pattern": r"\S"}),
+    AfterValidator(_not_blank),
+]
+"""What a person says: any text but white space alone."""
+_SAID: TypeAdapter[str] = TypeAdapter(Said)
+
+
+def _left_out() -> Any:  # noqa: ANN401 -- fits every field
+    """Return what stands for a field that was not sent; a null that was sent is refused."""
+    return None
 
 
 class Body(BaseModel):
@@ -35,13 +65,25 @@ class InputMessage(Body):
     """What a person says."""
 
     role: Literal["user"]
-    content: Annotated[str, Field(min_length=1, max_length=1_000_000)]
+    content: Said
+
+
+def _said_or_message(value: object, _any: ValidatorFunctionWrapHandler) -> str | InputMessage:
+    """Choose by what was sent, so that a mistake is named once and by its place in the body."""
+    if isinstance(value, str):
+        return _SAID.validate_python(value)
+    if isinstance(value, (dict, InputMessage)):
+        return InputMessage.model_validate(value)
+    raise PydanticCustomError("input_kind", "send a text, or an object with role and content")
+
+
+Input = Annotated[Said | InputMessage, WrapValidator(_said_or_message)]
 
 
 class StartRunBody(Body):
     """A run to start."""
 
-    input: Annotated[str, Field(min_length=1, max_length=1_000_000)] | InputMessage
+    input: Input
     agent_id: AgentId | None = None
     session_id: SessionId | None = None
     on_busy: Annotated[
@@ -79,8 +121,8 @@ class SessionChanges(Body):
     """What to change of a session; a field that is left out stays."""
 
     agent_id: AgentId | None = None
-    on_busy: Literal["enqueue", "reject", "interrupt", "steer"] | None = None
-    metadata: JsonObject | None = None
+    on_busy: Literal["enqueue", "reject", "interrupt", "steer"] = Field(default_factory=_left_out)
+    metadata: JsonObject = Field(default_factory=_left_out)
 
 
 class AgentFields(Body):
@@ -125,16 +167,16 @@ class AgentBody(AgentFields):
 class AgentChanges(Body):
     """What to change of an agent; a field that is left out stays."""
 
-    name: Name | None = None
-    description: Annotated[str, Field(max_length=10_000)] | None = None
-    instructions: Text | None = None
-    models: Annotated[list[Name], Field(max_length=20)] | None = None
-    tools: Annotated[list[Name], Field(max_length=200)] | None = None
+    name: Name = Field(default_factory=_left_out)
+    description: Annotated[str, Field(max_length=10_000)] = Field(default_factory=_left_out)
+    instructions: Text = Field(default_factory=_left_out)
+    models: Annotated[list[Name], Field(max_length=20)] = Field(default_factory=_left_out)
+    tools: Annotated[list[Name], Field(max_length=200)] = Field(default_factory=_left_out)
     endpoint: Annotated[str, Field(max_length=2000)] | None = None
-    capabilities: Annotated[list[Name], Field(max_length=100)] | None = None
-    limits: LimitsBody | None = None
-    tool_policy: JsonObject | None = None
-    metadata: JsonObject | None = None
+    capabilities: Annotated[list[Name], Field(max_length=100)] = Field(default_factory=_left_out)
+    limits: LimitsBody = Field(default_factory=_left_out)
+    tool_policy: JsonObject = Field(default_factory=_left_out)
+    metadata: JsonObject = Field(default_factory=_left_out)
 
 
 class RegisterBody(Body):

@@ -99,8 +99,7 @@ async def update_agent(
     """Change an agent. Runs in flight keep the agent they began with."""
     agent = await desk.directory.get_agent(access.who.owner, agent_id)
     _check_owner(access, agent)
-    sent = body.model_dump(exclude_unset=True)
-    changes: dict[str, Any] = {name: new for name, new in sent.items() if new is not None}
+    changes: dict[str, Any] = body.model_dump(exclude_unset=True)
     for name in ("models", "tools", "capabilities"):
         if name in changes:
             changes[name] = tuple(changes[name])

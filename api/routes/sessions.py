@@ -81,10 +81,9 @@ async def update_session(
     changes = body.model_dump(exclude_unset=True)
     if body.agent_id is not None:
         await desk.directory.get_agent(access.who.owner, body.agent_id)
-    if body.on_busy is not None:
+    if "on_busy" in changes:
         changes["on_busy"] = on_busy_of(body.on_busy)
-    kept = {name: new for name, new in changes.items() if new is not None or name == "agent_id"}
-    session = await desk.directory.update_session(access.who.owner, session_id, kept)
+    session = await desk.directory.update_session(access.who.owner, session_id, changes)
     return reply(session_view(session))
 
 

@@ -31,7 +31,7 @@ async def test_an_agent_is_made_changed_and_removed(
     world.clock.now += 5
     changed = await client.patch(
         "/v1/agents/tutor",
-        json={"name": "T", "models": ["offline/echo"], "limits": {"max_tokens": 5}, "tools": None},
+        json={"name": "T", "models": ["offline/echo"], "limits": {"max_tokens": 5}},
     )
     removed = await client.delete("/v1/agents/tutor")
     gone = await client.get("/v1/agents/tutor")
@@ -214,3 +214,35 @@ async def test_agents_are_listed_by_id_in_pages(client: httpx2.AsyncClient) -> N
     names = [agent["agent_id"] for agent in first["agents"] + second["agents"]]
     assert names == ["assistant", "tutor"]
     assert second["has_more"] is False
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        *[("/v1/agents/mine", name) for name in ("name", "models", "limits", "metadata")],
+        *[("/v1/sessions/sess_1", name) for name in ("on_busy", "metadata")],
+    ],
+)
+async def test_null_is_refused_where_it_would_change_nothing(
+    client: httpx2.AsyncClient, path: str, field: str
+) -> None:
+    await client.post("/v1/agents", json={"agent_id": "mine", "name": "Mine"})
+    await client.post("/v1/sessions", json={"session_id": "sess_1", "agent_id": "mine"})
+
+    answer = await client.patch(path, json={field: None})
+    kept = await client.patch(path, json={})
+
+    assert answer.status_code == 422
+    assert [item["field"] for item in answer.json()["errors"]] == [f"body.{field}"]
+    assert kept.status_code == 200
+
+
+async def test_null_takes_away_what_may_be_missing(client: httpx2.AsyncClient) -> None:
+    await client.post("/v1/agents", json={"agent_id": "mine", "name": "Mine"})
+    await client.post("/v1/sessions", json={"session_id": "sess_1", "agent_id": "mine"})
+
+    agent = await client.patch("/v1/agents/mine", json={"endpoint": None})
+    session = await client.patch("/v1/sessions/sess_1", json={"agent_id": None})
+
+    assert agent.status_code == session.status_code == 200
+    assert session.json()["agent_id"] is None

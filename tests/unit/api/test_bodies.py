@@ -1,5 +1,8 @@
 """Bad input of every kind gets a 4xx that says what and where (attacks 22, 24; fault 20)."""
 
+import gzip
+import re
+
 import httpx2
 import pytest
 
@@ -43,6 +46,9 @@ async def test_what_is_no_json_or_could_do_harm_is_refused(
     [
         ({}, "body.input"),
         ({"input": ""}, "body.input"),
+        ({"input": " \t\n\u2003"}, "body.input"),
+        ({"input": {"role": "user", "content": "  "}}, "body.input.content"),
+        ({"input": {"role": "user"}}, "body.input.content"),
         ({"input": 7}, "body.input"),
         ({"input": None}, "body.input"),
         ({"input": {"role": "system", "content": "x"}}, "body.input"),
@@ -70,8 +76,67 @@ async def test_a_wrong_field_is_named(
 
     assert answer.status_code == 422
     assert answer.json()["code"] == "invalid_request"
-    assert any(item["field"].startswith(field) for item in answer.json()["errors"])
+    places = [item["field"] for item in answer.json()["errors"]]
+    assert any(place.startswith(field) for place in places)
+    assert all(re.fullmatch(r"[a-z_.]+", place) for place in places), "no words of our types"
+    assert len(places) == 1
     assert world.runs.accepted == []
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "what"),
+    [
+        (b'{"input":"a\\u0000b"}', "body.input", "a NUL character"),
+        (b'{"input":"x","metadata":{"a":[1,{"b":"\\u0000"}]}}', "body.metadata.a.1.b", "NUL"),
+        (b'{"input":"x","metadata":{"\\u0000":1}}', "body.metadata", "a key with a NUL"),
+        (b'{"input":"x","context":{"n":[0,1e999]}}', "body.context.n.1", "too large"),
+    ],
+)
+async def test_what_could_do_harm_is_named_with_its_place(
+    client: httpx2.AsyncClient, body: bytes, place: str, what: str
+) -> None:
+    answer = await client.post("/v1/runs", content=body, headers=JSON)
+
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "malformed_json"
+    assert answer.json()["errors"][0]["field"] == place
+    assert what in answer.json()["detail"]
+    assert place in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        (b'{"input":"x","input":"y"}', "'input'"),
+        (b'{"input":"x","metadata":{"a":[{"b":1,"c":2,"\\u0062":3}]}}', "'b'"),
+    ],
+)
+async def test_a_key_that_stands_twice_is_refused(
+    client: httpx2.AsyncClient, world: World, body: bytes, key: str
+) -> None:
+    """Two readers of such a body could see two different requests."""
+    answer = await client.post("/v1/runs", content=body, headers=JSON)
+
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "malformed_json"
+    assert f"the key {key} stands twice" in answer.json()["detail"]
+    assert world.runs.accepted == []
+
+
+async def test_a_body_that_is_compressed_is_refused_as_such(client: httpx2.AsyncClient) -> None:
+    body = gzip.compress(b'{"input":"x"}')
+
+    refused = await client.post(
+        "/v1/runs", content=body, headers={**JSON, "content-encoding": "gzip"}
+    )
+    plain = await client.post(
+        "/v1/runs", content=b'{"input":"x"}', headers={**JSON, "content-encoding": "identity"}
+    )
+
+    assert refused.status_code == 415
+    assert refused.headers["accept-encoding"] == "identity"
+    assert "Content-Encoding" in refused.json()["detail"]
+    assert plain.status_code == 202
 
 
 @pytest.mark.parametrize("media", ["text/plain", "application/x-www-form-urlencoded", ""])
