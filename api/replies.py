@@ -1,5 +1,6 @@
 """Answers as bytes: JSON written once, lists in their one shape."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from pydantic_core import to_json
@@ -7,6 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.views import View
+
+_JSON = ("application/json", "application/*", "*/*")
+"""What asks for JSON; the most specific counts."""
+_Q = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 
 
 def reply(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -21,5 +26,22 @@ def listed(name: str, items: Sequence[View], cursor: str | None) -> Response:
 
 
 def wants_stream(request: Request) -> bool:
-    """Say whether the caller asks for server-sent events."""
-    return "text/event-stream" in request.headers.get("accept", "")
+    """Say whether the caller asks for server-sent events: by name, and no less than for JSON."""
+    asked = _qualities(",".join(request.headers.getlist("accept")))
+    stream = asked.get("text/event-stream", 0.0)
+    json = next((asked[kind] for kind in _JSON if kind in asked), 0.0)
+    return stream > 0 and stream >= json
+
+
+def _qualities(accept: str) -> dict[str, float]:
+    """Return what an Accept header asks for, each with its `q`. Source: RFC 9110, 12.4.2."""
+    found: dict[str, float] = {}
+    for item in accept.lower().split(","):
+        kind, *parameters = (part.strip() for part in item.split(";"))
+        named = (text.partition("=") for text in parameters)
+        found[kind] = next((_quality(value) for name, _, value in named if name == "q"), 1.0)
+    return found
+
+
+def _quality(text: str) -> float:
+    return float(text) if _Q.fullmatch(text) else 1.0

@@ -385,3 +385,32 @@ async def test_text_of_every_script_comes_back_as_it_went(
 
     assert events[0]["data"]["content"] == text
     assert messages["messages"][0]["content"] == text
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_stream"),
+    [
+        ("text/event-stream", True),
+        ("Text/Event-Stream; charset=utf-8", True),
+        ("application/json, text/event-stream", True),
+        ("text/event-stream, */*;q=0.5", True),
+        ("text/event-stream;q=0.5, application/json;q=0.4", True),
+        ("text/event-stream;q=0.1, application/json", False),
+        ("text/event-stream;q=0.1, */*", False),
+        ("text/event-stream; q=0", False),
+        ("application/json;q=0.9, text/event-stream;q=0.2, */*;q=0.1", False),
+        ("text/event-stream;q=x", True),
+        ("*/*", False),
+        ("text/*", False),
+        ("", False),
+    ],
+)
+async def test_a_stream_is_sent_to_those_who_prefer_it(
+    client: httpx2.AsyncClient, accept: str, is_stream: bool
+) -> None:
+    run = (await client.post("/v1/runs?wait=5", json={"input": "x"})).json()
+
+    answer = await client.get(run["links"]["events"], headers={"accept": accept})
+
+    expected = "text/event-stream" if is_stream else "application/json"
+    assert answer.headers["content-type"].partition(";")[0] == expected
