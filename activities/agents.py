@@ -93,8 +93,9 @@ class AgentActivities:
             return await self._talk(live, _Call(opening, attempt))
         except (StepRefusedError, StoreUnavailableError):
             raise
-        except OrchestratorError as error:
-            raise await self._failed(order, attempt, error) from error
+        except Exception as error:
+            named = failures.ours(error, order.run_id, order.step_id)
+            raise await self._failed(order, attempt, named) from error
         except asyncio.CancelledError:
             await self._frame.let_go(live, attempt)
             raise

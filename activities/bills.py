@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from domain.chat import ChatMessage, TokenUsage
 from domain.errors import (
+    InternalError,
     MalformedReplyError,
     ModelTimeoutError,
     OrchestratorError,
@@ -19,8 +20,14 @@ from domain.session import estimate_tokens
 from domain.step import CallBill, CallPlan, Opened
 
 _MILLION = 1_000_000
-_WAS_WORKING = (ModelTimeoutError, StreamIncompleteError, MalformedReplyError, ReplyTooLargeError)
-"""Failures of a provider that had taken the request, and may charge for it."""
+_WAS_WORKING = (
+    ModelTimeoutError,
+    StreamIncompleteError,
+    MalformedReplyError,
+    ReplyTooLargeError,
+    InternalError,
+)
+"""Failures after which a provider that had taken the request may charge for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +91,16 @@ def estimate(messages: Sequence[ChatMessage] | None, streamed: Sequence[str]) ->
 
 
 def failed_bill(
-    prices: PriceList, model: str, usage: TokenUsage, latency_ms: int, error: OrchestratorError
+    prices: PriceList,
+    model: str,
+    usage: TokenUsage,
+    latency_ms: int,
+    error: OrchestratorError,
+    *,
+    is_sent: bool = True,
 ) -> CallBill:
     """Return the bill of a failed call: an estimate if the provider worked, else nothing."""
-    worked = usage.output_tokens > 0 or isinstance(error, _WAS_WORKING)
+    worked = is_sent and (usage.output_tokens > 0 or isinstance(error, _WAS_WORKING))
     spent = usage if worked else TokenUsage()
     cost = prices.cost(model, spent) if worked else 0
     return CallBill(

@@ -28,10 +28,11 @@ from domain.chat import (
     split_model,
 )
 from domain.errors import (
+    InternalError,
     ModelError,
+    ModelNotConfiguredError,
     ModelTimeoutError,
     OrchestratorError,
-    PermanentError,
     StepRefusedError,
     StoreUnavailableError,
 )
@@ -81,6 +82,8 @@ class _Call:
     streamed: list[str] = field(default_factory=list)
     cap: OutputCap | None = None
     """The cap that the request was sent with."""
+    is_sent: bool = False
+    """Whether the provider may have seen the request."""
 
 
 class ChatActivities:
@@ -128,8 +131,9 @@ class ChatActivities:
             return await self._talk(live, call)
         except (StepRefusedError, StoreUnavailableError):
             raise
-        except OrchestratorError as error:
-            raise await self._failed(call, error) from error
+        except Exception as error:
+            named = failures.ours(error, order.run_id, order.step_id)
+            raise await self._failed(call, named) from error
         except asyncio.CancelledError:
             await self._frame.let_go(live, attempt)
             raise
@@ -153,7 +157,7 @@ class ChatActivities:
         spec = opened.spec
         if spec.instructions:
             messages = (ChatMessage(role="system", content=spec.instructions), *messages)
-        _, name = split_model(call.order.model)
+        name = _name_of(call.order.model)
         usual = self._settings.max_output_tokens
         call.cap = bills.output_cap(opened, call.plan, messages, usual)
         return ChatRequest(
@@ -169,6 +173,7 @@ class ChatActivities:
         """Read the stream to its end, and not for ever."""
         end: StreamEnd | None = None
         model = self._models.resolve(call.order.model)
+        call.is_sent = True
         stream = cast("AsyncGenerator[ChatChunk]", model.stream(request))
         try:
             async with asyncio.timeout(self._settings.total_seconds), aclosing(stream) as chunks:
@@ -277,15 +282,25 @@ class ChatActivities:
         """Count the failure and say whether Temporal may try this model again."""
         usage = bills.estimate(call.opened.messages, call.streamed)
         latency = self._latency(call)
-        bill = bills.failed_bill(self._prices, call.order.model, usage, latency, error)
+        bill = bills.failed_bill(
+            self._prices, call.order.model, usage, latency, error, is_sent=call.is_sent
+        )
         count = await self._frame.book.fail(call.attempt, bill)
-        if isinstance(error, PermanentError) or not isinstance(error, ModelError):
+        if not isinstance(error, ModelError | InternalError):
             return failures.final(error)
         told = error.retry_after
         too_long = told is not None and told.total_seconds() > self._settings.longest_wait
         if count >= self._settings.failures or (too_long and call.order.has_next):
             return failures.final(error)
         return failures.again(error, told or failures.backoff(count, call.order.retry_seconds))
+
+
+def _name_of(model: str) -> str:
+    """Return a model's name at its provider."""
+    try:
+        return split_model(model)[1]
+    except ValueError as error:
+        raise ModelNotConfiguredError(str(error)) from error
 
 
 def _cut_by(call: _Call, end: StreamEnd) -> str | None:

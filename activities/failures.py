@@ -1,15 +1,19 @@
 """Our errors as Temporal sees them: a type, whether a retry helps, and when."""
 
+import logging
 from datetime import timedelta
 
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from domain.errors import (
+    InternalError,
     LimitReachedError,
     OrchestratorError,
     PermanentError,
     StepRefusedError,
 )
+
+_log = logging.getLogger(__name__)
 
 _LONGEST_WAIT = timedelta(seconds=60)
 
@@ -51,6 +55,14 @@ def named(error: OrchestratorError) -> ApplicationError:
     if isinstance(error, PermanentError):
         return final(error)
     return again(error, error.retry_after or timedelta(seconds=1))
+
+
+def ours(error: Exception, run_id: str, step_id: str) -> OrchestratorError:
+    """Return an error of ours as it is; any other by its type and text, its traceback logged."""
+    if isinstance(error, OrchestratorError):
+        return error
+    _log.error("step %s of run %s failed unexpectedly", step_id, run_id, exc_info=error)
+    return InternalError(f"{type(error).__name__}: {error}"[:2000])
 
 
 def cancelled(run_id: str) -> ApplicationError:

@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from activities import failures
 from activities.live import LiveAttempt, LiveAttempts, Stop
-from domain.errors import OrchestratorError, StepRefusedError, StoreUnavailableError
+from domain.errors import InternalError, StepRefusedError, StoreUnavailableError
 from domain.records import StepBook
 from domain.step import (
     AlreadyClosed,
@@ -21,6 +22,9 @@ from domain.step import (
 )
 
 T = TypeVar("T")
+
+UNCOUNTED_ATTEMPTS = 5
+"""Attempts of a step that may fail in an unforeseen way before they are opened."""
 
 
 class PendingCheck(Protocol):
@@ -90,13 +94,22 @@ class StepFrame:
         with self.live.attempt(run_id, step_id, drains=drains) as live:
             try:
                 return await work(live)
-            except OrchestratorError as error:
-                raise failures.named(error) from error
+            except ApplicationError:
+                raise
+            except Exception as error:
+                raise self._named(error, run_id, step_id) from error
             except asyncio.CancelledError:
                 if live.stopped is None:
                     raise
                 live.task.uncancel()
                 raise self._stopped(live) from None
+
+    def _named(self, error: Exception, run_id: str, step_id: str) -> ApplicationError:
+        """Name a failure that no attempt's row has counted; only the engine's count ends those."""
+        found = failures.ours(error, run_id, step_id)
+        if isinstance(found, InternalError) and activity.info().attempt >= UNCOUNTED_ATTEMPTS:
+            return failures.final(found)
+        return failures.named(found)
 
     def _stopped(self, live: LiveAttempt) -> Exception:
         if live.stopped is Stop.CANCEL:

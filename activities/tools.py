@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from temporalio import activity
 from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
 
 from activities import failures
 from activities.live import LiveAttempt
@@ -74,7 +75,13 @@ class ToolActivities:
                 ok=False, content="this worker has no such tool", error_code="unknown_tool"
             )
             return await self._close(attempt, ToolCallStatus.FAILED, said)
-        return await self._execute(live, _Call(order, spec, opening, attempt))
+        call = _Call(order, spec, opening, attempt)
+        try:
+            return await self._execute(live, call)
+        except (OrchestratorError, ApplicationError):
+            raise
+        except Exception as error:
+            raise await self._failed(call, error) from error
 
     async def _execute(self, live: LiveAttempt, call: _Call) -> ToolReply:
         spec = call.spec
@@ -116,6 +123,17 @@ class ToolActivities:
         status = ToolCallStatus.TIMEOUT if code == "tool_timeout" else ToolCallStatus.FAILED
         outcome = ToolOutcome(ok=False, content=said, error_code=code)
         return await self._close(call.attempt, status, outcome)
+
+    async def _failed(self, call: _Call, error: Exception) -> Exception:
+        """Count a failure of ours, and say whether the tool may be called again."""
+        named = failures.ours(error, call.order.run_id, call.order.step_id)
+        if call.spec.effect is Effect.UNSAFE:
+            # Its step stays open: the next opening finds that nobody knows what it did.
+            return failures.again(named, failures.backoff(1, call.order.retry_seconds))
+        count = await self._frame.book.fail(call.attempt)
+        if count >= call.spec.attempts:
+            return failures.final(named)
+        return failures.again(named, failures.backoff(count, call.order.retry_seconds))
 
     async def _close(
         self, attempt: Attempt, status: ToolCallStatus, outcome: ToolOutcome

@@ -30,6 +30,7 @@ STATUS: dict[type[errors.OrchestratorError], int] = {
     errors.StreamIncompleteError: 502,
     errors.MalformedReplyError: 502,
     errors.AgentUnavailableError: 502,
+    errors.InternalError: 500,
     errors.PermanentError: 422,
     errors.InvalidRequestError: 422,
     errors.NotSupportedError: 422,

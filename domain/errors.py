@@ -14,7 +14,8 @@ OrchestratorError
 │   │   ├── ModelTimeoutError      model_timeout
 │   │   ├── StreamIncompleteError  stream_incomplete
 │   │   └── MalformedReplyError    malformed_reply
-│   └── AgentUnavailableError      agent_unavailable
+│   ├── AgentUnavailableError      agent_unavailable
+│   └── InternalError              internal_error
 └── PermanentError                 a retry will not help
     ├── InvalidRequestError        invalid_request
     │   ├── NotSupportedError      not_supported
@@ -142,6 +143,12 @@ class AgentUnavailableError(TransientError):
     """An external agent could not be reached, timed out or ended its stream early."""
 
     code = "agent_unavailable"
+
+
+class InternalError(TransientError):
+    """Something failed that nobody foresaw; the log has the traceback."""
+
+    code = "internal_error"
 
 
 class InvalidRequestError(PermanentError):

@@ -1,5 +1,8 @@
 """Model calls as steps: the chain, retries that belong to the step, and what reaches a provider."""
 
+import pytest
+
+from adapters.store.stepbook import SqlStepBook
 from domain.event import EventType
 from domain.run import RunState
 from tests.rig.tools import TARGETS
@@ -175,3 +178,64 @@ async def test_an_attempt_that_gets_further_is_not_poison(make_stage: Make) -> N
         ended = await stage.ended(run.run_id)
 
         assert ended.state is RunState.DONE
+
+
+async def test_a_model_name_without_a_provider_ends_the_run_and_bills_nothing(
+    stage: Stage,
+) -> None:
+    await stage.agent(models=("gpt-4",))
+
+    assert await code_of(stage, "hello") == "model_not_configured"
+
+    step = await stage.step(stage.started[-1], "llm-1-1")
+    assert (step["failures"], step["attempt"]) == (1, 1)
+    [bill] = await stage.of_kind(stage.started[-1], EventType.LLM_CALL_DONE)
+    assert (bill["estimated"], bill["total_tokens"], bill["cost_usd"]) == (False, 0, "0")
+
+
+async def test_an_unforeseen_failure_before_the_request_is_counted_and_bills_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: str) -> None:
+        raise ZeroDivisionError("nobody foresaw this")
+
+    monkeypatch.setattr(stage.can.models, "resolve", broken)
+    run = await stage.run("hello")
+
+    assert run.error is not None
+    assert run.error.code == "internal_error"
+    assert run.error.message == "ZeroDivisionError: nobody foresaw this"
+    assert "Traceback" in caplog.text
+    step = await stage.step(run.run_id, "llm-1-1")
+    assert (step["failures"], step["attempt"]) == (3, 3)
+    assert (run.usage.input_tokens, run.usage.output_tokens) == (0, 0)
+    bills = await stage.of_kind(run.run_id, EventType.LLM_CALL_DONE)
+    assert [bill["estimated"] for bill in bills] == [False] * 3
+
+
+async def test_an_unforeseen_failure_before_a_step_is_opened_ends_its_run_too(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("nobody foresaw this")
+
+    assert stage.worker is not None
+    monkeypatch.setattr(SqlStepBook, "open", broken)
+
+    assert await code_of(stage, "hello") == "internal_error"
+
+
+async def test_an_unforeseen_failure_after_a_tool_ran_is_counted(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("nobody foresaw this")
+
+    await stage.agent(tools=["calculator"])
+    monkeypatch.setattr(SqlStepBook, "close_tool", broken)
+
+    content = 'call calculator {"operation": "add", "a": 1, "b": 1}'
+    assert await code_of(stage, content) == "internal_error"
+
+    step = await stage.step(stage.started[-1], "tool-1-0")
+    assert step["failures"] == step["attempt"]

@@ -9,6 +9,7 @@ from activities.bills import OutputCap
 from domain.agent import Limits
 from domain.chat import ChatMessage, TokenUsage
 from domain.errors import (
+    InternalError,
     ModelRateLimitedError,
     ModelRequestError,
     OrchestratorError,
@@ -98,6 +99,16 @@ def test_a_refused_request_costs_nothing_and_a_broken_one_its_estimate(
     assert bill.estimated is is_charged
     assert (bill.cost_pico != 0) is is_charged
     assert bill.error == {"code": error.code, "message": error.message}
+
+
+def test_a_request_that_was_never_sent_costs_nothing() -> None:
+    error, usage = InternalError("ValueError: x"), TokenUsage(input_tokens=100)
+
+    unsent = bills.failed_bill(Prices(), "x/known", usage, 5, error, is_sent=False)
+    sent = bills.failed_bill(Prices(), "x/known", usage, 5, error)
+
+    assert (unsent.estimated, unsent.cost_pico) == (False, 0)
+    assert (sent.estimated, sent.cost_pico) == (True, 100_000_000)
 
 
 def test_a_broken_call_without_a_price_stays_unpriced() -> None:
