@@ -39,6 +39,8 @@ class LiveAttempt:
     """Whether a drain may cut it; an unsafe tool is waited for instead."""
     progress: int = 0
     stopped: Stop | None = None
+    is_error: bool = False
+    """Whether its answer is an error: it ended well, and did not do what was asked."""
     started: float = field(default_factory=time.monotonic)
 
     def stop(self, why: Stop) -> None:
@@ -88,7 +90,7 @@ class LiveAttempts:
         ok = False
         try:
             yield live
-            ok = True
+            ok = not live.is_error
         finally:
             del self._live[slot]
             self._count(live, ok)

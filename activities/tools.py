@@ -54,12 +54,19 @@ class ToolActivities:
         return await self._frame.carry(
             order.run_id,
             order.step_id,
-            lambda live: self._call(live, order, spec),
+            lambda live: self._counted(live, order, spec),
             drains=spec is None or spec.effect is not Effect.UNSAFE,
         )
 
     def _spec(self, name: str) -> ToolSpec | None:
         return next((spec for spec in self._toolbox.specs() if spec.name == name), None)
+
+    async def _counted(
+        self, live: LiveAttempt, order: ToolCallOrder, spec: ToolSpec | None
+    ) -> ToolReply:
+        reply = await self._call(live, order, spec)
+        live.is_error = reply.status != ToolCallStatus.SUCCEEDED
+        return reply
 
     async def _call(
         self, live: LiveAttempt, order: ToolCallOrder, spec: ToolSpec | None

@@ -41,7 +41,10 @@ class Metrics:
         )
         self._runs = self._gauge("runs", "Runs on record by state.", "state")
         self._waiting = self._gauge("runs_waiting", "Open runs by what they wait for.", "on")
-        self._success = self._gauge("run_success_ratio", "DONE over all that ended.")
+        self._success = self._gauge("run_success_ratio", "Succeeded over all that ended.")
+        self._failed_tools = self._gauge(
+            "tool_runs_failed", "Tool requests that are DONE with an error as their answer."
+        )
         self._duration = self._gauge("run_duration_seconds", "Run times.", "quantile")
         self._queued = self._gauge(
             "run_start_wait_seconds", "From acceptance to the first step.", "quantile"
@@ -58,6 +61,7 @@ class Metrics:
             for name, count in counts.items():
                 gauge.labels(name).set(count)
         self._set(self._success, stats.success_rate)
+        self._failed_tools.set(stats.failed_tool_runs)
         self._set(self._duration.labels("0.5"), _seconds(stats.p50_ms))
         self._set(self._duration.labels("0.95"), _seconds(stats.p95_ms))
         self._set(self._queued.labels("0.95"), _seconds(stats.wait_p95_ms))

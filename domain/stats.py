@@ -17,12 +17,24 @@ class RunStats(BaseModel):
     p95_ms: float | None
     wait_p95_ms: float | None
     """From acceptance to the first step."""
+    failed_tool_runs: int = 0
+    """Runs of kind tool that are DONE because they have an answer, and the answer is an error."""
+
+    @property
+    def succeeded(self) -> int:
+        """Return how many runs did what was asked."""
+        return max(0, self.by_state.get("DONE", 0) - self.failed_tool_runs)
+
+    @property
+    def failed(self) -> int:
+        """Return how many runs ended without doing what was asked, other than by a cancel."""
+        return self.by_state.get("FAILED", 0) + self.failed_tool_runs
 
     @property
     def success_rate(self) -> float | None:
-        """Return DONE over all that ended, None before any has."""
+        """Return those that succeeded over all that ended, None before any has."""
         ended = sum(self.by_state.get(state, 0) for state in ("DONE", "FAILED", "CANCELLED"))
-        return self.by_state.get("DONE", 0) / ended if ended else None
+        return self.succeeded / ended if ended else None
 
 
 class WorkerSlot(BaseModel):

@@ -15,6 +15,7 @@ from domain.tool import Effect, Resolution, ToolCall, ToolCallStatus
 SAMPLE = 1000
 """Runs that times are computed over: the last ones that ended."""
 _ENDED = "ended_at IS NOT NULL"
+_FAILED_CALLS = "'failed', 'timeout', 'rejected'"
 _OPEN = "state IN ('CREATED', 'RUNNING')"
 
 
@@ -118,6 +119,13 @@ def read_stats(tx: Tx, owner: str | None) -> RunStats:
         **params,
         sample=SAMPLE,
     )
+    # Led by the index on `status`: only calls that failed are looked at.
+    failed_tools = tx.all(
+        "SELECT count(*) AS n FROM tool_calls t JOIN runs r ON r.run_id = t.run_id"
+        f" WHERE t.status IN ({_FAILED_CALLS}) AND r.kind = 'tool' AND r.state = 'DONE'"
+        + ("" if owner is None else " AND r.owner = :owner"),
+        **params,
+    )
     began = [row for row in sample if row["started_at"] is not None]
     took = sorted(row["ended_at"] - row["started_at"] for row in began)
     waited = sorted(row["started_at"] - row["created_at"] for row in began)
@@ -129,6 +137,7 @@ def read_stats(tx: Tx, owner: str | None) -> RunStats:
         p50_ms=_percentile(took, 50),
         p95_ms=_percentile(took, 95),
         wait_p95_ms=_percentile(waited, 95),
+        failed_tool_runs=int(failed_tools[0]["n"]),
     )
 
 

@@ -97,8 +97,8 @@ def _figures(stats: RunStats) -> View:
     states = stats.by_state
     return {
         "total_requests": stats.total,
-        "successful_requests": states.get("DONE", 0),
-        "failed_requests": states.get("FAILED", 0),
+        "successful_requests": stats.succeeded,
+        "failed_requests": stats.failed,
         "cancelled_requests": states.get("CANCELLED", 0),
         "active_requests": states.get("CREATED", 0) + states.get("RUNNING", 0),
         "success_rate": stats.success_rate,

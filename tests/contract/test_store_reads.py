@@ -10,7 +10,7 @@ from adapters.store.usage import list_usage
 from domain.acceptance import Page, RunFilter
 from domain.errors import InvalidRequestError, NotFoundError
 from domain.run import Run, RunState
-from domain.tool import Effect
+from domain.tool import Effect, ToolCallStatus, ToolOutcome
 from tests.contract.store_engines import StoreBox
 from tests.contract.store_scenes import (
     DONE,
@@ -242,6 +242,22 @@ async def test_figures_count_all_and_time_those_that_ended(store: StoreBox) -> N
     assert stats.wait_p95_ms == 7
     assert stats.success_rate == 0.75
     assert (await store.runs.stats(None)).total == 102
+
+
+async def test_tool_requests_are_counted_by_the_status_of_their_call(store: StoreBox) -> None:
+    for name, ok in (("run_good", True), ("run_bad", False)):
+        await store.runs.accept(new_tool_run(name))
+        attempt = await open_step(store, name, "tool-1-0")
+        status = ToolCallStatus.SUCCEEDED if ok else ToolCallStatus.FAILED
+        outcome = ToolOutcome(ok=ok, content="said", error_code=None if ok else "tool_error")
+        await store.steps.close_tool(attempt, status, outcome)
+        await store.steps.finalize(name, DONE)
+
+    mine, others = await store.runs.stats(OWNER), await store.runs.stats("bob")
+
+    assert (mine.by_state, mine.succeeded, mine.failed) == ({"DONE": 2}, 1, 1)
+    assert mine.success_rate == 0.5
+    assert others.failed_tool_runs == 0
 
 
 async def test_times_are_taken_from_the_last_runs_only(

@@ -250,3 +250,13 @@ async def release(stage: Stage) -> None:
     stage.ledger.holds.clear()
     stage.ledger.released.set()
     stage.ledger.released = asyncio.Event()
+
+
+async def test_an_answer_that_is_an_error_counts_as_a_failure_of_its_slot(stage: Stage) -> None:
+    await stage.agent(tools=["calculator"])
+    run = await stage.run('call calculator {"expression": "1/0"}\n---\nsay well')
+
+    assert run.state is RunState.DONE
+    figures = stage.live.slots()
+    assert sum(slot.failed for slot in figures) == 1
+    assert sum(slot.succeeded for slot in figures) == 2

@@ -74,6 +74,15 @@ async def test_slots_show_what_runs_and_count_what_ended() -> None:
     assert (idle.state, idle.processed, idle.succeeded, idle.failed) == ("idle", 2, 1, 1)
 
 
+async def test_an_answer_that_is_an_error_is_no_success_of_its_slot() -> None:
+    live = _registry(1)
+    with live.attempt("run_1", "tool-1-0") as one:
+        one.is_error = True
+
+    [slot] = live.slots()
+    assert (slot.processed, slot.succeeded, slot.failed) == (1, 0, 1)
+
+
 async def test_more_attempts_than_slots_get_slots_of_their_own() -> None:
     live = _registry(1)
     with live.attempt("run_1", "a"), live.attempt("run_2", "b"):

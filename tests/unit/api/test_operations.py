@@ -122,12 +122,14 @@ def test_figures_that_are_not_known_yet_are_no_numbers() -> None:
         p50_ms=None,
         p95_ms=None,
         wait_p95_ms=None,
+        failed_tool_runs=3,
     )
 
     text = Metrics().exposition(stats, []).decode()
 
     assert "orchestrator_run_success_ratio NaN" in text
     assert 'orchestrator_runs_waiting{on="session"} 2.0' in text
+    assert "orchestrator_tool_runs_failed 3.0" in text
 
 
 async def test_the_first_page_and_the_documentation_need_no_other_server(

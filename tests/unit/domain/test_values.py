@@ -60,6 +60,16 @@ def test_the_success_rate_counts_what_ended() -> None:
     assert (some.success_rate, none.success_rate) == (0.75, None)
 
 
+def test_a_tool_request_whose_answer_is_an_error_is_no_success() -> None:
+    figures = {"total": 4, "waiting": {}, "average_ms": 1.0, "p50_ms": 1.0, "p95_ms": 1.0}
+
+    stats = RunStats(
+        by_state={"DONE": 3, "FAILED": 1}, failed_tool_runs=2, wait_p95_ms=None, **figures
+    )
+
+    assert (stats.succeeded, stats.failed, stats.success_rate) == (1, 3, 0.25)
+
+
 def _open(state: RunState = RunState.RUNNING, **facts: bool) -> OpenRun:
     run = Run(
         run_id="run_1",
