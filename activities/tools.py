@@ -108,7 +108,7 @@ class ToolActivities:
             return await self._unclear(call, "tool_timeout", said)
         except Exception as error:  # noqa: BLE001 - a tool may raise anything; it is put on record
             activity.logger.warning("tool %s failed", spec.name, exc_info=error)
-            said = error.message if isinstance(error, OrchestratorError) else repr(error)
+            said = str(error) or type(error).__name__
             return await self._unclear(call, "tool_error", said[:2000])
         status = ToolCallStatus.SUCCEEDED if outcome.ok else ToolCallStatus.FAILED
         return await self._close(call.attempt, status, outcome)

@@ -28,7 +28,9 @@ def _load(target: str) -> FunctionTool:
     try:
         found = getattr(importlib.import_module(module), name, None)
     except Exception as error:  # a module of the user's may fail in any way while it is imported
-        raise SetupError(f"tool {target!r} cannot be imported: {error!r}") from error
+        raise SetupError(
+            f"tool {target!r} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(found, FunctionTool):
         raise SetupError(f"{target!r} is not a tool: decorate the function with @tool")
     return found

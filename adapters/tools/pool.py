@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class ToolRaisedError(Exception):
-    """A tool in a child process raised what it did not declare; whether it acted is unknown."""
+    """A tool raised what it did not declare; whether it acted is unknown."""
 
 
 @dataclass(frozen=True, slots=True)

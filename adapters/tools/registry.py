@@ -1,14 +1,15 @@
 """The tools of this process, by name. Knows no HTTP and no store."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from adapters.tools.arguments import InvalidArgumentsError
 from adapters.tools.context import ToolContext
 from adapters.tools.decorator import FunctionTool
 from adapters.tools.inline import run_inline
-from adapters.tools.pool import ProcessPool
+from adapters.tools.pool import ProcessPool, ToolRaisedError
 from adapters.tools.results import DEFAULT_MAX_RESULT_BYTES, UnusableResultError, encode_result
-from domain.errors import SetupError, ToolFailedError
+from domain.errors import OrchestratorError, SetupError, ToolFailedError
 from domain.tool import ToolInvocation, ToolOutcome, ToolSpec
 
 MAX_MESSAGE_CHARACTERS = 4000
@@ -76,10 +77,18 @@ class ToolRegistry:
         bound = tool.bind(invocation.args, ToolContext.of(invocation))
         if tool.spec.blocking:
             return await self._pool.call(tool.target, invocation, self._max_result_bytes)
-        value = await run_inline(
-            tool, bound, invocation.timeout_seconds, self._cancel_grace_seconds
-        )
+        value = await self._inline(tool, bound, invocation.timeout_seconds)
         return encode_result(value, self._max_result_bytes)
+
+    async def _inline(self, tool: FunctionTool, bound: dict[str, Any], seconds: float) -> object:
+        """Run a tool here, and say of what it raises by surprise which tool it was."""
+        try:
+            return await run_inline(tool, bound, seconds, self._cancel_grace_seconds)
+        except (OrchestratorError, TimeoutError):
+            raise
+        except Exception as error:
+            said = f"tool {tool.spec.name} raised {type(error).__name__}: {error}"
+            raise ToolRaisedError(said) from error
 
 
 def _failure(code: str, message: str) -> ToolOutcome:

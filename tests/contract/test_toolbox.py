@@ -116,6 +116,7 @@ async def test_undeclared_failure_rises_and_names_itself(toolbox: ToolRegistry) 
         await call(toolbox, "fail", how="surprise")
 
     assert not isinstance(caught.value, TransientError | ToolFailedError | TimeoutError)
+    assert str(caught.value) == "tool fail raised KeyError: 'surprise'"
 
 
 async def test_tool_is_cut_at_its_timeout(toolbox: ToolRegistry) -> None:

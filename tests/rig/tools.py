@@ -29,6 +29,7 @@ NAMES = (
     "hang_deaf",
     "hang_blocking",
     "kill_worker",
+    "raise_blocking",
     "large_result",
 )
 TARGETS = tuple(f"{__name__}:{name}" for name in NAMES)
@@ -134,6 +135,12 @@ def hang_blocking(path: str) -> str:
         out.write(str(os.getpid()))
     while True:
         time.sleep(60)
+
+
+@tool(attempts=1)
+def raise_blocking() -> str:
+    """Raise in a process of its own."""
+    raise LookupError("no such thing")
 
 
 @tool(attempts=3)

@@ -260,3 +260,17 @@ async def test_an_answer_that_is_an_error_counts_as_a_failure_of_its_slot(stage:
     figures = stage.live.slots()
     assert sum(slot.failed for slot in figures) == 1
     assert sum(slot.succeeded for slot in figures) == 2
+
+
+async def test_what_a_tool_raised_is_told_in_words(make_stage: Make) -> None:
+    async with make_stage(tools=TARGETS) as stage:
+        await stage.agent(tools=["charge_and_raise", "raise_blocking"])
+        run = await stage.start(call(stage, "charge_and_raise"))
+        await parked(stage, run.run_id)
+        failed = await stage.run("call raise_blocking {}\n---\nsay {result}")
+
+        said = "tool charge_and_raise raised ConnectionResetError: the reply was lost"
+        [unknown] = await stage.of_kind(run.run_id, EventType.OUTCOME_UNKNOWN)
+        assert unknown["reason"] == said
+        [result] = await stage.of_kind(failed.run_id, EventType.TOOL_RESULT)
+        assert result["error"]["message"] == "tool raise_blocking raised LookupError: no such thing"
