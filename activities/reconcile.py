@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from activities.leases import RECONCILER
+from activities.stuck import StuckRuns
 from domain.errors import EngineUnavailableError, NotFoundError, StoreUnavailableError
 from domain.ports import Clock, RunGateway
 from domain.records import StepBook, UpkeepBook
@@ -32,6 +33,8 @@ class EngineView(Protocol):
 
     async def look(self, run_id: str) -> tuple[str, str]:
         """Return `missing`, `open` or `closed`, and for a closed one how it ended.
+
+        For an open one: the attempt of its workflow task once that keeps failing, else nothing.
 
         Raises:
             EngineUnavailableError: the engine does not answer.
@@ -78,6 +81,7 @@ class Reconciler:
         self._steps = ports.steps
         self._gateway = ports.gateway
         self._view = ports.view
+        self._stuck = StuckRuns(ports.book)
         self._clock = ports.clock
         self._worker_id = worker_id
         self._settings = settings or ReconcileSettings()
@@ -148,11 +152,13 @@ class Reconciler:
         now = self._clock.now_ms()
         settle = self._settings.settle_seconds if settle_seconds is None else settle_seconds
         counts: Counter[str] = Counter()
+        looks: dict[str, str] = {}
         runs = await self._book.open_runs(now - int(settle * 1000) + 1, PASS_RUNS)
         for place, found in enumerate(runs, start=1):
-            counts[await self._look_after(found)] += 1
+            counts[await self._look_after(found, looks)] += 1
             if place % _LEASE_RUNS == 0 and not await self._hold_lease():
                 return counts
+        await self._stuck.report(looks)
         await self._book.purge_idempotency(now - IDEMPOTENCY_MS)
         del counts[Mend.NOTHING]
         if counts:
@@ -167,14 +173,17 @@ class Reconciler:
         until = now + int(self._settings.lease_seconds * 1000)
         return await self._book.take_lease(Lease(RECONCILER, self._worker_id, "", until), now)
 
-    async def _look_after(self, found: OpenRun) -> str:
+    async def _look_after(self, found: OpenRun, looks: dict[str, str]) -> str:
         """Mend one run if it needs it; return which mend, or that it failed.
+
+        Notes in `looks` what the engine says of an open one.
 
         A run that cannot be mended must not keep the pass from those after it.
         """
         run_id = found.run.run_id
         try:
             state, how = await self._view.look(run_id)
+            looks[run_id] = how if state == "open" else ""
             restarts = self._on_restarted is not None
             mend = what_to_mend(found, state, restarts_missing=restarts)
             if mend is not Mend.NOTHING:
@@ -194,7 +203,7 @@ class Reconciler:
     async def _mend(self, found: OpenRun, mend: Mend, how: str) -> None:
         actions: dict[Mend, Callable[[], Awaitable[None]]] = {
             Mend.START: lambda: self._start(found),
-            Mend.CANCEL: lambda: self._gateway.cancel(found.run.run_id),
+            Mend.CANCEL: lambda: self._cancel(found, how),
             Mend.WAKE: lambda: self._gateway.wake(found.run.run_id),
             Mend.CLOSE: lambda: self._close(found, how),
         }
@@ -204,14 +213,20 @@ class Reconciler:
         spec = await self._book.spec_of(found.run.run_id)
         await self._gateway.start(found.run, spec, queued=found.queued)
 
+    async def _cancel(self, found: OpenRun, stuck_at: str) -> None:
+        """Repeat a cancel; a stuck run is ended here, because its own workflow cannot."""
+        await self._gateway.cancel(found.run.run_id)
+        if stuck_at:
+            await self._end(found.run.run_id, Finish(state=RunState.CANCELLED))
+
     async def _close(self, found: OpenRun, how: str) -> None:
         """End a run whose workflow is gone: no code of ours will run for it any more."""
-        run_id = found.run.run_id
         code, said = _why_closed(how)
+        await self._end(found.run.run_id, Finish(state=RunState.FAILED, code=code, message=said))
+
+    async def _end(self, run_id: str, finish: Finish) -> None:
         try:
-            finished = await self._steps.finalize(
-                run_id, Finish(state=RunState.FAILED, code=code, message=said)
-            )
+            finished = await self._steps.finalize(run_id, finish)
         except NotFoundError:
             return
         if finished.woken_run_id is not None:

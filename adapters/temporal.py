@@ -41,6 +41,8 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 RPC_SECONDS = 10.0
+STUCK_ATTEMPTS = 5
+"""Of one workflow task, after which its run is stuck: a mistake in the code, no accident."""
 _MISMATCH = (
     "engine_mismatch: this store belongs to another Temporal cluster or namespace; point"
     " TEMPORAL_ADDRESS back at it, or use another DATABASE_URL"
@@ -178,6 +180,8 @@ class TemporalGateway:
     async def look(self, run_id: str) -> tuple[str, str]:
         """Return `missing`, `open` or `closed`, and how a closed or missing one ended.
 
+        Of an open one: the attempt of its workflow task once that keeps failing, else nothing.
+
         Raises:
             EngineUnavailableError: the engine does not answer, or is not the store's own.
         """
@@ -187,7 +191,8 @@ class TemporalGateway:
         if found is None:
             return "missing", "missing"
         if found.status is None or not has_closed(found):
-            return "open", ""
+            attempt = found.raw_description.pending_workflow_task.attempt
+            return "open", str(attempt) if attempt >= STUCK_ATTEMPTS else ""
         return "closed", found.status.name.lower()
 
     async def is_wanted(self, run_id: str, activity_id: str, attempt: int) -> bool:

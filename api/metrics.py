@@ -41,6 +41,7 @@ class Metrics:
         )
         self._runs = self._gauge("runs", "Runs on record by state.", "state")
         self._waiting = self._gauge("runs_waiting", "Open runs by what they wait for.", "on")
+        self._stuck = self._gauge("runs_stuck", "Open runs whose workflow task keeps failing.")
         self._success = self._gauge("run_success_ratio", "Succeeded over all that ended.")
         self._failed_tools = self._gauge(
             "tool_runs_failed", "Tool requests that are DONE with an error as their answer."
@@ -54,8 +55,9 @@ class Metrics:
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"orchestrator_{name}", text, labels, registry=self.registry)
 
-    def exposition(self, stats: RunStats, slots: list[WorkerSlot]) -> bytes:
+    def exposition(self, stats: RunStats, slots: list[WorkerSlot], stuck: int = 0) -> bytes:
         """Return everything in Prometheus' text format, with the runs as they are now."""
+        self._stuck.set(stuck)
         for gauge, counts in ((self._runs, stats.by_state), (self._waiting, stats.waiting)):
             gauge.clear()
             for name, count in counts.items():

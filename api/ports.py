@@ -52,6 +52,11 @@ class AddressGuard(Protocol):
         ...
 
 
+async def nothing_stuck() -> Sequence[str]:
+    """Say that no run is stuck."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class ApiPorts:
     """What the API speaks to. `checks` are what `/readyz` and `/health` look at, by name."""
@@ -64,6 +69,8 @@ class ApiPorts:
     logs: LogFeed
     addresses: AddressGuard
     checks: Mapping[str, Check] = field(default_factory=dict)
+    stuck: Callable[[], Awaitable[Sequence[str]]] = nothing_stuck
+    """Returns the runs whose workflow task keeps failing."""
 
 
 @dataclass(frozen=True, slots=True)

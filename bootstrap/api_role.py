@@ -132,6 +132,7 @@ def build_api_role(
         logs=log_feed(),
         addresses=can.policy,
         checks={"engine": gateway.check, "store": storage.check, "worker": storage.check_workers},
+        stuck=storage.stuck_runs,
     )
     config = ApiConfig(
         intake=IntakeSettings(

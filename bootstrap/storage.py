@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from bootstrap.crash import crash_at
 from bootstrap.identity import SystemClock
 from bootstrap.settings import Settings
 from domain.errors import StoreUnavailableError
+from domain.upkeep import STUCK_KEY, stuck_runs
 
 if TYPE_CHECKING:
     from adapters.store.postgres import PostgresEngine
@@ -84,6 +85,10 @@ class Storage:
         if any(lease.until_ms > now for lease in leases):
             return None
         return "no worker is alive; start one with `orchestrator worker`"
+
+    async def stuck_runs(self) -> Sequence[str]:
+        """Return the runs whose workflow task keeps failing, as the last pass noted them."""
+        return stuck_runs(await self.upkeep.meta(STUCK_KEY))
 
     async def close(self) -> None:
         """Commit what waits and close the database."""

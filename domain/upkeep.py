@@ -1,9 +1,14 @@
 """What keeps runs going: leases of workers, and what a pass over open runs has to mend."""
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from domain.run import Run, RunState
+
+STUCK_KEY = "stuck_runs"
+"""Under which the store notes the runs whose workflow task keeps failing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +73,13 @@ def what_to_mend(found: OpenRun, engine: str, *, restarts_missing: bool = False)
     if found.resolved_unseen or waits_in_vain:
         return Mend.WAKE
     return Mend.NOTHING
+
+
+def stuck_note(run_ids: Iterable[str]) -> str:
+    """Return the text that the store keeps of stuck runs."""
+    return json.dumps(sorted(run_ids))
+
+
+def stuck_runs(note: str | None) -> tuple[str, ...]:
+    """Return the runs that a note names; none while there is no note."""
+    return tuple(json.loads(note)) if note else ()

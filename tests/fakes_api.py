@@ -674,6 +674,7 @@ class World:
     keys: FakeKeys = field(default_factory=FakeKeys)
     logs: FakeLogs = field(default_factory=FakeLogs)
     trouble: str | None = None
+    stuck: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         self.events = FakeEvents(self.clock)
@@ -739,6 +740,10 @@ class World:
         )
         self.keys.by_digest[minted.digest] = key
 
+    async def stuck_runs(self) -> Sequence[str]:
+        """Return the runs that a reconciler noted."""
+        return self.stuck
+
     async def check_store(self) -> str | None:
         """Answer the store's check."""
         return self.trouble
@@ -761,6 +766,7 @@ class World:
             logs=self.logs,
             addresses=FakeAddresses(),
             checks={"store": self.check_store},
+            stuck=self.stuck_runs,
         )
 
 

@@ -1,6 +1,7 @@
 """Probes, version and metrics."""
 
 import asyncio
+from collections.abc import Mapping
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -40,7 +41,7 @@ async def get_readyz(desk: Desk) -> Response:
 @router.get("/health", operation_id="get_health", responses={200: {"model": HealthOut}})
 async def get_health(desk: Desk) -> Response:
     """Say how the product is. Answers 200 as long as the process can."""
-    checks = await _look(desk)
+    checks = await _look(desk, {"runs": lambda: _stuck(desk)})
     degraded = any(checks.values())
     status = "draining" if desk.keeper.is_draining else "degraded" if degraded else "ok"
     uptime = (desk.ports.clock.now_ms() - desk.started_at) / 1000
@@ -70,11 +71,26 @@ async def get_metrics(desk: Desk, _access: Reader) -> Response:
     """Return the metrics in Prometheus' text format."""
     stats = await desk.runs.stats(None)
     slots = await desk.ports.workers.slots()
-    return Response(desk.metrics.exposition(stats, list(slots)), media_type=_METRICS_TYPE)
+    stuck = len(await desk.ports.stuck())
+    return Response(desk.metrics.exposition(stats, list(slots), stuck), media_type=_METRICS_TYPE)
 
 
-async def _look(desk: Services) -> dict[str, str | None]:
-    checks: dict[str, Check] = {"engine": desk.ports.intake.gateway.check, **desk.ports.checks}
+async def _stuck(desk: Services) -> str | None:
+    """Say how many runs are stuck; which ones is for the log, everybody may ask here."""
+    stuck = len(await desk.ports.stuck())
+    if not stuck:
+        return None
+    return f"stuck runs: {stuck}; their workflow tasks keep failing, see the log of the worker"
+
+
+async def _look(
+    desk: Services, besides: Mapping[str, Check] | None = None
+) -> dict[str, str | None]:
+    checks: dict[str, Check] = {
+        "engine": desk.ports.intake.gateway.check,
+        **desk.ports.checks,
+        **(besides or {}),
+    }
     found = await asyncio.gather(*(_one(look) for look in checks.values()), return_exceptions=True)
     results = {name: _told(seen) for name, seen in zip(checks, found, strict=True)}
     if desk.keeper.is_draining:

@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
+from adapters import temporal
 from domain.event import EventType
 from domain.run import RunState
 from domain.step import Finish
 from domain.tool import Resolution, Verdict
 from tests.rig.tools import TARGETS
 from tests.workflows.conftest import Make
-from tests.workflows.stage import Stage
+from tests.workflows.stage import ANN, Stage
+from workflows.run import RunWorkflow
 
 
 @pytest.fixture
@@ -156,3 +158,46 @@ async def test_a_run_that_lives_is_left_alone(stage: Stage) -> None:
     assert await stage.reconcile() == {}
 
     assert (await stage.get(run.run_id)).state is RunState.RUNNING
+
+
+async def test_a_run_whose_workflow_task_keeps_failing_is_stuck_until_it_is_mended(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(_: RunWorkflow) -> bool:
+        raise RuntimeError("a mistake in the code")
+
+    # The SDK leaves the second failure and all after it to the timeout, so five take long.
+    monkeypatch.setattr(temporal, "STUCK_ATTEMPTS", 2)
+    with monkeypatch.context() as mistake:
+        mistake.setattr(RunWorkflow, "_take_turn", broken)
+        run = await stage.start("say mended")
+        await stage.until("stuck", lambda: _is_stuck(stage, run.run_id))
+        assert await stage.reconcile() == {}
+
+        assert list(await stage.storage.stuck_runs()) == [run.run_id]
+        assert f"run {run.run_id} is stuck: attempt " in caplog.text
+    ended = await stage.ended(run.run_id)
+    await stage.reconcile()
+
+    assert ended.state is RunState.DONE
+    assert list(await stage.storage.stuck_runs()) == []
+
+
+async def test_a_stuck_run_can_be_cancelled(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(_: RunWorkflow) -> bool:
+        raise RuntimeError("a mistake in the code")
+
+    monkeypatch.setattr(temporal, "STUCK_ATTEMPTS", 2)
+    monkeypatch.setattr(RunWorkflow, "_take_turn", broken)
+    run = await stage.start("say never")
+    await stage.until("stuck", lambda: _is_stuck(stage, run.run_id))
+    await stage.intake.cancel(ANN, run.run_id, "it is stuck")
+
+    assert await stage.reconcile() == {"cancel": 1}
+
+    assert (await stage.ended(run.run_id)).state is RunState.CANCELLED
+
+
+async def _is_stuck(stage: Stage, run_id: str) -> bool:
+    state, attempt = await stage.gateway.look(run_id)
+    return state == "open" and attempt != ""

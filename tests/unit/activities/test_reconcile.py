@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
+import pytest
+
 from activities.reconcile import ReconcilePorts, Reconciler, ReconcileSettings
 from domain.errors import EngineUnavailableError, NotFoundError
 from domain.run import Run, RunKind, RunSpec, RunState, RunUsage
 from domain.step import Finish, Finished
-from domain.upkeep import Lease, OpenRun
+from domain.upkeep import STUCK_KEY, Lease, OpenRun, stuck_runs
 
 
 class Clock:
@@ -28,6 +30,8 @@ class World:
         self.heir: str | None = None
         self.gone: set[str] = set()
         self.broken: set[str] = set()
+        self.notes: dict[str, str] = {}
+        self.writes = 0
 
     async def take_lease(self, lease: Lease, now_ms: int) -> bool:
         return self.lease_free
@@ -42,6 +46,16 @@ class World:
 
     async def purge_idempotency(self, before_ms: int) -> int:
         return 0
+
+    async def meta(self, key: str, value: str | None = None) -> str | None:
+        if value is not None:
+            self.writes += 1
+            self.notes.setdefault(key, value)
+        return self.notes.get(key)
+
+    async def set_meta(self, key: str, value: str) -> None:
+        self.writes += 1
+        self.notes[key] = value
 
     async def check(self) -> str | None:
         return None
@@ -126,6 +140,38 @@ async def test_every_kind_of_run_gets_what_it_needs() -> None:
         ("cancel", "run_stop"),
         ("wake", "run_heir"),
     ]
+
+
+async def test_a_stuck_run_is_told_once_and_noted_until_it_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World(_run("run_1"), _run("run_2"))
+    reconciler = _reconciler(world)
+    await reconciler.make_pass()
+    assert world.writes == 0, "a store without stuck runs is not written to"
+
+    world.engine = {"run_2": ("open", "7")}
+    await reconciler.make_pass()
+    await reconciler.make_pass()
+
+    assert stuck_runs(world.notes[STUCK_KEY]) == ("run_2",)
+    assert world.writes == 1
+    [told] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert "run_2 is stuck: attempt 7" in told
+    assert "fix the worker" in told
+
+    world.engine = {}
+    await reconciler.make_pass()
+    assert stuck_runs(world.notes[STUCK_KEY]) == ()
+
+
+async def test_a_stuck_run_that_is_to_be_cancelled_is_ended_for_it() -> None:
+    world = World(_run("run_1", cancel_asked=True))
+    world.engine = {"run_1": ("open", "5")}
+
+    await _reconciler(world).make_pass()
+
+    assert world.done == [("cancel", "run_1"), ("close", "run_1", "")]
 
 
 async def test_the_session_of_a_closed_run_is_handed_over() -> None:

@@ -44,6 +44,20 @@ async def test_a_dead_engine_degrades_and_does_not_kill(
     assert health.json()["status"] == "degraded"
 
 
+async def test_stuck_runs_degrade_and_leave_the_process_ready(
+    client: httpx2.AsyncClient, world: World
+) -> None:
+    world.stuck = ["run_1", "run_2"]
+
+    ready, health, metrics = [await client.get(path) for path in ("/readyz", "/health", "/metrics")]
+
+    assert ready.status_code == 200
+    assert health.json()["status"] == "degraded"
+    assert health.json()["checks"]["runs"]["detail"].startswith("stuck runs: 2;")
+    assert "run_1" not in health.text, "whoever asks need not be their owner"
+    assert "orchestrator_runs_stuck 2.0" in metrics.text
+
+
 async def test_a_check_that_hangs_or_fails_is_a_failed_check(
     client: httpx2.AsyncClient, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
