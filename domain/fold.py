@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from domain.event import EventType, as_json, as_text
 from domain.money import to_pico
 from domain.run import RunError, RunKind, RunState, RunUsage, WaitingOn, usage_of
+from domain.tool import ToolCallStatus
 
 Data = Mapping[str, Any]
 
@@ -77,7 +78,7 @@ class _Folding:
             EventType.AGENT_STREAM_RESET: self._reset,
             EventType.AGENT_INVOKE_DONE: self._answered,
             EventType.LLM_CALL_DONE: self._billed,
-            EventType.TOOL_CALL_CREATED: self._called,
+            EventType.TOOL_DISPATCHED: self._dispatched,
             EventType.TOOL_RESULT: self._tool_answered,
             EventType.RUN_DONE: self._done,
             EventType.RUN_FAILED: self._failed,
@@ -142,10 +143,13 @@ class _Folding:
         if data["error"] is None and not data.get("step", "").startswith("invoke-"):
             self._count("turns")
 
-    def _called(self, _data: Data, _ts: int) -> None:
-        self._count("tool_calls")
+    def _dispatched(self, data: Data, _ts: int) -> None:
+        if data["attempt"] == 1:
+            self._count("tool_calls")
 
     def _tool_answered(self, data: Data, _ts: int) -> None:
+        if data["status"] == ToolCallStatus.REJECTED:
+            self._count("tool_calls")
         if self._kind is RunKind.TOOL:
             said = as_json(data["error"]["message"]) if data["error"] else data["result"]
             self._set(output={"role": "tool", "content": as_text(said)})

@@ -71,6 +71,7 @@ class RunUsage(BaseModel):
     model_calls: int = 0
     """Attempts that reached a provider, failed ones too."""
     tool_calls: int = 0
+    """Calls that were run, or answered at once because there is no such tool."""
     turns: int = 0
     """Replies that were committed."""
 

@@ -19,9 +19,9 @@ from domain.step import NewMessage, tool_step
 
 _INSERT_RUN = (
     "INSERT INTO runs (run_id, owner, session_id, agent_id, kind, state, spec, input, goal_id,"
-    " priority, parent_run_id, root_run_id, depth, metadata, created_at, queue_seq, tool_calls)"
+    " priority, parent_run_id, root_run_id, depth, metadata, created_at, queue_seq)"
     " VALUES (:run_id, :owner, :session_id, :agent_id, :kind, 'CREATED', :spec, :input, :goal_id,"
-    " :priority, :parent_run_id, :root_run_id, :depth, :metadata, :now, :queue_seq, :tool_calls)"
+    " :priority, :parent_run_id, :root_run_id, :depth, :metadata, :now, :queue_seq)"
 )
 INSERT_TOOL_CALL = (
     "INSERT INTO tool_calls (tool_call_id, owner, run_id, step_id, tool_name, args, status, effect,"
@@ -63,7 +63,6 @@ def accept(tx: Tx, new: NewRun, now: int) -> Accepted:
         metadata=encode_json(new.metadata or {}),
         now=now,
         queue_seq=queue_seq,
-        tool_calls=1 if new.kind is RunKind.TOOL else 0,
     )
     run = _row(tx, new.run_id)
     _add_input(tx, new, run, now)

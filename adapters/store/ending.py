@@ -113,7 +113,10 @@ def _close_call(tx: Tx, run: Row, call: Row, finish: Finish, now: int) -> list[E
     )
     word = finish.state.value.lower()
     if not may_have_run:
-        outcome = ToolOutcome(ok=False, content=f"the run was {word} first", error_code=word)
+        why = finish.message or f"the run was {word}"
+        what = "not run" if status is ToolCallStatus.CREATED else "cut"
+        said = f"this call was {what}: {why}"
+        outcome = ToolOutcome(ok=False, content=said, error_code=finish.code or word)
         return toolcalls.settle(tx, run, call, ToolCallStatus.FAILED, outcome, now)
     outcome = ToolOutcome(
         ok=False,

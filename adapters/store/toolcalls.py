@@ -48,6 +48,8 @@ def dispatch(tx: Tx, who: Execution, attempt: int, now: int) -> list[EventDraft]
     call = call_of_step(tx, who.run_id, who.step_id)
     call_id = call["tool_call_id"]
     tx.run("UPDATE tool_calls SET status = 'running' WHERE tool_call_id = :id", id=call_id)
+    if attempt == 1:
+        tx.run("UPDATE runs SET tool_calls = tool_calls + 1 WHERE run_id = :id", id=who.run_id)
     data = {"tool_call_id": call_id, "tool_name": call["tool_name"], "attempt": attempt}
     key = f"{who.step_id}:{attempt}:dispatched"
     return [EventDraft(type=EventType.TOOL_DISPATCHED, key=key, data=data)]

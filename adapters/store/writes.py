@@ -81,7 +81,7 @@ def close_step(tx: Tx, who: Attempt, closing: Closing, now: int) -> None:
         " tool_calls = tool_calls + :calls, output = coalesce(:output, output) WHERE run_id = :id",
         last=last,
         turn=1 if closing.is_turn else 0,
-        calls=len(closing.tool_calls) + len(closing.refused),
+        calls=len(closing.refused),
         output=_output(closing.final_text),
         id=who.run_id,
     )

@@ -193,7 +193,7 @@ async def test_a_tool_run_has_its_call_and_no_session(store: StoreBox) -> None:
     accepted = await store.runs.accept(new_tool_run("run_1"))
 
     call = await store.runs.get_tool_call(OWNER, "tc_run_1")
-    assert (accepted.run.session_id, accepted.run.usage.tool_calls) == (None, 1)
+    assert (accepted.run.session_id, accepted.run.usage.tool_calls) == (None, 0)
     assert (call.status, call.step, call.args) == ("created", "tool-1-0", '{"to":"bob"}')
     assert call.idempotency_key == "run_1:tc_run_1"
     assert await types(store, "run_1") == ["tool_call_created"]

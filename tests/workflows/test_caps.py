@@ -34,6 +34,10 @@ async def test_tool_calls(stage: Stage) -> None:
     assert reason(run) == "max_tool_calls"
     done = await stage.rows("SELECT status, count(*) AS n FROM tool_calls GROUP BY status")
     assert {row["status"]: row["n"] for row in done} == {"succeeded": 4, "failed": 1}
+    assert run.usage.tool_calls == 4, "the call that was not run is none"
+    error = (await stage.of_kind(run.run_id, EventType.TOOL_RESULT))[-1]["error"]
+    assert error["code"] == "max_tool_calls"
+    assert error["message"] == "this call was not run: the run reached its cap of 4 tool calls"
 
 
 async def test_no_tool_call_at_all(stage: Stage) -> None:

@@ -114,15 +114,30 @@ def test_an_external_agents_answer_is_a_turn() -> None:
     assert (usage.turns, usage.model_calls) == (1, 1)
 
 
-def test_tool_calls_are_counted() -> None:
-    assert fold(log(("tool_call_created", {}), ("tool_call_created", {}))).usage.tool_calls == 2
+def test_tool_calls_are_counted_once_they_are_run_or_refused() -> None:
+    log_of_three = log(
+        *[("tool_call_created", {})] * 3,
+        ("tool_dispatched", {"attempt": 1}),
+        ("tool_dispatched", {"attempt": 2}),
+        ("tool_result", {"status": "rejected"}),
+        ("tool_result", {"status": "failed"}),
+    )
+
+    assert fold(log_of_three).usage.tool_calls == 2
 
 
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        ({"result": "sent", "error": None}, "sent"),
-        ({"result": None, "error": {"code": "tool_error", "message": "no"}}, "no"),
+        ({"status": "succeeded", "result": "sent", "error": None}, "sent"),
+        (
+            {
+                "status": "failed",
+                "result": None,
+                "error": {"code": "tool_error", "message": "no"},
+            },
+            "no",
+        ),
     ],
 )
 def test_a_tool_runs_output_is_what_the_tool_said(data: dict[str, Any], text: str) -> None:
@@ -132,7 +147,12 @@ def test_a_tool_runs_output_is_what_the_tool_said(data: dict[str, Any], text: st
 
 
 def test_an_agents_output_is_not_what_its_tools_said() -> None:
-    assert fold(log(STARTED, ("tool_result", {"result": "1", "error": None}))).output is None
+    assert (
+        fold(
+            log(STARTED, ("tool_result", {"status": "succeeded", "result": "1", "error": None}))
+        ).output
+        is None
+    )
 
 
 @pytest.mark.parametrize("seqs", [(2,), (1, 1), (1, 3), (1, 2, 1)])
