@@ -58,7 +58,11 @@ DATA_OF: dict[EventType, dict[str, str]] = {
     EventType.AGENT_INVOKE_DONE: {"agent_id": "the agent", "step": "the committed step"},
     EventType.RUN_WAITING: {"waiting_on": "what for", "reason": "a sentence"},
     EventType.RUN_RESUMED: {"waiting_on": "what it had waited for"},
-    EventType.RUN_DONE: {"final_message": "{role, content}", "usage": "the run's usage"},
+    EventType.RUN_DONE: {
+        "final_message": "the run's output: {role, content}, and stop_reason if the provider said",
+        "stop_reason": "length when the provider's own limit cut the answer, else mostly stop",
+        "usage": "the run's usage",
+    },
     EventType.RUN_FAILED: {"code": "stable", "message": "a sentence", "usage": "the run's usage"},
     EventType.RUN_CANCELLED: {
         "reason": "why, if said",

@@ -11,7 +11,15 @@ from pydantic import BaseModel, ConfigDict
 
 from domain.event import EventType, as_json, as_text
 from domain.money import to_pico
-from domain.run import RunError, RunKind, RunState, RunUsage, WaitingOn, usage_of
+from domain.run import (
+    RunError,
+    RunKind,
+    RunState,
+    RunUsage,
+    WaitingOn,
+    assistant_output,
+    usage_of,
+)
 from domain.tool import ToolCallStatus
 
 Data = Mapping[str, Any]
@@ -70,6 +78,7 @@ class _Folding:
             0,
         )
         self._texts: dict[str, list[str]] = {}
+        self._stops: dict[str, str | None] = {}
         self._take: dict[str, Callable[[Data, int], None]] = {
             EventType.RUN_STARTED: self._started,
             EventType.RUN_WAITING: self._waiting,
@@ -126,11 +135,12 @@ class _Folding:
     def _answered(self, data: Data, _ts: int) -> None:
         """Take the text of the committed attempt; `run_done` has the last word."""
         text = "".join(self._texts.get(data["step"], ()))
-        self._set(output={"role": "assistant", "content": text})
+        self._set(output=assistant_output(text, self._stops.get(data["step"])))
         if data["step"].startswith("invoke-"):
             self._count("turns")
 
     def _billed(self, data: Data, _ts: int) -> None:
+        self._stops[data.get("step", "")] = data.get("stop_reason")
         self._count("model_calls")
         self._count("input_tokens", data["prompt_tokens"])
         self._count("output_tokens", data["completion_tokens"])

@@ -81,6 +81,12 @@ def usage_of(pico: int, unpriced_calls: int, **counts: int) -> RunUsage:
     return RunUsage(cost_usd=None if unpriced_calls else to_usd(pico), **counts)
 
 
+def assistant_output(text: str, stop_reason: str | None) -> dict[str, Any]:
+    """Return an answer as a run's output: `stop_reason` is there when the provider gave one."""
+    output: dict[str, Any] = {"role": "assistant", "content": text}
+    return output if stop_reason is None else {**output, "stop_reason": stop_reason}
+
+
 class RunError(BaseModel):
     """Why a run failed: a stable code and a sentence."""
 

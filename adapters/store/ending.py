@@ -133,7 +133,8 @@ def _last_events(tx: Tx, run: Row, finish: Finish) -> list[EventDraft]:
     usage = usage_from(run).model_dump()
     if finish.state is RunState.DONE:
         message = json.loads(run["output"]) if run["output"] else None
-        data: dict[str, Any] = {"final_message": message, "usage": usage}
+        why = message.get("stop_reason") if message else None
+        data: dict[str, Any] = {"final_message": message, "stop_reason": why, "usage": usage}
         return [EventDraft(type=EventType.RUN_DONE, key="end", data=data)]
     if finish.state is RunState.CANCELLED:
         reason = finish.message or run["cancel_reason"]

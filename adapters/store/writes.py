@@ -8,6 +8,7 @@ from adapters.store.appender import append
 from adapters.store.fence import check_attempt, check_open, lock_run, lock_session_and_run
 from adapters.store.tx import Row, Tx
 from domain.event import EventDraft, EventType, as_json, encode_json
+from domain.run import assistant_output
 from domain.step import Attempt, CallBill, Closing, NewToolCall
 from domain.tool import ToolCallStatus, ToolOutcome
 
@@ -82,15 +83,16 @@ def close_step(tx: Tx, who: Attempt, closing: Closing, now: int) -> None:
         last=last,
         turn=1 if closing.is_turn else 0,
         calls=len(closing.refused),
-        output=_output(closing.final_text),
+        output=_output(closing),
         id=who.run_id,
     )
 
 
-def _output(final_text: str | None) -> str | None:
-    if final_text is None:
+def _output(closing: Closing) -> str | None:
+    if closing.final_text is None:
         return None
-    return encode_json({"role": "assistant", "content": final_text})
+    why = closing.bill.stop_reason if closing.bill else None
+    return encode_json(assistant_output(closing.final_text, why))
 
 
 def _close_row(tx: Tx, who: Attempt, result: dict[str, object], now: int) -> None:

@@ -30,10 +30,14 @@ class CodeAndMessage(Shape):
 
 
 class MessageText(Shape):
-    """Who said what."""
+    """Who said what. `stop_reason` is why the provider stopped, where it said so.
+
+    `length` means that the provider's own limit cut the answer.
+    """
 
     role: str
     content: str
+    stop_reason: str | None = None
 
 
 def example(value: JsonValue) -> JsonSchemaExtra:

@@ -40,7 +40,7 @@ class RunOut(Shape):
                 "kind": "agent",
                 "state": "DONE",
                 "waiting_on": None,
-                "output": {"role": "assistant", "content": "6 * 7 = 42"},
+                "output": {"role": "assistant", "content": "6 * 7 = 42", "stop_reason": "stop"},
                 "error": None,
                 "usage": {
                     "input_tokens": 412,

@@ -13,6 +13,7 @@ from tests.contract.store_scenes import (
     FAILED,
     OWNER,
     answer,
+    bill,
     check_log,
     events,
     new_run,
@@ -38,8 +39,23 @@ async def test_a_run_that_is_done_says_what_it_said(store: StoreBox) -> None:
     assert last["type"] == "run_done"
     assert last["data"] == {
         "final_message": {"role": "assistant", "content": "hello"},
+        "stop_reason": None,
         "usage": run.usage.model_dump(),
     }
+    await check_log(store, "run_1")
+
+
+async def test_an_answer_that_its_provider_cut_says_so(store: StoreBox) -> None:
+    await store.runs.accept(new_run("run_1"))
+    cut = answer("hel", bill=bill(stop_reason="length"))
+    await store.steps.close(await open_step(store, "run_1"), cut)
+
+    await store.steps.finalize("run_1", DONE)
+
+    output = {"role": "assistant", "content": "hel", "stop_reason": "length"}
+    last = (await events(store, "run_1"))[-1]["data"]
+    assert (await store.runs.get_run(OWNER, "run_1")).output == output
+    assert (last["final_message"], last["stop_reason"]) == (output, "length")
     await check_log(store, "run_1")
 
 

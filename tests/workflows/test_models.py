@@ -239,3 +239,16 @@ async def test_an_unforeseen_failure_after_a_tool_ran_is_counted(
 
     step = await stage.step(stage.started[-1], "tool-1-0")
     assert step["failures"] == step["attempt"]
+
+
+async def test_an_answer_that_the_providers_own_limit_cut_says_so(stage: Stage) -> None:
+    await stage.agent(models=("openai/short",))
+    stage.provider.controls = {"short": "[[finish=length say=hal]]"}
+
+    run = await stage.run("hello")
+
+    assert run.state is RunState.DONE
+    assert run.output is not None
+    assert run.output["stop_reason"] == "length"
+    [done] = await stage.of_kind(run.run_id, EventType.RUN_DONE)
+    assert done["stop_reason"] == "length"
