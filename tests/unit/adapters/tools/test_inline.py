@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from adapters.tools.decorator import tool
+from adapters.tools.pool import ToolRaisedError
 from adapters.tools.registry import ToolRegistry
 from tests.unit.adapters.tools.calls import call, invocation
 
@@ -74,5 +75,5 @@ async def test_tool_that_cancels_itself_does_not_cancel_its_caller() -> None:
         """Give up."""
         raise asyncio.CancelledError
 
-    with pytest.raises(RuntimeError, match="quitter cancelled itself"):
+    with pytest.raises(ToolRaisedError, match="quitter cancelled itself"):
         await call(ToolRegistry([quitter]), "quitter")
