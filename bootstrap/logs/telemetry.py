@@ -7,6 +7,7 @@ terminal. Knows who logs only by name.
 import contextlib
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, TextIO
@@ -67,8 +68,23 @@ def configure_logging(settings: "Settings", stream: TextIO | None = None) -> Non
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # As `logging.captureWarnings` does, but the place is a field and the message one sentence.
+    warnings.showwarning = _log_warning
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def _log_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001 - the signature is the standard library's
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    """Log what a library warns of like everything else."""
+    where = {"category": category.__name__, "where": f"{filename}:{lineno}"}
+    logging.getLogger("py.warnings").warning("%s", message, extra=where)
 
 
 def forward_core_logs() -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,7 +38,9 @@ def restored() -> Iterator[None]:
     """Leave the root logger as it was."""
     root = logging.getLogger()
     before = (root.handlers[:], root.level)
+    shown = warnings.showwarning
     yield
+    warnings.showwarning = shown
     root.handlers[:], _ = before
     root.setLevel(before[1])
 
@@ -243,3 +246,18 @@ def test_structlog_is_loaded_without_rich(monkeypatch: pytest.MonkeyPatch) -> No
 
 def is_of(name: str) -> bool:
     return name.partition(".")[0] in ("structlog", "rich")
+
+
+def test_a_librarys_warning_is_a_line_of_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = configured()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("Cannot find activity to cancel\nfor b'x'", UserWarning, stacklevel=1)
+
+    [line] = lines(stream)
+    assert line["message"] == "Cannot find activity to cancel\\u000afor b'x'"
+    assert (line["level"], line["logger"]) == ("warning", "py.warnings")
+    assert line["category"] == "UserWarning"
+    assert __file__ in line["where"]
+    assert capsys.readouterr().err == ""
