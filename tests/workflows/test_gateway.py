@@ -1,5 +1,7 @@
 """The gateway keeps its promise whatever the server says: done, or `EngineUnavailableError`."""
 
+from datetime import timedelta
+
 import pytest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
@@ -112,3 +114,14 @@ async def test_what_is_not_there_is_no_error_but_for_a_start(stage: Stage) -> No
     assert await gateway.fail_attempt(b"token") is False
     with pytest.raises(EngineUnavailableError):
         await gateway.start(run, spec, queued=False)
+
+
+async def test_a_workflow_task_of_a_lost_worker_is_given_up_after_five_seconds(
+    stage: Stage,
+) -> None:
+    """The server's own ten would double how long a run stands still after its worker is killed."""
+    run = await stage.run("say hello")
+
+    started = (await stage.history(run.run_id))[0].workflow_execution_started_event_attributes
+
+    assert started.workflow_task_timeout.ToTimedelta() == timedelta(seconds=5)

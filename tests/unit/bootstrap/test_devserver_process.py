@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -35,6 +36,17 @@ async def main():
     await process.wait_dead()
 asyncio.run(main())
 """
+
+
+def until(is_true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def command_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
 
 
 async def spawn_python(tmp_path: Path, code: str) -> ServerProcess:
@@ -151,13 +163,11 @@ def test_the_server_dies_with_a_killed_parent(tmp_path: Path) -> None:
     ) as parent:
         assert parent.stdout is not None
         server = int(parent.stdout.readline())
-        assert find_process(server) is not None
+        # Until it has become the server, the launcher itself would notice that its parent is gone.
+        until(lambda: command_of(server).startswith("/bin/sleep"))
         parent.kill()
 
-    deadline = time.monotonic() + 5
-    while find_process(server) is not None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: find_process(server) is None)
 
 
 def test_a_server_whose_parent_is_gone_already_does_not_start() -> None:
