@@ -27,9 +27,6 @@ from temporalio.service import RPCError, RPCStatusCode
 SEARCH_ATTRIBUTES = ("AgentId", "SessionId", "GoalId", "RunKind", "WaitingOn")
 """Our five of a namespace's ten keywords; set at the start of a run, WaitingOn when it waits."""
 
-DEFAULT_RETENTION = timedelta(days=7)
-"""How long the Temporal UI shows a closed run; our own event log is kept apart from it."""
-
 _SPREAD_TIMEOUT = timedelta(seconds=20)
 """How long a cluster may take until every host knows a new name (2 s were seen)."""
 
@@ -38,8 +35,10 @@ _RETRY_SECONDS = 0.1
 T = TypeVar("T")
 
 
-async def prepare_namespace(client: Client, retention: timedelta = DEFAULT_RETENTION) -> None:
+async def prepare_namespace(client: Client, retention: timedelta) -> None:
     """Set the client's namespace up; repeated calls change nothing and take milliseconds.
+
+    The Temporal UI shows a closed run for `retention`; our own event log is kept apart from it.
 
     Both settings are made here and not by the server's own flags, because those apply only when
     the namespace's row is created.
@@ -54,7 +53,7 @@ async def prepare_namespace(client: Client, retention: timedelta = DEFAULT_RETEN
         await retry_while_spreading(lambda: _query_attributes(client))
 
 
-async def create_namespace(client: Client, retention: timedelta = DEFAULT_RETENTION) -> None:
+async def create_namespace(client: Client, retention: timedelta) -> None:
     """Create the client's namespace unless it exists, and prepare it (for clusters of our own)."""
     try:
         await client.workflow_service.register_namespace(

@@ -19,6 +19,7 @@ from bootstrap.cluster.postgres import PostgresAddress
 from bootstrap.devserver.find import to_stderr
 from bootstrap.devserver.process import ServerProcess, answers, free_port
 from bootstrap.go_build import GoModule, build_module, cache_folder
+from bootstrap.settings import Settings
 from bootstrap.temporal_setup import create_namespace
 from domain.errors import SetupError
 
@@ -78,7 +79,7 @@ class OwnTemporal:
         address = f"127.0.0.1:{port}"
         await self._wait_ready(address)
         client = await Client.connect(address)
-        await create_namespace(client)
+        await create_namespace(client, timedelta(hours=Settings().retention_hours))
         return address
 
     async def stop(self) -> None:

@@ -301,9 +301,9 @@ async def test_a_namespace_that_is_missing_is_created(make: Make) -> None:
     client = await Client.connect((await make().start()).address, namespace="ours")
 
     for _ in range(2):
-        await create_namespace(client)
+        await create_namespace(client, timedelta(days=5))
 
-    assert await describe_namespace(client) == (7, set(SEARCH_ATTRIBUTES))
+    assert await describe_namespace(client) == (5, set(SEARCH_ATTRIBUTES))
 
 
 async def describe_namespace(client: Client) -> tuple[int, set[str]]:

@@ -10,6 +10,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -269,7 +270,7 @@ async def connect(address: str) -> Client:
             address, data_converter=data_converter, grpc_compression=GrpcCompression.NONE
         )
     )
-    await prepare_namespace(client)
+    await prepare_namespace(client, timedelta(days=7))
     return client
 
 

@@ -1,12 +1,15 @@
 """The set-up job of a deployment waits for what is only not up yet, and for nothing else."""
 
+import inspect
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
 from bootstrap import deploy_setup
 from bootstrap.settings import Settings
+from bootstrap.temporal_setup import SEARCH_ATTRIBUTES, create_namespace, prepare_namespace
 from domain.errors import SetupError, StoreUnavailableError
 
 AWAY = RPCError("away", RPCStatusCode.UNAVAILABLE, b"")
@@ -53,3 +56,19 @@ def test_patience_ends(outcomes: list[Exception | str], monkeypatch: pytest.Monk
     outcomes += [AWAY, "default"]
 
     assert deploy_setup.main() == 1
+
+
+@pytest.mark.parametrize("make", [create_namespace, prepare_namespace])
+def test_the_retention_is_the_settings_alone(make: object) -> None:
+    assert callable(make)
+
+    parameter = inspect.signature(make).parameters["retention"]
+
+    assert parameter.default is inspect.Parameter.empty
+
+
+def test_the_page_on_deploying_says_how_the_namespace_is_made() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "howto" / "deploy.md").read_text()
+
+    assert f"$ python -m {deploy_setup.__name__}" in page
+    assert all(f"`{name}`" in page for name in SEARCH_ATTRIBUTES)
