@@ -19,6 +19,7 @@ from bootstrap.terminal import harmless, working
 
 _SECONDS = 30.0
 _PAGE = 1000
+_OUR_PROBLEMS = "urn:orchestrator:error:"
 _LATER = (429, 502, 503, 504)
 """Statuses that say nothing about the request itself."""
 
@@ -71,7 +72,11 @@ class Api:
         except httpx2.TransportError as error:
             raise self._away(error) from error
         refuse_problem(response)
-        answer: Json = response.json() if response.content else {}
+        if not response.content:
+            return {}
+        answer = _object(response)
+        if answer is None:
+            raise CommandError(_no_orchestrator(response))
         return answer
 
     def pages(self, path: str, plural: str, limit: int, **params: str | None) -> list[Json]:
@@ -107,6 +112,8 @@ class Api:
                 if response.status_code >= 400:
                     response.read()
                 refuse_problem(response)
+                if response.status_code != 204 and not _is_stream(response):
+                    raise CommandError(_no_orchestrator(response))
                 yield response
         except httpx2.TransportError as error:
             raise self._away(error) from error
@@ -134,12 +141,12 @@ def refuse_problem(response: httpx2.Response) -> None:
 
 def problem_of(response: httpx2.Response) -> str:
     """Return what an answer says is wrong, as one sentence. Source: RFC 9457."""
-    try:
-        problem = response.json()
-    except ValueError:
-        problem = None
-    if not isinstance(problem, dict):
-        return f"{response.url} answered {response.status_code}; is this an orchestrator?"
+    problem = _object(response) or {}
+    inner = problem.get("error")
+    if isinstance(inner, dict) and "code" in inner:
+        problem = {**inner, "detail": inner.get("message")}
+    elif not str(problem.get("type", "")).startswith(_OUR_PROBLEMS):
+        return _no_orchestrator(response)
     said = str(problem.get("detail") or problem.get("title") or response.status_code)
     errors = problem.get("errors")
     if isinstance(errors, list):
@@ -147,3 +154,23 @@ def problem_of(response: httpx2.Response) -> str:
     if response.status_code == 401:
         said += "; name a key with --api-key or ORCHESTRATOR_API_KEY"
     return said
+
+
+def _object(response: httpx2.Response) -> Json | None:
+    try:
+        found = response.json()
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _is_stream(response: httpx2.Response) -> bool:
+    media: str = response.headers.get("content-type", "")
+    return media.startswith("text/event-stream")
+
+
+def _no_orchestrator(response: httpx2.Response) -> str:
+    return (
+        f"{response.url} answered {response.status_code}, but not as an orchestrator does: another"
+        " server is there; see --api-url and ORCHESTRATOR_API_URL"
+    )

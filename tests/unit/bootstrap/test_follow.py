@@ -43,7 +43,9 @@ class FlakyServer:
         self.keys.append(request.headers.get("idempotency-key", ""))
         act = self.acts.pop(0) if self.acts else "all"
         if act.isdigit():
-            await exchange.reply_json({"detail": f"status {act}"}, int(act))
+            await exchange.reply_json(
+                {"type": "urn:orchestrator:error:x", "detail": f"status {act}"}, int(act)
+            )
         elif act == "reset before head":
             exchange.reset()
         elif act == "204":

@@ -3,13 +3,16 @@
 import io
 import json
 import sys
+from typing import cast
 
 import pytest
+from fastapi import FastAPI
+from starlette.responses import Response
 
 from bootstrap.commands import api as api_module
 from bootstrap.commands.api import Api
 from tests.fakes_api import World
-from tests.unit.bootstrap.conftest import Command
+from tests.unit.bootstrap.conftest import Command, Stand
 
 
 def test_run_prints_the_answer_and_nothing_else_to_stdout(ask: Command) -> None:
@@ -127,3 +130,27 @@ def test_a_run_that_is_not_there_is_one_sentence(ask: Command) -> None:
     assert (said.code, said.out) == (1, "")
     assert said.err.startswith("Error: ")
     assert "run_nope" in said.err
+
+
+_STRANGERS = {
+    "404 {}": Response("{}", 404, media_type="application/json"),
+    "404 with a detail": Response('{"detail":"Not Found"}', 404, media_type="application/json"),
+    "404 page": Response("<h1>gone</h1>", 404, media_type="text/html"),
+    "200 page": Response("<h1>hello</h1>", media_type="text/html"),
+}
+
+
+@pytest.mark.parametrize("arguments", [("run", "hi"), ("runs", "list")], ids=" ".join)
+@pytest.mark.parametrize("answer", _STRANGERS.values(), ids=_STRANGERS)
+def test_another_web_server_is_told_from_an_orchestrator(
+    command: Command, stand: Stand, answer: Response, arguments: tuple[str, ...]
+) -> None:
+    stand.app = cast("FastAPI", answer)
+
+    said = command(*arguments, "--api-url", stand.url)
+
+    assert said.code == 1
+    assert said.err.count("\n") == 1
+    assert "not as an orchestrator does" in said.err
+    assert f"{stand.url}/v1/runs" in said.err
+    assert "--api-url" in said.err
