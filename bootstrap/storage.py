@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 LISTEN_AGAIN_SECONDS = 1.0
 APART_POLL_SECONDS = 0.02
 """Between two looks for what another process committed to the same SQLite file."""
+SLOW_POLL_SECONDS = 30.0
+"""The same on PostgreSQL, where every commit is announced."""
 TOGETHER_POLL_SECONDS = 0.5
 """The same where API and worker are one process: only a second worker could commit elsewhere."""
 
@@ -54,17 +56,23 @@ class Storage:
             seconds = APART_POLL_SECONDS if apart else TOGETHER_POLL_SECONDS
             await watch_other_processes(self.engine, self.hub, seconds)
         else:
-            await self._listen_forever(self.engine)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._listen_forever(self.engine))
+                # Whoever committed may have died before it could say so.
+                tasks.create_task(watch_other_processes(self.engine, self.hub, SLOW_POLL_SECONDS))
 
     async def _listen_forever(self, engine: "PostgresEngine") -> None:
-        """Hear of commits elsewhere; after a lost connection, look once at all that is watched."""
-        while True:
-            try:
-                await engine.listen(self.hub.notice)
-            except (StoreUnavailableError, OSError) as error:
-                _log.warning("viewers may lag: %s", error)
+        """Hear of commits elsewhere; whenever hearing begins, look once at all that is watched."""
+
+        def catch_up() -> None:
             for run_id in self.hub.watched():
                 self.hub.notice(run_id)
+
+        while True:
+            try:
+                await engine.listen(self.hub.notice, catch_up)
+            except (StoreUnavailableError, OSError) as error:
+                _log.warning("viewers may lag: %s", error)
             await asyncio.sleep(LISTEN_AGAIN_SECONDS)
 
     async def check(self) -> str | None:

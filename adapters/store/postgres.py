@@ -24,6 +24,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 CHANNEL = "orchestrator_events"
+_NOTIFY_AGAIN_SECONDS = 1.0
 NOTIFY_SECONDS = 0.01
 _SERIALIZATION_STATES = {"40001", "40P01"}
 _UNAVAILABLE_STATES = ("08", "28", "3D", "40", "53", "57")
@@ -86,7 +87,9 @@ class PostgresEngine:
     async def close(self) -> None:
         """Tell viewers what is left, then give the connections back."""
         if self._notifier is not None:
-            await asyncio.gather(self._notifier, return_exceptions=True)
+            # While the database is away nobody can be told.
+            await asyncio.wait({self._notifier}, timeout=_NOTIFY_AGAIN_SECONDS)
+            self._notifier.cancel()
         await self._engine.dispose()
 
     @property
@@ -125,10 +128,13 @@ class PostgresEngine:
     async def look_up(self, unit: Unit[T]) -> T:
         return await self.read(unit)
 
-    async def listen(self, on_run: Callable[[str], None]) -> None:
+    async def listen(
+        self, on_run: Callable[[str], None], on_begin: Callable[[], None] = lambda: None
+    ) -> None:
         """Call `on_run` for each run id that another process committed to, until cancelled.
 
-        Returns when the connection is lost.
+        `on_begin` is called once it listens: what was said before that was not heard. Returns when
+        the connection is lost.
 
         Raises:
             StoreUnavailableError: there is no connection to listen on.
@@ -141,7 +147,7 @@ class PostgresEngine:
         try:
             async with self._engine.connect() as connection:
                 raw: Any = (await connection.get_raw_connection()).driver_connection
-                await _hear(raw, received)
+                await _hear(raw, received, on_begin)
         except (DBAPIError, PoolTimeoutError, OSError) as error:
             raise _translated(error) from error
 
@@ -161,15 +167,21 @@ class PostgresEngine:
                         {"channel": CHANNEL, "payload": ",".join(batch)},
                     )
             except (DBAPIError, PoolTimeoutError, OSError) as error:
-                # Readers elsewhere also poll slowly; a lost wake-up costs time, not events.
-                _log.warning("viewers elsewhere were not woken: %s", error)
+                _log.warning("viewers elsewhere are woken later: %s", error)
+                self._to_notify |= set(batch)
+                await asyncio.sleep(_NOTIFY_AGAIN_SECONDS)
 
 
-async def _hear(raw: Any, received: Callable[..., None]) -> None:  # noqa: ANN401 - asyncpg's own
+async def _hear(
+    raw: Any,  # noqa: ANN401 - asyncpg's own
+    received: Callable[..., None],
+    on_begin: Callable[[], None],
+) -> None:
     """Listen on one connection until it is lost."""
     lost = asyncio.Event()
     raw.add_termination_listener(lambda _connection: lost.set())
     await raw.add_listener(CHANNEL, received)
+    on_begin()
     try:
         await lost.wait()
     finally:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from adapters.store import postgres
 from adapters.store.postgres import CHANNEL, PostgresEngine
 from adapters.store.tx import Tx, Unit
 from adapters.store.urls import PostgresUrl
+from bootstrap.settings import Settings
+from bootstrap.storage import open_storage
 from domain.errors import StoreFullError, StoreUnavailableError
 from tests.contract.store_engines import PostgresServer, StoreBox
-from tests.contract.store_scenes import new_run
+from tests.contract.store_scenes import CANCELLED, new_run
 
 pytestmark = pytest.mark.parametrize("kind", ["postgres"], indirect=True)
 
@@ -179,3 +182,41 @@ async def test_listening_ends_when_its_connection_is_lost(store: StoreBox) -> No
     with contextlib.suppress(StoreUnavailableError):
         await asyncio.wait_for(listening, 5)
     assert listening.done()
+
+
+async def test_what_is_committed_while_nobody_listens_is_noticed_later(
+    store: StoreBox, database: PostgresUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = await open_storage(Settings(database_url=database.url))
+    engine = storage.engine
+    assert isinstance(engine, PostgresEngine)
+    listen, calls, may_listen = engine.listen, list[int](), asyncio.Event()
+
+    async def held(on_run: Callable[[str], None], on_begin: Callable[[], None]) -> None:
+        calls.append(1)
+        if len(calls) > 1:
+            await may_listen.wait()
+        await listen(on_run, on_begin)
+
+    monkeypatch.setattr(engine, "listen", held)
+    monkeypatch.setattr("bootstrap.storage.LISTEN_AGAIN_SECONDS", 0)
+    watching = asyncio.ensure_future(storage.watch(apart=True))
+    await store.server_runs("LISTEN%")
+    await store.runs.accept(new_run("run_1"))
+    follow = storage.events.follow("run_1", 0)
+    assert (await anext(follow))[-1].seq == 1
+    rest = asyncio.ensure_future(anext(follow))
+
+    await kill_connections(store)
+    async with asyncio.timeout(10):
+        while len(calls) < 2:
+            await asyncio.sleep(0)
+    await store.steps.finalize("run_1", CANCELLED)
+    await asyncio.sleep(postgres.NOTIFY_SECONDS * 5)  # said, and heard by nobody
+    may_listen.set()
+
+    assert (await asyncio.wait_for(rest, 10))[-1].is_terminal
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    await follow.aclose()  # type: ignore[attr-defined] # an async generator
+    await storage.close()
