@@ -15,6 +15,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.agents import AgentActivities
 from activities.chat import ChatActivities
+from activities.decisions import DecisionActivities
 from activities.runs import RunActivities
 from activities.tools import ToolActivities
 from workflows.run import RunWorkflow
@@ -30,6 +31,7 @@ class ActivitySet:
     agents: AgentActivities
     tools: ToolActivities
     runs: RunActivities
+    decisions: DecisionActivities
 
     def all(self) -> Sequence[Callable[..., Any]]:
         """Return every activity that is served."""
@@ -39,6 +41,7 @@ class ActivitySet:
             self.tools.run_tool,
             self.runs.finalize_run,
             self.runs.read_turn,
+            self.decisions.decide_unverified,
         ]
 
 

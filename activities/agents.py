@@ -34,6 +34,7 @@ from domain.session import estimate_tokens
 from domain.step import (
     AlreadyClosed,
     Attempt,
+    AwaitingApproval,
     CallBill,
     Closing,
     NewMessage,
@@ -86,7 +87,7 @@ class AgentActivities:
         opening = await self._frame.open(order.run_id, order.step_id)
         if isinstance(opening, AlreadyClosed):
             return ChatReply.model_validate(opening.result)
-        if isinstance(opening, OutcomeUnknown):
+        if isinstance(opening, (OutcomeUnknown, AwaitingApproval)):
             raise TypeError("an agent's call has no unknown outcome")
         attempt = Attempt(order.run_id, order.step_id, opening.attempt)
         try:

@@ -42,6 +42,7 @@ from domain.ports import Clock, Ids, ModelCatalog, PriceList
 from domain.step import (
     AlreadyClosed,
     Attempt,
+    AwaitingApproval,
     CallBill,
     CallPlan,
     Closing,
@@ -123,7 +124,7 @@ class ChatActivities:
         opening = await self._frame.open(order.run_id, order.step_id, plan)
         if isinstance(opening, AlreadyClosed):
             return ChatReply.model_validate(opening.result)
-        if isinstance(opening, OutcomeUnknown):
+        if isinstance(opening, (OutcomeUnknown, AwaitingApproval)):
             raise TypeError("a model call has no unknown outcome")
         attempt = Attempt(order.run_id, order.step_id, opening.attempt)
         call = _Call(order, plan, opening, attempt, self._clock.now_ms())

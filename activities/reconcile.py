@@ -12,6 +12,7 @@ from typing import Protocol
 
 from activities.leases import RECONCILER
 from activities.stuck import StuckRuns
+from domain.deciding import Deciding
 from domain.errors import EngineUnavailableError, NotFoundError, StoreUnavailableError
 from domain.ports import Clock, RunGateway
 from domain.records import StepBook, UpkeepBook
@@ -25,6 +26,7 @@ PASS_RUNS = 10_000
 _LEASE_RUNS = 100
 """After how many runs the lease is renewed: each takes a question to the engine."""
 _FAILED = "failed"
+_REVISITED = "revisit"
 IDEMPOTENCY_MS = 24 * 3600 * 1000
 
 
@@ -66,6 +68,7 @@ class ReconcilePorts:
     gateway: RunGateway
     view: EngineView
     clock: Clock
+    deciding: Deciding
 
 
 class Reconciler:
@@ -83,6 +86,7 @@ class Reconciler:
         self._view = ports.view
         self._stuck = StuckRuns(ports.book)
         self._clock = ports.clock
+        self._deciding = ports.deciding
         self._worker_id = worker_id
         self._settings = settings or ReconcileSettings()
         self._nudge = asyncio.Event()
@@ -159,8 +163,10 @@ class Reconciler:
             if place % _LEASE_RUNS == 0 and not await self._hold_lease():
                 return counts
         await self._stuck.report(looks)
+        counts[_REVISITED] = await self._deciding.revisit()
         await self._book.purge_idempotency(now - IDEMPOTENCY_MS)
         del counts[Mend.NOTHING]
+        counts = +counts
         if counts:
             _log.info("reconciled: %s", dict(counts))
         if self._on_restarted is not None and not counts[_FAILED]:

@@ -14,6 +14,7 @@ from domain.records import StepBook
 from domain.step import (
     AlreadyClosed,
     Attempt,
+    AwaitingApproval,
     CallPlan,
     Execution,
     Older,
@@ -51,7 +52,7 @@ class StepFrame:
 
     async def open(
         self, run_id: str, step_id: str, plan: CallPlan | None = None
-    ) -> Opened | AlreadyClosed | OutcomeUnknown:
+    ) -> Opened | AlreadyClosed | OutcomeUnknown | AwaitingApproval:
         """Open the step for the current activity.
 
         Raises:

@@ -94,6 +94,12 @@ class Settings(BaseSettings):
     requests_per_second: Seconds = Field(1000, validation_alias=_names("REQUESTS_PER_SECOND"))
     """Of one key, or of one address while authentication is off; five times as many at once."""
 
+    signal_decisions: Literal["auto", "on", "off"] = Field(
+        "auto", validation_alias=_names("SIGNAL_DECISIONS")
+    )
+    """Whether approvals may be decided by a Temporal signal, which nobody signs; `auto`: while no
+    API key exists."""
+
     # Capacity
     max_open_runs: Count = Field(10_000, validation_alias=_names("MAX_OPEN_RUNS"))
     """Runs in flight, beyond which a start answers 503."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from adapters.store.approvalbook import SqlApprovalBook
 from adapters.store.directory import SqlDirectory
 from adapters.store.eventlog import SqlEventLog, watch_other_processes
 from adapters.store.hub import Hub
@@ -44,6 +45,7 @@ class Storage:
     hub: Hub
     clock: SystemClock
     steps: SqlStepBook
+    approvals: SqlApprovalBook
     runs: SqlRunBook
     directory: SqlDirectory
     keys: SqlKeyRing
@@ -123,6 +125,7 @@ async def open_storage(settings: Settings, crash: Callable[[str], None] | None =
         hub=hub,
         clock=clock,
         steps=SqlStepBook(engine, clock, hook),
+        approvals=SqlApprovalBook(engine, clock, hook),
         runs=SqlRunBook(engine, clock, hook),
         directory=SqlDirectory(engine, clock),
         keys=SqlKeyRing(engine),

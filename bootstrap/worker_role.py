@@ -12,6 +12,7 @@ from temporalio.worker import Worker
 
 from activities.agents import AgentActivities, AgentSettings
 from activities.chat import ChatActivities, ChatSettings
+from activities.decisions import DecisionActivities, DecisionPorts, TakesUnverified
 from activities.leases import Holder, WorkerLease
 from activities.live import LiveAttempts
 from activities.reconcile import ReconcilePorts, Reconciler, ReconcileSettings
@@ -23,6 +24,7 @@ from bootstrap.capabilities import Capabilities
 from bootstrap.identity import SortableIds, is_gone, process_name
 from bootstrap.settings import Settings
 from bootstrap.storage import Storage
+from domain.deciding import Deciding
 from worker import ActivitySet, build_worker
 
 _log = logging.getLogger(__name__)
@@ -104,9 +106,20 @@ def build_worker_role(
         agents=AgentActivities(frame, can.invoker, ids, agents),
         tools=ToolActivities(frame, can.toolbox),
         runs=RunActivities(storage.steps, gateway),
+        decisions=DecisionActivities(
+            DecisionPorts(storage.approvals, storage.keys),
+            TakesUnverified(settings.signal_decisions),
+        ),
     )
     reconciler = Reconciler(
-        ReconcilePorts(storage.upkeep, storage.steps, gateway, gateway, clock),
+        ReconcilePorts(
+            storage.upkeep,
+            storage.steps,
+            gateway,
+            gateway,
+            clock,
+            Deciding(storage.approvals, gateway),
+        ),
         live.worker_id,
         ReconcileSettings(every_seconds=settings.reconcile_seconds),
     )

@@ -26,7 +26,9 @@ OrchestratorError
     ├── ConflictError              conflict
     │   ├── SessionBusyError       session_busy
     │   ├── IdempotencyKeyConflictError  idempotency_key_conflict
-    │   └── RunTerminalError       run_terminal
+    │   ├── RunTerminalError       run_terminal
+│   ├── ApprovalDecidedError   approval_decided
+│   └── ApprovalExpiredError   approval_expired
     ├── ModelNotConfiguredError    model_not_configured
     ├── ModelRequestError          model_bad_request
     ├── ModelAuthError             model_auth
@@ -211,6 +213,18 @@ class RunTerminalError(ConflictError):
     code = "run_terminal"
 
 
+class ApprovalDecidedError(ConflictError):
+    """The approval was decided before, the message says by whom; the first answer counts."""
+
+    code = "approval_decided"
+
+
+class ApprovalExpiredError(ConflictError):
+    """The time of the approval is over; what was configured for that happens."""
+
+    code = "approval_expired"
+
+
 class ModelNotConfiguredError(PermanentError):
     """The model's provider is unknown or has no credentials here."""
 
@@ -279,7 +293,8 @@ class StepRefusedError(PermanentError):
     """The fence refused an opening or a write. `reason` says why.
 
     Reasons: `run_terminal`, `cancel_asked`, `superseded` (an older execution or attempt),
-    `poison_step`, `max_cost_usd`, `price_unknown`.
+    `poison_step`, `max_cost_usd`, `price_unknown`, `approval_mismatch` (the arguments are not those
+    that were approved).
     """
 
     code = "step_refused"

@@ -34,6 +34,10 @@ class EventType(StrEnum):
     MODEL_FALLBACK = "model_fallback"
     ROUTE_DECIDED = "route_decided"
     TOOL_CALL_CREATED = "tool_call_created"
+    POLICY_DECISION = "policy_decision"
+    APPROVAL_REQUIRED = "approval_required"
+    APPROVAL_DECISION = "approval_decision"
+    APPROVAL_EXPIRED = "approval_expired"
     TOOL_DISPATCHED = "tool_dispatched"
     TOOL_RESULT = "tool_result"
     OUTCOME_UNKNOWN = "outcome_unknown"
@@ -93,6 +97,41 @@ DATA_OF: dict[EventType, dict[str, str]] = {
         "args": "an object; the model's text where it is none",
         "kind": "server",
         "step": "the step that will run it",
+    },
+    EventType.POLICY_DECISION: {
+        "tool_call_id": "tc_...",
+        "tool_name": "which",
+        "decision": "allow, ask or block",
+        "reason": "a sentence",
+    },
+    EventType.APPROVAL_REQUIRED: {
+        "approval_id": "ap_...",
+        "tool_call_id": "tc_...",
+        "tool_name": "which",
+        "args": "as the model sent them",
+        "args_summary": "the call on one line",
+        "args_digest": "SHA-256 of tool, arguments and tool call",
+        "risk": "low, medium or high",
+        "asks": "who is asked now, after an escalation; else null",
+        "expires_at": "in ms, or null",
+        "reason": "why it is asked",
+    },
+    EventType.APPROVAL_DECISION: {
+        "approval_id": "ap_...",
+        "tool_call_id": "tc_...",
+        "decision": "approved or rejected",
+        "reason": "a sentence, or null",
+        "decided_by": "the credential",
+        "args_digest": "of what runs",
+        "edited_args": "what runs instead, or null",
+        "remember": "none, session or agent",
+    },
+    EventType.APPROVAL_EXPIRED: {
+        "approval_id": "ap_...",
+        "tool_call_id": "tc_...",
+        "outcome": "rejected, approved, escalated, or cancelled with its run",
+        "asks": "who is asked next, or null",
+        "reason": "a sentence",
     },
     EventType.TOOL_DISPATCHED: {"tool_call_id": "tc_...", "attempt": "of its step"},
     EventType.TOOL_RESULT: {

@@ -4,15 +4,15 @@ Knows ports only. Once a run is accepted nothing here fails any more: what the e
 told now, the reconciler tells it later.
 """
 
-import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from domain.acceptance import Accepted, IdempotencyKey, NewRun, Page
 from domain.agent import Agent, Limits
-from domain.errors import InvalidRequestError, NotFoundError, OrchestratorError
+from domain.errors import InvalidRequestError, NotFoundError
 from domain.event import encode_json
+from domain.handover import HandOver, Spawn
 from domain.matching import Card, choose
 from domain.ports import Ids, ModelCatalog, RunGateway, Toolbox
 from domain.principal import Principal
@@ -22,12 +22,8 @@ from domain.session import OnBusy
 from domain.snapshot import Defaults, check_agent, snapshot
 from domain.tool import ToolSpec, Verdict
 
-_LOG = logging.getLogger(__name__)
 _MOST_AGENTS = 1000
 """Agents that take part in a match; more are not looked at."""
-
-Spawn = Callable[[Coroutine[Any, Any, None]], None]
-"""Runs something after the caller was answered, and keeps it until it ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +86,7 @@ class Intake:
         self._ports = ports
         self._settings = settings
         self._defaults = Defaults(settings.default_limits, settings.default_models)
-        self._spawn = spawn
+        self._hand_over = HandOver(spawn)
 
     async def start_run(
         self,
@@ -209,13 +205,6 @@ class Intake:
             await self._hand_over(run.run_id, "start", start)
         return accepted
 
-    async def _hand_over(self, run_id: str, what: str, call: Coroutine[Any, Any, None]) -> None:
-        work = _tell(run_id, what, call)
-        if self._spawn is None:
-            await work
-        else:
-            self._spawn(work)
-
     async def _choose(
         self, who: Principal, ask: StartRun
     ) -> tuple[Agent, dict[str, object] | None]:
@@ -249,15 +238,3 @@ class Intake:
 def _card(agent: Agent) -> Card:
     parts = (agent.agent_id, agent.name, agent.description, *agent.capabilities)
     return Card(agent.agent_id, " ".join(parts))
-
-
-async def _tell(run_id: str, what: str, call: Coroutine[Any, Any, None]) -> None:
-    try:
-        await call
-    except OrchestratorError as error:
-        _LOG.warning(
-            "the engine could not be told to %s a run; the reconciler will: %s",
-            what,
-            error.message,
-            extra={"run_id": run_id},
-        )

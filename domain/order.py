@@ -4,6 +4,8 @@ Everything here is stored in Temporal histories for as long as they are kept: a 
 with a default, never renamed or removed.
 """
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 from domain.agent import AgentKind, Limits
@@ -113,10 +115,32 @@ class ToolCallOrder(_Payload):
 
 
 class ToolReply(_Payload):
-    """How a tool call ended: `succeeded`, `failed`, `timeout`, or `outcome_unknown`."""
+    """How a tool call ended: `succeeded`, `failed`, `timeout`, `rejected`.
+
+    Or what it waits for a person with: `outcome_unknown`, `waiting_approval`.
+    """
 
     status: str
     tool_call_id: str | None = None
+    expires_in_seconds: float | None = None
+    """When to look again, if nobody decided."""
+
+
+class DecisionOrder(_Payload):
+    """An answer that somebody sent to the workflow itself, by signal or update."""
+
+    approval_id: str
+    decision: str
+    """`approve` or `reject`."""
+    reason: str | None = None
+    edited_args: dict[str, Any] | None = None
+
+
+class DecisionReply(_Payload):
+    """What became of it: whether it counts, and the state of the question in a sentence."""
+
+    accepted: bool
+    said: str
 
 
 class FinishOrder(_Payload):

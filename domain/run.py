@@ -110,6 +110,8 @@ class RunSpec(BaseModel):
     endpoint: str | None = None
     limits: Limits = Limits()
     context: dict[str, Any] = Field(default_factory=dict)
+    tool_policy: dict[str, Any] = Field(default_factory=dict)
+    """What counts when the agent is gone; while it is there its policy of now does."""
 
 
 class Run(BaseModel):

@@ -44,6 +44,7 @@ def snapshot(
         endpoint=agent.endpoint,
         limits=lower(agent.limits.over(defaults.limits), asked),
         context=context,
+        tool_policy=agent.tool_policy,
     )
 
 

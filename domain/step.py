@@ -105,13 +105,22 @@ class OutcomeUnknown:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitingApproval:
+    """A person is asked first; nothing was opened. `expires_in_ms` is None for ever."""
+
+    tool_call_id: str
+    approval_id: str
+    expires_in_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Older:
     """A newer attempt was scheduled already; ask Temporal which one it wants."""
 
     attempt: int
 
 
-Opening = Opened | AlreadyClosed | OutcomeUnknown | Older
+Opening = Opened | AlreadyClosed | OutcomeUnknown | AwaitingApproval | Older
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class ToolSpec(BaseModel):
 
     `attempts` counts executions of one call after failures that the tool declares as retryable;
     worker loss does not use them up. `blocking` tools run in a child process that is killed at the
-    timeout.
+    timeout. What an `untrusted` tool returns was written by strangers.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -82,6 +82,7 @@ class ToolSpec(BaseModel):
     attempts: int = 3
     blocking: bool = False
     source: str = "builtin"
+    untrusted: bool = False
 
     def definition(self) -> ToolDefinition:
         """Return the part of the tool that a model is shown."""

@@ -41,7 +41,7 @@ class OpenRun:
     was_woken: bool
     """Its workflow has seen that it holds the session."""
     resolved_unseen: bool
-    """A person resolved a call of it that its workflow has not looked at again."""
+    """A person resolved or decided a call of it that its workflow has not looked at again."""
 
 
 class Mend(StrEnum):

@@ -1,8 +1,9 @@
 """RunWorkflow: what happens in a run, in which order.
 
 States: the store's CREATED and RUNNING, then DONE, FAILED or CANCELLED. Messages: the signal `wake`
-says that the store has something new for a run that waits. Continue-as-new keeps `Progress`. It
-ends with the state on record, which the one `finalize` returns.
+says that the store has something new for a run that waits; the signal `decide` and the update
+`decide_approval` bring an answer of somebody unknown to the store. Continue-as-new keeps
+`Progress`. It ends with the state on record, which the one `finalize` returns.
 """
 
 import asyncio
@@ -25,18 +26,19 @@ with workflow.unsafe.imports_passed_through():
         CallTicket,
         ChatOrder,
         ChatReply,
+        DecisionOrder,
+        DecisionReply,
         FinishOrder,
         InvokeOrder,
         RunOrder,
         RunResult,
         ToolCallOrder,
         ToolReply,
-        TurnOrder,
     )
     from domain.run import RunKind, RunState, check_caps
     from domain.step import invoke_step, llm_step, tool_step
-    from workflows import policies
-    from workflows.outcomes import RunFailedError, RunStoppedError, failure_of, undisturbed
+    from workflows import policies, store
+    from workflows.outcomes import RunFailedError, RunStoppedError, failure_of
 
 StepOrder = ChatOrder | InvokeOrder | ToolCallOrder
 Reply = TypeVar("Reply", ChatReply, ToolReply)
@@ -44,6 +46,8 @@ Reply = TypeVar("Reply", ChatReply, ToolReply)
 WAITING_ON = SearchAttributeKey.for_keyword("WaitingOn")
 FINAL_CODES = frozenset({"run_terminal", "poison_step", "max_cost_usd", "superseded"})
 """Failures that no other model of the chain can mend."""
+PARKED = {"outcome_unknown": "resolve", "waiting_approval": "decide"}
+"""Replies that ask a person to do something about a call, and what."""
 
 
 @workflow.defn(
@@ -58,6 +62,8 @@ class RunWorkflow:
         self._order = order
         self._progress = order.progress
         self._wakes = 0
+        self._people = 0
+        """Calls that wait for a person at this moment."""
         self._tools = {tool.name: tool for tool in order.tools}
 
     @workflow.run
@@ -88,6 +94,31 @@ class RunWorkflow:
     def wake(self) -> None:
         """Note that the store has something new; what it is stands in the store."""
         self._wakes += 1
+
+    @workflow.signal(
+        name="decide",
+        description="decide an approval by hand; the store judges it as any other answer",
+        unfinished_policy=workflow.HandlerUnfinishedPolicy.ABANDON,
+    )
+    async def decide(self, order: DecisionOrder | None = None) -> None:
+        """Take an answer that was sent to the workflow. Nobody knows who sent it."""
+        if order is not None:  # a signal without any data must not fail the run
+            await self._put_decision(order)
+
+    @workflow.update(
+        name="decide_approval",
+        description="as the signal `decide`, for a caller that waits for what becomes of it",
+        unfinished_policy=workflow.HandlerUnfinishedPolicy.ABANDON,
+    )
+    async def decide_approval(self, order: DecisionOrder) -> DecisionReply:
+        """Take an answer and return what became of it."""
+        return await self._put_decision(order)
+
+    async def _put_decision(self, order: DecisionOrder) -> DecisionReply:
+        seconds = self._order.timing.finalize_seconds
+        reply = await store.put_decision(self._order.run_id, order, seconds)
+        self._wakes += reply.accepted
+        return reply
 
     async def _work(self) -> None:
         if self._order.queued and self._progress.turn == 0:
@@ -206,7 +237,7 @@ class RunWorkflow:
             raise
 
     async def _call_tool(self, call: CallTicket) -> None:
-        """Run one call; when its outcome is unknown, wait for a person and look again."""
+        """Run one call; while a person has to say something about it, wait and look again."""
         tool = self._tools[call.tool]
         order = ToolCallOrder(
             run_id=self._order.run_id,
@@ -223,10 +254,20 @@ class RunWorkflow:
                 f"tool {call.tool}",
                 tool.timeout_seconds + policies.SERVER_GRACE.total_seconds(),
             )
-            if reply.status != "outcome_unknown":
+            if reply.status not in PARKED:
                 return
-            self._wait_on("approval", f"resolve tool call {reply.tool_call_id}")
-            await self._wait_for_wake(seen)
+            await self._wait_for_person(seen, reply)
+
+    async def _wait_for_person(self, seen: int, reply: ToolReply) -> None:
+        """Wait until somebody said something, or the time for it is over: the store says which."""
+        self._people += 1
+        if self._people == 1:
+            self._wait_on("approval", f"{PARKED[reply.status]} tool call {reply.tool_call_id}")
+        try:
+            await self._wait_for_wake(seen, reply.expires_in_seconds)
+        finally:
+            self._people -= 1
+        if not self._people:
             self._wait_on(None, "")
 
     async def _step(
@@ -258,16 +299,10 @@ class RunWorkflow:
 
     async def _wait_for_session(self) -> None:
         """Wait until the session is this run's; the row says so, the signal only wakes."""
-        waited = False
+        waited, seconds = False, self._order.timing.finalize_seconds
         while True:
             seen = self._wakes
-            turn = await workflow.execute_local_activity(
-                "read_turn",
-                TurnOrder(run_id=self._order.run_id),
-                result_type=str,
-                start_to_close_timeout=timedelta(seconds=self._order.timing.finalize_seconds),
-                retry_policy=policies.PATIENT,
-            )
+            turn = await store.read_turn(self._order.run_id, seconds)
             if turn != "queued":
                 break
             if not waited:
@@ -277,13 +312,15 @@ class RunWorkflow:
         if waited:
             self._wait_on(None, "")
 
-    async def _wait_for_wake(self, seen: int) -> None:
+    async def _wait_for_wake(self, seen: int, at_most: float | None = None) -> None:
         """Wait for a `wake` after the `seen`-th, but not past the run's deadline."""
+        left = self._seconds_left()
+        expires = at_most is not None and (left is None or at_most < left)
         try:
             await workflow.wait_condition(
                 lambda: self._wakes > seen,
-                timeout=self._seconds_left(),
-                timeout_summary="the run's deadline",
+                timeout=at_most if expires else left,
+                timeout_summary="the approval expires" if expires else "the run's deadline",
             )
         except TimeoutError:
             self._check_deadline()
@@ -291,7 +328,7 @@ class RunWorkflow:
     async def _end(self, finish: FinishOrder) -> RunResult:
         """Have the store make the terminal move, and end as it says."""
         self._show(f"ending as {finish.state}")
-        result = await self._finalize(finish)
+        result = await store.finalize(finish, self._order.timing.finalize_seconds)
         self._show(f"{result.state} {result.message}")
         if result.state == RunState.FAILED:
             raise RunFailedError(result.code or "internal_error", result.message)
@@ -300,33 +337,6 @@ class RunWorkflow:
             await workflow.wait_condition(lambda: workflow.cancellation_reason() is not None)
             raise asyncio.CancelledError
         return result
-
-    async def _finalize(self, finish: FinishOrder) -> RunResult:
-        """Make the terminal move: inside this workflow task if all is well, else patiently."""
-        seconds = timedelta(seconds=self._order.timing.finalize_seconds)
-        if finish.state == RunState.DONE:
-            try:
-                return await undisturbed(
-                    workflow.start_local_activity(
-                        "finalize_run",
-                        finish,
-                        result_type=RunResult,
-                        start_to_close_timeout=seconds,
-                        retry_policy=policies.LOCAL,
-                    )
-                )
-            except ActivityError:
-                workflow.logger.info("the store is away: finalize goes on as an activity")
-        return await undisturbed(
-            workflow.start_activity(
-                "finalize_run",
-                finish,
-                result_type=RunResult,
-                start_to_close_timeout=seconds,
-                retry_policy=policies.PATIENT,
-                summary=f"finalize {finish.state}",
-            )
-        )
 
     def _finish(self, state: RunState, **why: str | None) -> FinishOrder:
         return FinishOrder.model_validate(

@@ -3,11 +3,11 @@
 import json
 from typing import Any
 
-from adapters.store import billing, toolcalls, transcript
+from adapters.store import approvals, billing, toolcalls, transcript
 from adapters.store.appender import append
 from adapters.store.fence import lock_run, note_execution, read_step
+from adapters.store.gate import first_events
 from adapters.store.rows import usage_from
-from adapters.store.steps import first_events
 from adapters.store.tx import Row, Tx
 from domain.errors import NotFoundError
 from domain.event import EventDraft, EventType, encode_json
@@ -116,8 +116,10 @@ def _close_call(tx: Tx, run: Row, call: Row, finish: Finish, now: int) -> list[E
         why = finish.message or f"the run was {word}"
         what = "not run" if status is ToolCallStatus.CREATED else "cut"
         said = f"this call was {what}: {why}"
+        closed = approvals.close_with_run(tx, run["run_id"], call["tool_call_id"], word, now)
         outcome = ToolOutcome(ok=False, content=said, error_code=finish.code or word)
-        return toolcalls.settle(tx, run, call, ToolCallStatus.FAILED, outcome, now)
+        settled = toolcalls.settle(tx, run, call, ToolCallStatus.FAILED, outcome, now)
+        return [*closed, *settled]
     outcome = ToolOutcome(
         ok=False,
         content=f"the run was {word} while this call was open; whether it happened is unknown",

@@ -153,9 +153,58 @@ tool_calls = Table(
     Column("woken_at", BigInteger),
     Column("created_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
+    Column("untrusted", Boolean, nullable=False, server_default=text("false")),
     UniqueConstraint("run_id", "step_id"),
     Index("tool_calls_by_status", "status"),
     Index("tool_calls_by_owner", "owner", "created_at", "tool_call_id"),
+)
+
+_PENDING = text("status = 'pending'")
+_REMEMBERED = text("remember <> 'none'")
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("approval_id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("tool_call_id", Text, nullable=False, unique=True),
+    Column("session_id", Text),
+    Column("agent_id", Text),
+    Column("tool_name", Text, nullable=False),
+    Column("args", Text, nullable=False),
+    Column("args_summary", Text, nullable=False),
+    Column("args_digest", Text, nullable=False),
+    Column("risk", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("asker", Text, nullable=False),
+    Column("asks", Text),
+    Column("policy_print", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("on_timeout", Text, nullable=False),
+    Column("expires_in_ms", BigInteger),
+    Column("escalate_to", Text, nullable=False, server_default="[]"),
+    Column("escalations", Integer, nullable=False, server_default="0"),
+    Column("edited_args", Text),
+    Column("edited_digest", Text),
+    Column("remember", Text, nullable=False, server_default="none"),
+    Column("decided_by", Text),
+    Column("decided_at", BigInteger),
+    Column("reason", Text),
+    Column("revision", Integer, nullable=False, server_default="0"),
+    Column("woken_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Index("approvals_by_owner", "owner", "created_at", "approval_id"),
+    Index("approvals_by_run", "run_id"),
+    Index("approvals_pending", "owner", sqlite_where=_PENDING, postgresql_where=_PENDING),
+    Index(
+        "approvals_remembered",
+        "owner",
+        "tool_name",
+        sqlite_where=_REMEMBERED,
+        postgresql_where=_REMEMBERED,
+    ),
 )
 
 sessions = Table(

@@ -4,13 +4,20 @@ import json
 
 from adapters.store import billing, toolcalls, transcript
 from adapters.store.appender import append
-from adapters.store.fence import check_open, lock_run, note_execution, read_step
+from adapters.store.fence import (
+    check_open,
+    lock_run,
+    lock_session_and_run,
+    note_execution,
+    read_step,
+)
+from adapters.store.gate import first_events, pass_gate
 from adapters.store.rows import usage_from
 from adapters.store.tx import Row, Tx
 from domain.chat import ChatMessage
 from domain.errors import StepRefusedError
 from domain.event import EventDraft, EventType
-from domain.run import RunSpec, RunState
+from domain.run import RunSpec
 from domain.step import (
     AlreadyClosed,
     CallPlan,
@@ -54,7 +61,9 @@ def open_step(
         StepRefusedError: the run has ended or its cancel was asked, a newer execution took over,
             the step is poison, or the run's money cap does not cover the call.
     """
-    run = lock_run(tx, who.run_id)
+    is_tool = who.step_id.startswith("tool-")
+    # A call that the policy blocks is answered here, in the transcript.
+    run = (lock_session_and_run if is_tool else lock_run)(tx, who.run_id)
     check_open(run)
     note_execution(tx, who.run_id, who.temporal_run_id)
     step = read_step(tx, who.run_id, who.step_id)
@@ -62,6 +71,11 @@ def open_step(
         answer = _answer_from(tx, run, step, who, wanted, now)
         if answer is not None:
             return answer
+    if step is None and is_tool:
+        held = pass_gate(tx, run, who, now)
+        if held is not None:
+            return held
+        run = lock_run(tx, who.run_id)  # the gate has written to it
     return _open_attempt(tx, run, step, who, now, plan)
 
 
@@ -127,7 +141,12 @@ def _check_money(run: Row, plan: CallPlan, input_tokens: int) -> None:
 
 
 def _open_attempt(
-    tx: Tx, run: Row, step: Row | None, who: Execution, now: int, plan: CallPlan | None
+    tx: Tx,
+    run: Row,
+    step: Row | None,
+    who: Execution,
+    now: int,
+    plan: CallPlan | None,
 ) -> Opened:
     attempt = step["attempt"] + 1 if step else 1
     messages = _messages(tx, run, plan.model if plan else None)
@@ -203,14 +222,6 @@ def _opening_events(
         data = {"step": who.step_id, "attempt": attempt, "model": plan.model}
         drafts.append(EventDraft(type=EventType.LLM_CALL_STARTED, key=f"{key}:start", data=data))
     return drafts
-
-
-def first_events(run: Row) -> list[EventDraft]:
-    """Return `run_started` for a run that has not begun."""
-    if run["state"] != RunState.CREATED:
-        return []
-    data = {"agent_id": run["agent_id"], "kind": run["kind"]}
-    return [EventDraft(type=EventType.RUN_STARTED, key="run_started", data=data)]
 
 
 def _opened(

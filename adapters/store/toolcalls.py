@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from adapters.store import transcript
+from adapters.store import transcript, waits
 from adapters.store.appender import append
 from adapters.store.fence import lock_session_and_run
 from adapters.store.tx import Row, Tx
@@ -125,18 +125,8 @@ def set_unknown(tx: Tx, run: Row, call: Row, reason: str, now: int) -> None:
             key=key,
             data={"tool_call_id": call_id, "reason": reason},
         ),
-        EventDraft(
-            type=EventType.RUN_WAITING,
-            key=f"{key}:wait",
-            data={"waiting_on": "approval", "reason": f"resolve tool call {call_id}"},
-        ),
     ]
-    last = append(tx, run, drafts, now, run["last_seq"])
-    tx.run(
-        "UPDATE runs SET last_seq = :last, waiting_on = 'approval' WHERE run_id = :id",
-        last=last,
-        id=run_id,
-    )
+    waits.begin(tx, run, drafts, (f"{key}:wait", f"resolve tool call {call_id}"), now)
 
 
 def resolve(tx: Tx, owner: str | None, call_id: str, verdict: Verdict, now: int) -> dict[str, Any]:
@@ -163,7 +153,8 @@ def resolve(tx: Tx, owner: str | None, call_id: str, verdict: Verdict, now: int)
     )
     drafts = _apply(tx, run, call, verdict, now)
     if run["state"] not in TERMINAL:
-        drafts += _resume(tx, run, call)
+        key = f"{call_id}:resumed:{call['unknown_count']}"
+        drafts += waits.end(tx, run, key)
         last = append(tx, run, drafts, now, run["last_seq"])
         tx.run("UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=run["run_id"])
     return {"run_id": run["run_id"], "is_terminal": run["state"] in TERMINAL}
@@ -205,17 +196,3 @@ def _said(verdict: Verdict) -> ToolOutcome:
         case Resolution.GIVE_UP:
             said = "a person gave up on this call; go on without it"
             return ToolOutcome(ok=False, content=said, error_code="gave_up")
-
-
-def _resume(tx: Tx, run: Row, call: Row) -> list[EventDraft]:
-    """Return `run_resumed` once no other call of the run is unknown."""
-    others = tx.one(
-        "SELECT 1 FROM tool_calls WHERE run_id = :run AND status = 'outcome_unknown' LIMIT 1",
-        run=run["run_id"],
-    )
-    if others is not None:
-        return []
-    tx.run("UPDATE runs SET waiting_on = NULL WHERE run_id = :run", run=run["run_id"])
-    data = {"waiting_on": "approval"}
-    key = f"{call['tool_call_id']}:resumed:{call['unknown_count']}"
-    return [EventDraft(type=EventType.RUN_RESUMED, key=key, data=data)]

@@ -1,5 +1,6 @@
 """Messages in order: a place in the transcript is given inside the transaction that earns it."""
 
+import json
 from collections.abc import Sequence
 
 from adapters.store.rows import chat_message_from
@@ -59,6 +60,26 @@ def extend(tx: Tx, run: Row, messages: Sequence[NewMessage], now: int) -> None:
     for message in messages:
         seq = take_place(tx, run["owner"], run["session_id"], message.tokens)
         add_message(tx, run, message, seq, now)
+
+
+def edit_call(tx: Tx, run: Row, tool_call_id: str, args: str) -> None:
+    """Make the transcript show the arguments that really run: the result belongs to them."""
+    rows = tx.all(
+        "SELECT message_id, tool_calls FROM messages WHERE run_id = :run AND role = 'assistant'"
+        " AND tool_calls IS NOT NULL",
+        run=run["run_id"],
+    )
+    for row in rows:
+        calls = json.loads(row["tool_calls"])
+        mine = [call for call in calls if call["call_id"] == tool_call_id]
+        for call in mine:
+            call["arguments"] = args
+        if mine:
+            tx.run(
+                "UPDATE messages SET tool_calls = :calls WHERE message_id = :id",
+                calls=encode_json(calls),
+                id=row["message_id"],
+            )
 
 
 def read_transcript(tx: Tx, owner: str, session_id: str) -> tuple[ChatMessage, ...]:

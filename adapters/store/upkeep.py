@@ -10,7 +10,9 @@ from domain.upkeep import HeldStep, Lease, OpenRun
 
 _OPEN_RUNS = (
     "SELECT r.*, (s.active_run_id = r.run_id) AS holds, EXISTS (SELECT 1 FROM tool_calls t"
-    " WHERE t.run_id = r.run_id AND t.resolution IS NOT NULL AND t.woken_at IS NULL) AS resolved"
+    " WHERE t.run_id = r.run_id AND t.resolution IS NOT NULL AND t.woken_at IS NULL) OR EXISTS"
+    " (SELECT 1 FROM approvals a WHERE a.run_id = r.run_id AND a.status <> 'pending'"
+    " AND a.woken_at IS NULL) AS resolved"
     " FROM runs r LEFT JOIN sessions s ON s.owner = r.owner AND s.session_id = r.session_id"
     " WHERE r.state IN ('CREATED', 'RUNNING') AND r.created_at < :before"
     " ORDER BY r.created_at LIMIT :limit"

@@ -67,10 +67,11 @@ def tool(
     attempts: int = 3,
     name: str | None = None,
     blocking: bool | None = None,
+    untrusted: bool = False,
 ) -> Callable[[Callable[..., Any]], FunctionTool]: ...
 
 
-def tool(
+def tool(  # noqa: PLR0913 - each option is a parameter
     function: Callable[..., Any] | None = None,
     /,
     *,
@@ -79,6 +80,7 @@ def tool(
     attempts: int = 3,
     name: str | None = None,
     blocking: bool | None = None,
+    untrusted: bool = False,
 ) -> FunctionTool | Callable[[Callable[..., Any]], FunctionTool]:
     """Make a function a tool.
 
@@ -90,6 +92,7 @@ def tool(
         name: What a model calls it; the function's name by default.
         blocking: Run it in a child process. By default a plain function does and an `async` one
             does not. `False` on a plain function is for those that never take long.
+        untrusted: What it returns was written by strangers; unsafe calls after it are asked for.
 
     Raises:
         TypeError: no docstring, a parameter without a type hint, or an unusable name.
@@ -112,6 +115,7 @@ def tool(
             timeout_seconds=timeout_seconds,
             attempts=attempts,
             blocking=not is_async if blocking is None else blocking,
+            untrusted=untrusted,
         )
         return FunctionTool(function, spec, arguments, is_async)
 

@@ -45,7 +45,7 @@ class _Page:
 def fetch_tool(client: httpx2.AsyncClient, total_seconds: float = TOTAL_SECONDS) -> FunctionTool:
     """Return the `http_fetch` tool over a guarded client."""
 
-    @tool(name="http_fetch", timeout_seconds=total_seconds + 10)
+    @tool(name="http_fetch", timeout_seconds=total_seconds + 10, untrusted=True)
     async def http_fetch(
         url: Annotated[str, Field(max_length=4096)],
         max_chars: Annotated[int, Field(ge=1, le=100_000)] = 20_000,

@@ -19,6 +19,8 @@ _STYLE = {
     "agent_stream_reset": "yellow",
     "run_waiting": "yellow",
     "outcome_unknown": "yellow",
+    "approval_required": "yellow",
+    "approval_expired": "yellow",
     "model_fallback": "yellow",
     "tool_call_created": "cyan",
     "tool_result": "cyan",
@@ -65,6 +67,12 @@ _SUMMARY: dict[str, Callable[[Data], str]] = {
     "llm_call_started": lambda data: f"{data['model']}, attempt {data['attempt']}",
     "llm_call_done": _call_done,
     "tool_call_created": lambda data: f"{data['tool_name']}({_plain(data['args'])})",
+    "policy_decision": lambda data: f"{data['tool_name']}: {data['decision']}, {data['reason']}",
+    "approval_required": lambda data: f"{data['approval_id']}: {data['args_summary']}",
+    "approval_decision": lambda data: (
+        f"{data['approval_id']}: {data['decision']} by {data['decided_by']}"
+    ),
+    "approval_expired": lambda data: f"{data['approval_id']}: {data['outcome']}, {data['reason']}",
     "tool_dispatched": lambda data: str(data["tool_call_id"]),
     "tool_result": _tool_result,
     "outcome_unknown": lambda data: f"{data['tool_call_id']}: {data['reason']}",

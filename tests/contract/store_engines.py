@@ -16,6 +16,7 @@ from typing import Any
 
 import asyncpg
 
+from adapters.store.approvalbook import SqlApprovalBook
 from adapters.store.directory import SqlDirectory
 from adapters.store.eventlog import SqlEventLog
 from adapters.store.hub import Hub
@@ -64,6 +65,7 @@ class StoreBox:
     def __post_init__(self) -> None:
         self.runs = SqlRunBook(self.engine, self.clock)
         self.steps = SqlStepBook(self.engine, self.clock)
+        self.approvals = SqlApprovalBook(self.engine, self.clock)
         self.log = SqlEventLog(self.engine, self.hub)
         self.directory = SqlDirectory(self.engine, self.clock)
         self.keys = SqlKeyRing(self.engine)

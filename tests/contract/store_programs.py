@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from domain.acceptance import NewRun, Page
+from domain.approval import Answer
+from domain.deciding import ApprovalFilter
 from domain.errors import OrchestratorError
 from domain.event import EventDraft, EventType
 from domain.step import Attempt, Closing, Opened
@@ -32,6 +34,7 @@ Operation = tuple[int, int, int]
 STEPS = ("llm-1-1", "llm-1-2", "llm-2-1", "tool-1-0", "tool-1-1", "tool-2-0", "invoke-1")
 EFFECTS = (Effect.NONE, Effect.UNSAFE, Effect.IDEMPOTENT)
 TEXTS = ("a", '{"b": [1, 2.50]}', "", "é\u2028")
+ASKS = {"default": "ask", "approval": {"expires_in_seconds": 0.02, "on_timeout": "approve"}}
 ERROR = {"code": "model_timeout", "message": "slow"}
 
 
@@ -61,6 +64,7 @@ class Program:
             self._release,
             self._mark_unknown,
             self._resolve,
+            self._decide,
             self._read_turn,
             self._ask_cancel,
             self._finalize,
@@ -77,6 +81,8 @@ class Program:
     async def _accept(self, a: int, _b: int) -> None:
         name = f"run_{self._name}_{len(self.runs)}"
         new: NewRun = new_run(name, f"s-{self._name}")
+        if a % 3 == 1:
+            new = replace(new, spec=new.spec.model_copy(update={"tool_policy": ASKS}))
         if a % 5 == 4:
             new = new_tool_run(name, EFFECTS[a % 3])
             self._tool_runs.add(name)
@@ -161,6 +167,14 @@ class Program:
         said = Verdict(resolution=list(Resolution)[b % 3], by="eve", result=TEXTS[b % len(TEXTS)])
         for call in unknown[:1]:
             await self._store.runs.resolve_tool_call(OWNER, call.tool_call_id, said)
+
+    async def _decide(self, a: int, b: int) -> None:
+        which = ApprovalFilter(status="pending", run_id=self._run(a))
+        pending, _ = await self._store.approvals.list_approvals(OWNER, which, Page())
+        edited = '{"to":"eve"}' if b % 5 == 0 else None
+        said = Answer(approved=b % 3 > 0, by="eve", edited_args=edited if b % 3 else None)
+        for approval in pending[:1]:
+            await self._store.approvals.decide(OWNER, approval.approval_id, said)
 
     async def _read_turn(self, a: int, b: int) -> None:
         await self._store.steps.read_turn(self._run(a), f"temporal-{b // 40}")

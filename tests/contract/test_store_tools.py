@@ -279,6 +279,7 @@ async def test_a_tool_run_ends_with_the_result_as_its_output(store: StoreBox) ->
     assert await types(store, "run_1") == [
         "tool_call_created",
         "run_started",
+        "policy_decision",
         "tool_dispatched",
         "tool_result",
         "run_done",

@@ -27,6 +27,7 @@ from tests.workflows.stage import ANN, Stage, open_stage
 
 HISTORIES = Path(__file__).parent / "histories"
 SOON = {"limit.historyCount.suggestContinueAsNew": "40"}
+ASK_ALL = {"tool": "*", "decision": "ask"}
 ADD = 'call calculator {"expression": "6*7"}'
 
 _LOCAL = {"identity": "recorder", "stackTrace": ""}
@@ -113,6 +114,33 @@ async def outcome_unknown(stage: Stage) -> str:
     return run.run_id
 
 
+async def approval(stage: Stage) -> str:
+    """One call is approved, one rejected, one expires after it was passed on."""
+    asking = {"expires_in_seconds": 1, "on_timeout": "escalate", "escalate_to": ["boss"]}
+    policy = {"rules": [ASK_ALL], "approval": asking}
+    await stage.agent(tools=("calculator",), tool_policy=policy)
+    run = await stage.start("\n".join([ADD] * 3) + "\n---\nsay done")
+    await stage.seen(run.run_id, EventType.APPROVAL_REQUIRED, 3)
+    first, second, _ = await stage.storage.approvals.pending(None)
+    await stage.decide(first)
+    await stage.decide(second, False)
+    await stage.ended(run.run_id)
+    return run.run_id
+
+
+async def approval_by_signal(stage: Stage) -> str:
+    """An answer is sent to the workflow itself, by update and by signal."""
+    await stage.agent(tools=("calculator",), tool_policy={"rules": [ASK_ALL]})
+    run = await stage.start(f"{ADD}\n{ADD}\n---\nsay done")
+    await stage.seen(run.run_id, EventType.APPROVAL_REQUIRED, 2)
+    first, second = await stage.storage.approvals.pending(None)
+    handle = stage.handle(run.run_id)
+    await handle.execute_update("decide_approval", {"approval_id": first, "decision": "approve"})
+    await handle.signal("decide", {"approval_id": second, "decision": "reject"})
+    await stage.ended(run.run_id)
+    return run.run_id
+
+
 async def continued(stage: Stage) -> str:
     """Long enough to continue as new."""
     return (await stage.run(f"loop 7 {ADD}\n---\nsay done")).run_id
@@ -138,6 +166,7 @@ PATHS: dict[str, Way] = {
     for path in (
         *(simple, tools, parallel_tools, fallback, failed, capped, cancelled, cancelled_tool),
         *(queued, outcome_unknown, continued, tool_run, external_agent),
+        *(approval, approval_by_signal),
     )
 }
 """Every way through `RunWorkflow`."""

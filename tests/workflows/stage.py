@@ -31,6 +31,8 @@ from bootstrap.storage import Storage, open_storage
 from bootstrap.temporal_setup import prepare_namespace
 from bootstrap.worker_role import WorkerRole, build_worker_role, new_live_attempts
 from domain.agent import Agent, AgentKind, Limits
+from domain.approval import Answer, Approval
+from domain.deciding import Deciding
 from domain.event import EventType, StoredEvent
 from domain.intake import Intake, IntakePorts, IntakeSettings, StartRun
 from domain.order import Timing
@@ -179,6 +181,15 @@ class Stage:
         """Say what became of a call, as a person does."""
         said = Verdict(resolution=Resolution(outcome), by=ANN.name, result=result)
         return await self.intake.resolve(ANN, tool_call_id, said)
+
+    async def decide(self, approval_id: str, approved: bool = True, **said: Any) -> Approval:
+        """Answer a question, as a person does."""
+        answer = Answer(approved=approved, by=ANN.name, **said)
+        return await self.deciding.decide(None, approval_id, answer)
+
+    @property
+    def deciding(self) -> Deciding:
+        return Deciding(self.storage.approvals, self.gateway)
 
     async def reconcile(self) -> dict[str, int]:
         """Make one pass now, over fresh runs too."""

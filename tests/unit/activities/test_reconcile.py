@@ -110,8 +110,17 @@ def _run(run_id: str, state: RunState = RunState.RUNNING, **facts: bool) -> Open
     )
 
 
+class Settled:
+    """Approvals of which a changed policy settles some."""
+
+    count = 0
+
+    async def revisit(self) -> int:
+        return self.count
+
+
 def _reconciler(world: World, every: float = 60.0) -> Reconciler:
-    ports = ReconcilePorts(world, world, world, world, Clock())  # type: ignore[arg-type]
+    ports = ReconcilePorts(world, world, world, world, Clock(), Settled())  # type: ignore[arg-type]
     return Reconciler(ports, "w1", ReconcileSettings(every_seconds=every))
 
 

@@ -1,0 +1,263 @@
+"""Tool policy: whether a call may run, must be asked for, or may not. Pure; reads no store.
+
+Layers, the first that speaks decides: the agent's rules in order, what a person chose to remember
+(turns `ask` into `allow`), tools without an effect (allowed), the agent's default. At last an
+`allow` of an unsafe tool becomes `ask` while untrusted text is in the turn: whoever wrote that text
+may be the one who wants the call.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from hashlib import sha256
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, SchemaError
+
+from domain.tool import Effect
+
+
+class PolicyDecision(StrEnum):
+    """What becomes of a call."""
+
+    ALLOW = "allow"
+    ASK = "ask"
+    """A person decides."""
+    BLOCK = "block"
+    """The model reads why, and nothing runs."""
+
+
+class Op(StrEnum):
+    """How an argument is compared."""
+
+    EQ = "eq"
+    NE = "ne"
+    GT = "gt"
+    LT = "lt"
+    IN = "in"
+    """The argument is one of a list."""
+    MATCHES = "matches"
+    """A regular expression is found in the argument, a text. Linear in time (Rust's `regex`)."""
+
+
+class OnTimeout(StrEnum):
+    """What happens to a question that nobody answers in time."""
+
+    REJECT = "reject"
+    APPROVE = "approve"
+    ESCALATE = "escalate"
+    """The next of `escalate_to` is asked, for as long again; after the last it is a rejection."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Condition(_Part):
+    """A claim about one argument; `arg` may lead into objects with dots: `order.amount`."""
+
+    arg: str = Field(min_length=1, max_length=200)
+    op: Op
+    value: Any
+
+    @model_validator(mode="after")
+    def _can_be_judged(self) -> "Condition":
+        fits = {
+            Op.IN: isinstance(self.value, list),
+            Op.MATCHES: isinstance(self.value, str) and _is_pattern(self.value),
+            Op.GT: _is_ordered(self.value),
+            Op.LT: _is_ordered(self.value),
+        }.get(self.op, True)
+        if not fits:
+            sentence = "the value does not fit the op {op}"
+            raise PydanticCustomError("condition_value", sentence, {"op": self.op.value})
+        return self
+
+
+class Rule(_Part):
+    """What to do with calls of a tool, or of all whose name fits `*` and `?`, under conditions."""
+
+    tool: str = Field(min_length=1, max_length=100)
+    when: tuple[Condition, ...] = Field(default=(), max_length=50)
+    decision: PolicyDecision
+    reason: str | None = Field(default=None, max_length=1000)
+
+
+class Asking(_Part):
+    """How people are asked. Without `expires_in_seconds` a question waits for ever."""
+
+    expires_in_seconds: float | None = Field(default=None, gt=0, le=31_536_000)
+    on_timeout: OnTimeout = OnTimeout.REJECT
+    escalate_to: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
+        default=(), max_length=20
+    )
+
+
+class ToolPolicy(_Part):
+    """Which calls of an agent run at once. The first rule that fits wins."""
+
+    default: PolicyDecision = PolicyDecision.ALLOW
+    rules: tuple[Rule, ...] = Field(default=(), max_length=200)
+    approval: Asking = Asking()
+
+
+@dataclass(frozen=True, slots=True)
+class CallInQuestion:
+    """A call as the policy sees it. `args` is what the model sent.
+
+    `is_tainted` says that untrusted text is in the turn; `remembered_by` who chose that calls of
+    this tool need not be asked for any more.
+    """
+
+    tool: str
+    effect: Effect
+    args: str
+    is_tainted: bool = False
+    remembered_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A decision and a sentence that says why."""
+
+    decision: PolicyDecision
+    reason: str
+
+
+def rule_on(policy: ToolPolicy, call: CallInQuestion) -> Ruling:
+    """Decide about a call."""
+    ruling = _by_layers(policy, call)
+    is_risky = call.is_tainted and call.effect is Effect.UNSAFE
+    if is_risky and ruling.decision is PolicyDecision.ALLOW:
+        said = "untrusted text is in the turn and the tool is unsafe"
+        return Ruling(PolicyDecision.ASK, said)
+    return ruling
+
+
+def policy_from(stored: Mapping[str, Any]) -> ToolPolicy:
+    """Return a policy as it was registered. What an older release let pass unread is left out."""
+    known = {name: value for name, value in stored.items() if name in ToolPolicy.model_fields}
+    return ToolPolicy.model_validate({name: value for name, value in known.items() if value})
+
+
+def print_of(policy: Mapping[str, Any]) -> str:
+    """Return a short digest of a policy as it was given, to notice that it was changed."""
+    return sha256(json.dumps(policy, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _by_layers(policy: ToolPolicy, call: CallInQuestion) -> Ruling:
+    args = _object(call.args)
+    for number, rule in enumerate(policy.rules, start=1):
+        if _fits(rule, call.tool, args):
+            said = rule.reason or f"rule {number} for {rule.tool}"
+            return _unless_remembered(Ruling(rule.decision, said), call)
+    if call.effect is Effect.NONE:
+        return Ruling(PolicyDecision.ALLOW, "the tool has no effect")
+    said = f"the default is {policy.default}"
+    return _unless_remembered(Ruling(policy.default, said), call)
+
+
+def _unless_remembered(ruling: Ruling, call: CallInQuestion) -> Ruling:
+    if ruling.decision is PolicyDecision.ASK and call.remembered_by is not None:
+        said = f"{call.remembered_by} approved this tool before and had it remembered"
+        return Ruling(PolicyDecision.ALLOW, said)
+    return ruling
+
+
+def _fits(rule: Rule, tool: str, args: dict[str, Any] | None) -> bool:
+    """Whether a rule speaks about a call. A condition that cannot be judged counts against it."""
+    if not fnmatchcase(tool, rule.tool):
+        return False
+    strict = rule.decision is not PolicyDecision.ALLOW
+    found = (_holds(condition, args) for condition in rule.when)
+    return all(strict if held is None else held for held in found)
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _holds(condition: Condition, args: dict[str, Any] | None) -> bool | None:
+    """Whether a condition is true; None when the argument is missing or of another type."""
+    found, value = _find(args, condition.arg)
+    if not found:
+        return None
+    wanted = condition.value
+    match condition.op:
+        case Op.EQ:
+            return _same(value, wanted)
+        case Op.NE:
+            return not _same(value, wanted)
+        case Op.IN:
+            return any(_same(value, one) for one in wanted)
+        case Op.MATCHES:
+            return _is_found(wanted, value) if isinstance(value, str) else None
+        case _:
+            return _compared(condition.op, value, wanted)
+
+
+def _find(args: dict[str, Any] | None, path: str) -> tuple[bool, Any]:
+    """Look an argument up, by its name or by its way through objects."""
+    here: Any = args
+    if isinstance(here, dict) and path in here:
+        return True, here[path]
+    for part in path.split("."):
+        if not isinstance(here, dict) or part not in here:
+            return False, None
+        here = here[part]
+    return True, here
+
+
+def _same(one: object, other: object) -> bool:
+    # To Python True is 1; to whoever writes a rule it is not.
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
+
+
+def _is_ordered(value: object) -> bool:
+    return isinstance(value, (int, float, str)) and not isinstance(value, bool)
+
+
+def _compared(op: Op, value: Any, wanted: Any) -> bool | None:  # noqa: ANN401 - any JSON
+    both_text = isinstance(value, str) and isinstance(wanted, str)
+    both_numbers = not isinstance(value, str) and not isinstance(wanted, str)
+    if not (_is_ordered(value) and (both_text or both_numbers)) or value != value:  # noqa: PLR0124 - NaN
+        return None
+    return bool(value > wanted) if op is Op.GT else bool(value < wanted)
+
+
+@lru_cache(maxsize=1000)
+def _pattern(pattern: str) -> TypeAdapter[str]:
+    """Return a matcher whose time is linear in the text."""
+    return TypeAdapter(Annotated[str, StringConstraints(pattern=pattern)])
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        _pattern(text)
+    except SchemaError:
+        return False
+    return True
+
+
+def _is_found(pattern: str, text: str) -> bool:
+    try:
+        _pattern(pattern).validate_python(text)
+    except ValidationError:
+        return False
+    return True
