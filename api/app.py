@@ -16,6 +16,7 @@ from api.metrics import Metrics
 from api.ports import ApiConfig, ApiPorts
 from api.routes import (
     agents,
+    approvals,
     events,
     health,
     keys,
@@ -30,9 +31,13 @@ from api.routes import (
 )
 from api.services import Services
 from api.sse import StreamKeeper
+from domain.deciding import Deciding
 from domain.intake import Intake
 
-_ROUTES = (runs, events, seed_b, tools, sessions, agents, models, health, keys, logs, seed_c, pages)
+_ROUTES = (
+    *(runs, events, seed_b, tools, approvals, sessions, agents, models, health, keys, logs),
+    *(seed_c, pages),
+)
 """In the order in which paths are tried: the busiest first."""
 _CORS_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
 _CORS_HEADERS = ("authorization", "content-type", "idempotency-key", "last-event-id")
@@ -85,6 +90,7 @@ def _services(ports: ApiPorts, config: ApiConfig) -> Services:
         ports=ports,
         config=config,
         intake=Intake(ports.intake, config.intake, background.spawn),
+        deciding=Deciding(ports.approvals, ports.intake.gateway, background.spawn),
         authenticator=authenticator,
         keeper=StreamKeeper(config.stream, authenticator, metrics),
         background=background,

@@ -42,12 +42,22 @@ LOG_STREAM: dict[str, Any] = {
         ),
     }
 }
+APPROVAL_STREAM: dict[str, Any] = {
+    "text/event-stream": {
+        "schema": _SSE_SCHEMA,
+        "example": (
+            'event: approval_required\ndata: {"approval_id":"ap_01k9","tool_name":"wire",'
+            '"args_summary":"wire(to=\\"bob\\")","risk":"high","status":"pending"}\n\n'
+        ),
+    }
+}
 TAGS = [
     {"name": "runs", "description": "Pieces of work: start, look at, cancel."},
     {"name": "events", "description": "What happened in a run, as a list or as a stream."},
     {"name": "sessions", "description": "Conversations and their transcripts."},
     {"name": "agents", "description": "Who can do a run."},
     {"name": "tools", "description": "Functions that agents, or you, may call."},
+    {"name": "approvals", "description": "Tool calls that a person has to approve first."},
     {"name": "models", "description": "Language models that may be named."},
     {"name": "keys", "description": "API keys and their scopes."},
     {"name": "operations", "description": "Probes, metrics and the log."},

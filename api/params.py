@@ -6,6 +6,7 @@ from fastapi import Header, Path, Query
 from pydantic import BaseModel, Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from domain.approval import ApprovalStatus
 from domain.event import EventType
 from domain.run import RunKind, RunState
 from domain.tool import ToolCallStatus
@@ -18,6 +19,7 @@ SessionKey = Annotated[str, Path(pattern=_ID, examples=["sess_01k9"])]
 AgentKey = Annotated[str, Path(pattern=_ID, examples=["assistant"])]
 ToolName = Annotated[str, Path(pattern=_ID, examples=["calculator"])]
 ToolCallId = Annotated[str, Path(pattern=_ID, examples=["tc_01k9"])]
+ApprovalId = Annotated[str, Path(pattern=_ID, examples=["ap_01k9"])]
 KeyId = Annotated[str, Path(pattern=_ID, examples=["key_01k9"])]
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most items of this page.")]
@@ -111,6 +113,18 @@ class _ToolCallQuery(BaseModel):
     run_id: Annotated[str | None, Field(pattern=_ID)] = None
     status: ToolCallStatus | None = None
     limit: Annotated[int, Field(ge=1, le=1000, description="Most calls of a page.")] = 100
+    cursor: Annotated[
+        str | None,
+        Field(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),
+    ] = None
+
+
+class ApprovalQuery(BaseModel):
+    """Which approvals."""
+
+    status: ApprovalStatus | None = None
+    run_id: Annotated[str | None, Field(pattern=_ID)] = None
+    limit: Annotated[int, Field(ge=1, le=1000, description="Most approvals of a page.")] = 100
     cursor: Annotated[
         str | None,
         Field(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from domain.deciding import ApprovalBook
 from domain.intake import IntakePorts, IntakeSettings
 from domain.ports import Clock
 from domain.records import EventLog, KeyRing
@@ -63,6 +64,7 @@ class ApiPorts:
 
     intake: IntakePorts
     events: EventLog
+    approvals: ApprovalBook
     keys: KeyRing
     clock: Clock
     workers: WorkerPool
@@ -83,6 +85,8 @@ class StreamConfig:
     """A stream's key is looked at again this often, and at once when it is revoked here."""
     stall_seconds: float = 30.0
     """A reader that takes nothing for this long is cut; it can resume."""
+    approvals_seconds: float = 0.5
+    """Between two looks for approvals that came or went, of each stream that follows them."""
     most: int = 10_000
     most_per_caller: int = 6_000
 

@@ -15,6 +15,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from domain.agent import AgentId
+from domain.policy import ToolPolicy
 from domain.principal import Scope
 from domain.session import SessionId
 
@@ -135,9 +136,9 @@ class AgentFields(Body):
     endpoint: Annotated[str, Field(max_length=2000)] | None = None
     capabilities: Annotated[list[Name], Field(max_length=100)] = Field(default_factory=list)
     limits: LimitsBody = Field(default_factory=LimitsBody)
-    tool_policy: JsonObject = Field(
-        default_factory=dict, description="Only the default `allow` is served yet."
-    )
+    tool_policy: Annotated[
+        ToolPolicy, Field(description="Which tool calls run at once, are asked for, or may not be.")
+    ] = ToolPolicy()
     metadata: JsonObject = Field(default_factory=dict)
 
 
@@ -175,7 +176,7 @@ class AgentChanges(Body):
     endpoint: Annotated[str, Field(max_length=2000)] | None = None
     capabilities: Annotated[list[Name], Field(max_length=100)] = Field(default_factory=_left_out)
     limits: LimitsBody = Field(default_factory=_left_out)
-    tool_policy: JsonObject = Field(default_factory=_left_out)
+    tool_policy: ToolPolicy = Field(default_factory=_left_out)
     metadata: JsonObject = Field(default_factory=_left_out)
 
 
@@ -213,6 +214,31 @@ class ResolveBody(Body):
 
     outcome: Literal["happened", "not_happened", "give_up"]
     result: Annotated[Any, Field(description="What the tool said; for `happened`.")] = None
+
+
+class DecideBody(Body):
+    """An answer to an approval. `decided_by` is taken for seed B's sake, and means nothing."""
+
+    decision: Literal["approve", "reject", "approved", "rejected", "APPROVED", "REJECTED"]
+    reason: Annotated[str, Field(max_length=10_000, description="The model reads it.")] | None = (
+        None
+    )
+    edited_args: Annotated[
+        JsonObject | None, Field(description="Run it with these arguments instead.")
+    ] = None
+    args_digest: Annotated[
+        str | None,
+        Field(pattern=r"^[0-9a-f]{64}$", description="Decide only if this is what is asked about."),
+    ] = None
+    remember: Annotated[
+        Literal["none", "session", "agent"],
+        Field(description="Ask no more for this tool, until the agent's policy changes."),
+    ] = "none"
+    decided_by: Annotated[str | None, Field(max_length=200, description="Ignored.")] = None
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"decision": "approve", "reason": "agreed by phone"}]}
+    )
 
 
 class KeyBody(Body):

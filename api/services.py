@@ -13,6 +13,7 @@ from api.ports import ApiConfig, ApiPorts
 from api.sse import StreamKeeper
 from domain.auth import sees_every_owner
 from domain.errors import ForbiddenError
+from domain.deciding import Deciding
 from domain.intake import Intake
 from domain.principal import Scope
 from domain.records import Directory, EventLog, RunBook
@@ -25,6 +26,7 @@ class Services:
     ports: ApiPorts
     config: ApiConfig
     intake: Intake
+    deciding: Deciding
     authenticator: Authenticator
     keeper: StreamKeeper
     background: Background

@@ -6,7 +6,9 @@ from typing import Any
 from pydantic_core import from_json
 
 from domain.agent import Agent
+from domain.approval import Approval
 from domain.chat import ModelInfo
+from domain.event import as_json
 from domain.principal import ApiKey
 from domain.run import Run
 from domain.session import Message, Session
@@ -143,6 +145,36 @@ def tool_call_view(call: ToolCall) -> View:
         "resolved_by": call.resolved_by,
         "created_at": iso(call.created_at),
         "ended_at": iso(call.ended_at),
+    }
+
+
+def approval_view(approval: Approval) -> View:
+    """Return an approval, its arguments as data."""
+    edited = approval.edited_args
+    return {
+        "approval_id": approval.approval_id,
+        "run_id": approval.run_id,
+        "session_id": approval.session_id,
+        "agent_id": approval.agent_id,
+        "tool_call_id": approval.tool_call_id,
+        "tool_name": approval.tool_name,
+        "args": as_json(approval.args),
+        "args_summary": approval.args_summary,
+        "args_digest": approval.args_digest,
+        "risk": approval.risk.value,
+        "why": approval.why,
+        "asker": approval.asker,
+        "asks": approval.asks,
+        "on_timeout": approval.on_timeout.value,
+        "status": approval.status.value,
+        "edited_args": None if edited is None else as_json(edited),
+        "edited_digest": approval.edited_digest,
+        "remember": approval.remember.value,
+        "decided_by": approval.decided_by,
+        "decided_at": iso(approval.decided_at),
+        "reason": approval.reason,
+        "requested_at": iso(approval.created_at),
+        "expires_at": iso(approval.expires_at),
     }
 
 

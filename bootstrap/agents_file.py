@@ -121,8 +121,6 @@ def _agent(path: Path, text: str, agent_id: str, entry: object, now_ms: int) -> 
         fields = _Entry.model_validate(entry)
     except ValidationError as error:
         raise _invalid(path, text, agent_id, error) from error
-    if fields.tool_policy:
-        raise _fault(path, text, (agent_id, "tool_policy"), "tool_policy is not served yet")
     kind = AgentKind(fields.kind)
     if (kind is AgentKind.HTTP) != bool(fields.endpoint):
         message = 'kind = "http" and an endpoint belong together'
@@ -139,6 +137,7 @@ def _agent(path: Path, text: str, agent_id: str, entry: object, now_ms: int) -> 
         endpoint=fields.endpoint,
         capabilities=tuple(fields.capabilities),
         limits=Limits.model_validate(fields.limits.model_dump()),
+        tool_policy=fields.tool_policy.model_dump(mode="json", exclude_unset=True),
         status=fields.status,
         metadata={**fields.metadata, **SOURCE},
         created_at=now_ms,
@@ -149,7 +148,7 @@ def _agent(path: Path, text: str, agent_id: str, entry: object, now_ms: int) -> 
 def _invalid(path: Path, text: str, agent_id: str, error: ValidationError) -> SetupError:
     first = error.errors(include_url=False)[0]
     where = tuple(str(part) for part in first["loc"])
-    known = ", ".join(sorted(set(_Entry.model_fields) - {"tool_policy"}))
+    known = ", ".join(sorted(_Entry.model_fields))
     said = f"unknown key; there are {known}" if first["type"] == "extra_forbidden" else first["msg"]
     return _fault(path, text, (agent_id, *where), f"{'.'.join((agent_id, *where))}: {said}")
 

@@ -126,6 +126,7 @@ def build_api_role(
             ids=SortableIds(),
         ),
         events=storage.events,
+        approvals=storage.approvals,
         keys=storage.keys,
         clock=storage.clock,
         workers=LivePool(live) if live else StoredPool(storage.engine, settings.worker_slots),

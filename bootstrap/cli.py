@@ -13,6 +13,7 @@ import typer
 
 from bootstrap.commands import (
     agents,
+    approvals,
     config,
     demo,
     doctor,
@@ -29,7 +30,7 @@ from bootstrap.terminal import harmless, note
 from domain.errors import OrchestratorError
 
 INTERRUPTED = 130
-_GROUPS = (processes, run, runs, agents, sessions, tools, keys, config, demo, doctor)
+_GROUPS = (*(processes, run, runs, agents, sessions, tools, approvals, keys, config, demo, doctor),)
 
 app = typer.Typer(
     name="orchestrator",

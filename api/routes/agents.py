@@ -17,7 +17,8 @@ from api.views import agent_view
 from domain.acceptance import Page
 from domain.agent import Agent, AgentKind, Limits
 from domain.auth import sees_every_owner
-from domain.errors import ConflictError, ForbiddenError, NotFoundError, NotSupportedError
+from domain.errors import ConflictError, ForbiddenError, NotFoundError
+from domain.policy import ToolPolicy
 
 router = APIRouter(tags=["agents"], route_class=JsonRoute)
 
@@ -32,10 +33,13 @@ async def create_agent(desk: Desk, access: Admin, body: AgentBody) -> Response:
     """Register an agent of kind `llm` (ours) or `http` (a service with the agent protocol)."""
     fields = body.model_dump()
     fields["limits"] = Limits.model_validate(fields["limits"])
+    fields["tool_policy"] = _as_given(body.tool_policy)
     now = desk.ports.clock.now_ms()
     agent = Agent(owner=access.who.owner, created_at=now, updated_at=now, **fields)
     _check(desk, agent)
-    return _made(await desk.directory.put_agent(agent, replace=False), 201)
+    made = await desk.directory.put_agent(agent, replace=False)
+    desk.background.spawn(_rule_again(desk))
+    return _made(made, 201)
 
 
 @router.post(
@@ -96,7 +100,10 @@ async def get_agent(desk: Desk, access: Reader, agent_id: AgentKey) -> Response:
 async def update_agent(
     desk: Desk, access: Admin, agent_id: AgentKey, body: AgentChanges
 ) -> Response:
-    """Change an agent. Runs in flight keep the agent they began with."""
+    """Change an agent. Runs in flight keep the agent they began with, but for its `tool_policy`.
+
+    A changed policy rules again on the calls that wait for an approval.
+    """
     agent = await desk.directory.get_agent(access.who.owner, agent_id)
     _check_owner(access, agent)
     changes: dict[str, Any] = body.model_dump(exclude_unset=True)
@@ -105,9 +112,13 @@ async def update_agent(
             changes[name] = tuple(changes[name])
     if "limits" in changes:
         changes["limits"] = Limits.model_validate(changes["limits"])
+    if body.tool_policy is not None:
+        changes["tool_policy"] = _as_given(body.tool_policy)
     changed = agent.model_copy(update={**changes, "updated_at": desk.ports.clock.now_ms()})
     _check(desk, changed)
-    return reply(agent_view(await desk.directory.put_agent(changed, replace=True)))
+    stored = await desk.directory.put_agent(changed, replace=True)
+    desk.background.spawn(_rule_again(desk))
+    return reply(agent_view(stored))
 
 
 @router.delete(
@@ -130,13 +141,20 @@ async def _own(desk: Services, access: Access, agent_id: str) -> Agent | None:
 
 
 def _check(desk: Services, agent: Agent) -> None:
-    """Refuse what no run could be made of, what may not be contacted, and what comes later."""
-    policy = dict(agent.tool_policy)
-    if policy.pop("default", "allow") != "allow" or any(policy.values()):
-        raise NotSupportedError("only the tool_policy {default: allow} is served yet")
+    """Refuse what no run could be made of, and what may not be contacted."""
     desk.intake.check_agent(agent)
     if agent.endpoint is not None:
         desk.ports.addresses.check_url(agent.endpoint)
+
+
+def _as_given(policy: ToolPolicy) -> dict[str, Any]:
+    """Return a policy as it was sent: what was left out stays out."""
+    return policy.model_dump(mode="json", exclude_unset=True)
+
+
+async def _rule_again(desk: Services) -> None:
+    """Have calls that wait ruled on by the policy of now; what fails here the reconciler does."""
+    await desk.deciding.revisit()
 
 
 def _check_owner(access: Access, agent: Agent) -> None:

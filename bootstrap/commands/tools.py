@@ -6,14 +6,16 @@ from typing import Annotated, Any
 import typer
 
 from bootstrap.commands.failure import CommandError
-from bootstrap.commands.options import ApiKey, ApiUrl, AsJson, examples
-from bootstrap.commands.output import out_json, out_list
+from bootstrap.commands.options import ApiKey, ApiUrl, AsJson, Limit, examples
+from bootstrap.commands.output import out_json, out_list, out_object
 from bootstrap.commands.servers import connect
 from bootstrap.commands.wire import at
 from bootstrap.terminal import harmless, out
 
 tools = typer.Typer(help="See the tools, and call one by hand.", no_args_is_help=True)
 
+CallId = Annotated[str, typer.Argument(metavar="TOOL_CALL_ID", help="tc_...")]
+_CALL_COLUMNS = ("tool_call_id", "status", "tool_name", "run_id", "created_at", "args")
 _COLUMNS = ("name", "effect", "timeout_seconds", "source", "description")
 
 
@@ -55,6 +57,71 @@ def call_tool(
     else:
         out(_text(said))
     return 0 if said["status"] == "succeeded" else 1
+
+
+@tools.command("calls", epilog=examples("orchestrator tools calls --status outcome_unknown"))
+def list_calls(
+    *,
+    status: Annotated[
+        str | None,
+        typer.Option(
+            "--status",
+            metavar="STATUS",
+            help="Only such calls: outcome_unknown are those that somebody has to resolve.",
+        ),
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN_ID", help="Of this run only.")
+    ] = None,
+    limit: Limit = 20,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """List tool calls, newest first."""
+    with connect(api_url, api_key) as api:
+        found = api.pages("/v1/tool_calls", "tool_calls", limit, status=status, run_id=run)
+    out_list(found, _CALL_COLUMNS, as_json=as_json, empty="there are no such tool calls")
+
+
+@tools.command("show-call", epilog=examples("orchestrator tools show-call tc_01k9"))
+def show_call(
+    tool_call_id: CallId, api_url: ApiUrl = None, api_key: ApiKey = None, as_json: AsJson = False
+) -> None:
+    """Show one tool call: what it was asked to do, and what is known of it."""
+    with connect(api_url, api_key) as api:
+        out_object(api.call("GET", at("/v1/tool_calls/{}", tool_call_id)), as_json=as_json)
+
+
+@tools.command(
+    "resolve",
+    epilog=examples(
+        'orchestrator tools resolve tc_01k9 happened --result "ticket 4711"',
+        "orchestrator tools resolve tc_01k9 not_happened",
+    ),
+)
+def resolve(
+    tool_call_id: CallId,
+    outcome: Annotated[
+        str, typer.Argument(metavar="OUTCOME", help="happened, not_happened or give_up.")
+    ],
+    *,
+    result: Annotated[
+        str | None,
+        typer.Option("--result", metavar="TEXT", help="What the tool said; with `happened`."),
+    ] = None,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is known of a call whose outcome is unknown; its run goes on."""
+    body = {"outcome": outcome} | ({} if result is None else {"result": result})
+    with connect(api_url, api_key) as api:
+        said = api.call("POST", at("/v1/tool_calls/{}/resolve", tool_call_id), body=body)
+    if as_json:
+        out_json(said)
+    else:
+        out(harmless(f"{tool_call_id} is {said['status']}: {said['resolution']}"))
 
 
 def _text(said: dict[str, Any]) -> str:

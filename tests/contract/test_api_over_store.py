@@ -10,7 +10,10 @@ import pytest
 from api.app import create_app
 from domain.principal import Scope
 from domain.run import Run, RunSpec
+from domain.step import AwaitingApproval
+from domain.tool import Effect
 from tests.contract.store_engines import StoreBox
+from tests.contract.store_scenes import asks_tool, execution, new_run, open_step
 from tests.fakes_api import World, fake_config
 
 HOSTILE = [
@@ -48,7 +51,9 @@ async def client(store: StoreBox) -> AsyncIterator[httpx2.AsyncClient]:
     intake = replace(
         fakes.intake, runs=store.runs, directory=store.directory, gateway=_QuietGateway()
     )
-    ports = replace(fakes, intake=intake, events=store.log, keys=store.keys)
+    ports = replace(
+        fakes, intake=intake, events=store.log, approvals=store.approvals, keys=store.keys
+    )
     app = create_app(ports, fake_config(max_wait_seconds=0.01))
     transport = httpx2.ASGITransport(app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
@@ -195,3 +200,25 @@ async def test_figures_of_the_pool_come_from_the_store(client: httpx2.AsyncClien
 
     assert stats["total_requests"] == stats["active_requests"] == 1
     assert 'orchestrator_runs{state="CREATED"} 1.0' in metrics.text
+
+
+async def test_a_call_is_asked_for_and_decided(client: httpx2.AsyncClient, store: StoreBox) -> None:
+    """The agent's policy, as it was sent, holds in the store; the second answer is too late."""
+    policy = {"rules": [{"tool": "mail", "decision": "ask"}]}
+    await client.patch("/v1/agents/assistant", json={"tool_policy": policy})
+    await store.runs.accept(new_run("run_1", agent_id="assistant", owner="local"))
+    await store.steps.close(await open_step(store, "run_1"), asks_tool(Effect.UNSAFE))
+    asked = await store.steps.open(execution("run_1", "tool-1-0"))
+
+    (shown,) = await _walk(client, "/v1/approvals", "approvals")
+    path = f"/v1/approvals/{shown['approval_id']}"
+    answers = [
+        await client.post(f"{path}/decide", json={"decision": decision})
+        for decision in ("reject", "approve")
+    ]
+
+    assert isinstance(asked, AwaitingApproval)
+    assert shown["args"] == {"to": "bob"}
+    assert [answer.status_code for answer in answers] == [200, 409]
+    assert answers[0].json()["tool_call_status"] == "rejected"
+    assert (await _get(client, path))["decided_by"] == "local"

@@ -7,6 +7,7 @@ import httpx2
 import pytest
 
 from api.app import create_app
+from api.shapes.asking import ApprovalList, ApprovalOut, DecidedOut
 from api.shapes.catalog import (
     AgentList,
     AgentOut,
@@ -48,6 +49,8 @@ FIELDS = {
     "tool": "name description parameters effect timeout_seconds source",
     "tool_call": "tool_call_id run_id step tool_name args status result error effect"
     " idempotency_key created_at ended_at",
+    "approval": "approval_id run_id tool_call_id tool_name args args_summary args_digest risk"
+    " requested_at expires_at on_timeout status decided_by decided_at reason edited_args",
     "key": "key_id name prefix owner scopes created_at expires_at revoked_at",
     "problem": "type title status detail code request_id",
 }
@@ -166,6 +169,24 @@ async def test_tool_tool_call_and_tool_invoke(client: httpx2.AsyncClient) -> Non
     ToolCallOut.model_validate(call)
     for answer in answers:
         InvokedOut.model_validate(answer)
+
+
+async def test_approval_and_decision(client: httpx2.AsyncClient) -> None:
+    """Seed B's spelling of the decision is taken, and who it says decided is not."""
+    listed = await _get(client, "/v1/approvals?status=pending")
+    approval = await _get(client, "/v1/approvals/ap_01k9")
+    body = {"decision": "APPROVED", "reason": "agreed", "decided_by": "mallory"}
+    decided = (await client.post("/v1/approvals/ap_01k9/decide", json=body)).json()
+
+    assert set(listed) == {"approvals"} | LIST
+    assert set(approval) >= fields("approval")
+    added = {"session_id", "agent_id", "why", "asker", "asks", "edited_digest", "remember"}
+    assert set(approval) - fields("approval") == added
+    assert set(decided) == set(approval) | {"tool_call_status"}
+    assert (decided["status"], decided["decided_by"]) == ("approved", "key 2")
+    ApprovalList.model_validate(listed)
+    ApprovalOut.model_validate(approval)
+    DecidedOut.model_validate(decided)
 
 
 async def test_key(client: httpx2.AsyncClient) -> None:

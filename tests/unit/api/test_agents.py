@@ -1,5 +1,6 @@
 """Agents over HTTP."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -167,24 +168,56 @@ async def test_registration_never_turns_an_agent_of_ours_into_a_foreign_one(
 
 
 @pytest.mark.parametrize(
-    ("policy", "status"),
+    "policy",
     [
-        ({}, 201),
-        ({"default": "allow"}, 201),
-        ({"default": "allow", "rules": []}, 201),
-        ({"default": "ask"}, 422),
-        ({"rules": [{"tool": "wire", "decision": "block"}]}, 422),
-        ({"approval": {"expires_in_seconds": 5}}, 422),
+        {},
+        {"default": "ask"},
+        {"rules": [{"tool": "wire", "decision": "block"}]},
+        {"approval": {"expires_in_seconds": 5.0, "on_timeout": "escalate", "escalate_to": ["b"]}},
     ],
 )
-async def test_only_the_policy_that_allows_is_served_yet(
-    client: httpx2.AsyncClient, policy: dict[str, object], status: int
+async def test_a_tool_policy_is_kept_as_it_was_given(
+    client: httpx2.AsyncClient, policy: dict[str, object]
+) -> None:
+    made = await client.post("/v1/agents", json={**TUTOR, "tool_policy": policy})
+    changed = await client.patch("/v1/agents/tutor", json={"tool_policy": {"default": "block"}})
+
+    assert (made.status_code, made.json()["tool_policy"]) == (201, policy)
+    assert changed.json()["tool_policy"] == {"default": "block"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "field"),
+    [
+        ({"default": "maybe"}, "tool_policy.default"),
+        ({"rules": [{"tool": "wire"}]}, "tool_policy.rules.0.decision"),
+        ({"rules": "all"}, "tool_policy.rules"),
+        ({"defaults": "ask"}, "tool_policy.defaults"),
+    ],
+)
+async def test_a_tool_policy_with_a_mistake_is_refused_by_its_field(
+    client: httpx2.AsyncClient, policy: dict[str, object], field: str
 ) -> None:
     answer = await client.post("/v1/agents", json={**TUTOR, "tool_policy": policy})
 
-    assert answer.status_code == status
-    if status == 422:
-        assert answer.json()["code"] == "not_supported"
+    assert answer.status_code == 422
+    assert f"body.{field}" in [one["field"] for one in answer.json()["errors"]]
+
+
+async def test_a_changed_policy_rules_again_on_calls_that_wait(
+    world: World, client: httpx2.AsyncClient
+) -> None:
+    await world.furnish()
+    world.keys.by_digest.clear()
+    await client.post("/v1/agents", json=TUTOR)
+    world.approvals.old = ["ap_01k9"]
+
+    await client.patch("/v1/agents/tutor", json={"tool_policy": {"default": "allow"}})
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+    assert world.approvals.rows["ap_01k9"].decided_by == "tool policy"
+    assert world.gateway.woken == ["run_02k9"]
 
 
 async def test_a_shared_agent_is_changed_by_the_operator_only(

@@ -145,7 +145,7 @@ def test_an_agent_of_kind_http_has_an_endpoint(tmp_path: Path) -> None:
         ("[agents]\na = 3\n", 2, "a"),
         ("[agents.a]\nkind = 'http'\n", 1, "an endpoint belong together"),
         ("[agents.a]\nname='x'\nendpoint = 'http://x'\n", 3, "an endpoint belong together"),
-        ("[agents.a]\ntool_policy = { default = 'ask' }\n", 2, "not served yet"),
+        ("[agents.a]\ntool_policy = { default = 'maybe' }\n", 2, "tool_policy.default"),
         ("[agents.a\n", 1, "not TOML"),
         ("[agents.a]\nname = 'x'\nname = 'y'\n", 3, "not TOML"),
     ],

@@ -1,0 +1,88 @@
+"""Approvals: questions to people, and their answers."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.bodies import JsonRoute
+from api.openapi import APPROVAL_STREAM, one_of
+from api.params import ApprovalId, ApprovalQuery
+from api.pending import pending_frames
+from api.replies import listed, reply, wants_stream
+from api.requests import DecideBody
+from api.services import Approver, Desk, Reader
+from api.shapes.asking import ApprovalList, ApprovalOut, DecidedOut
+from api.sse import EventStream
+from api.views import approval_view
+from domain.acceptance import Page
+from domain.approval import Answer, Remember
+from domain.deciding import ApprovalFilter
+from domain.event import encode_json
+
+router = APIRouter(tags=["approvals"], route_class=JsonRoute)
+
+
+@router.get(
+    "/v1/approvals",
+    operation_id="list_approvals",
+    responses={
+        200: one_of(ApprovalList, APPROVAL_STREAM, "A page, or the stream of those that wait.")
+    },
+)
+async def list_approvals(
+    desk: Desk, access: Reader, request: Request, query: Annotated[ApprovalQuery, Query()]
+) -> Response:
+    """List approvals, newest first; `?status=pending` are those that wait for an answer.
+
+    With `Accept: text/event-stream`: all that wait now, then each that comes, is passed on or is
+    settled. A new stream begins anew.
+    """
+    book, owner = desk.deciding.book, access.who.owner
+    if wants_stream(request):
+        desk.keeper.admit(access)
+        frames = pending_frames(book, owner, desk.config.stream.approvals_seconds)
+        return EventStream(desk.keeper, frames, access)
+    which = ApprovalFilter(query.status, query.run_id)
+    found, following = await book.list_approvals(owner, which, Page(query.limit, query.cursor))
+    return listed("approvals", [approval_view(one) for one in found], following)
+
+
+@router.get(
+    "/v1/approvals/{approval_id}",
+    operation_id="get_approval",
+    responses={200: {"model": ApprovalOut}, 404: {}},
+)
+async def get_approval(desk: Desk, access: Reader, approval_id: ApprovalId) -> Response:
+    """Return one approval."""
+    return reply(
+        approval_view(await desk.deciding.book.get_approval(access.who.owner, approval_id))
+    )
+
+
+@router.post(
+    "/v1/approvals/{approval_id}/decide",
+    operation_id="decide_approval",
+    responses={200: {"model": DecidedOut}, 404: {}, 409: {}, 410: {}},
+)
+async def decide_approval(
+    desk: Desk, access: Approver, approval_id: ApprovalId, body: DecideBody
+) -> Response:
+    """Approve or reject a tool call; its run goes on.
+
+    The first answer counts: a later one gets 409 and learns who decided, one after the expiry 410.
+    Who decided is on record by the credential, whatever the body says.
+    """
+    edited = None if body.edited_args is None else encode_json(body.edited_args)
+    said = Answer(
+        approved=body.decision.lower().startswith("approve"),
+        by=access.who.name,
+        reason=body.reason,
+        edited_args=edited,
+        args_digest=body.args_digest,
+        remember=Remember(body.remember),
+    )
+    approval = await desk.deciding.decide(access.who.owner, approval_id, said)
+    call = await desk.runs.get_tool_call(access.who.owner, approval.tool_call_id)
+    return reply(approval_view(approval) | {"tool_call_status": call.status.value})
