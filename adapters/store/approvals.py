@@ -17,11 +17,11 @@ from domain.tool import Effect, ToolCallStatus, ToolOutcome
 
 _INSERT = (
     "INSERT INTO approvals (approval_id, owner, run_id, tool_call_id, session_id, agent_id,"
-    " tool_name, args, args_summary, args_digest, risk, why, asker, policy_print, status,"
-    " on_timeout, expires_in_ms, escalate_to, created_at, expires_at) VALUES (:approval_id, :owner,"
-    " :run_id, :tool_call_id, :session_id, :agent_id, :tool_name, :args, :args_summary,"
-    " :args_digest, :risk, :why, :asker, :policy_print, 'pending', :on_timeout, :expires_in_ms,"
-    " :escalate_to, :now, :expires_at)"
+    " tool_name, args, args_summary, args_digest, risk, why, asker, policy_print, ruled_at,"
+    " status, on_timeout, expires_in_ms, escalate_to, created_at, expires_at) VALUES"
+    " (:approval_id, :owner, :run_id, :tool_call_id, :session_id, :agent_id, :tool_name, :args,"
+    " :args_summary, :args_digest, :risk, :why, :asker, :policy_print, :now, 'pending',"
+    " :on_timeout, :expires_in_ms, :escalate_to, :now, :expires_at)"
 )
 
 

@@ -19,6 +19,14 @@ from domain.event import EventDraft
 from domain.policy import PolicyDecision, print_of
 from domain.run import TERMINAL
 
+_PENDING = (
+    "SELECT p.approval_id, p.owner, p.agent_id, p.policy_print, EXISTS (SELECT 1 FROM approvals r"
+    " WHERE r.remember <> 'none' AND r.owner = p.owner AND r.tool_name = p.tool_name"
+    " AND r.status = 'approved' AND r.agent_id = p.agent_id AND r.policy_print = p.policy_print"
+    " AND (r.remember = 'agent' OR r.session_id = p.session_id) AND r.decided_at >= p.ruled_at)"
+    " AS answered FROM approvals p WHERE p.status = 'pending' ORDER BY p.created_at, p.approval_id"
+)
+
 
 def decide(tx: Tx, owner: str | None, approval_id: str, said: Answer, now: int) -> Row:
     """Put an answer on record and return the approval. The first answer counts.
@@ -44,9 +52,10 @@ def decide(tx: Tx, owner: str | None, approval_id: str, said: Answer, now: int) 
 
 
 def outdated(tx: Tx) -> list[str]:
-    """Return the pending approvals that their agent's policy of now has not ruled on, oldest first.
+    """Return the pending approvals that should be ruled on again, oldest first.
 
-    An agent that is gone changes nothing.
+    Their agent's policy was changed since (an agent that is gone changes nothing), or an approval
+    was remembered that may answer them.
     """
     agents = {
         (row["owner"], row["agent_id"]): print_of(json.loads(row["body"]).get("tool_policy", {}))
@@ -55,15 +64,11 @@ def outdated(tx: Tx) -> list[str]:
             " (SELECT agent_id FROM approvals WHERE status = 'pending')"
         )
     }
-    rows = tx.all(
-        "SELECT approval_id, owner, agent_id, policy_print FROM approvals"
-        " WHERE status = 'pending' ORDER BY created_at, approval_id"
-    )
     found = []
-    for row in rows:
+    for row in tx.all(_PENDING):
         mine, shared = (row["owner"], row["agent_id"]), ("", row["agent_id"])
-        mark = agents.get(mine) or agents.get(shared) or row["policy_print"] or None
-        if mark != row["policy_print"]:
+        mark = agents.get(mine) or agents.get(shared) or row["policy_print"]
+        if mark != row["policy_print"] or row["answered"]:
             found.append(row["approval_id"])
     return found
 
@@ -77,8 +82,9 @@ def revisit(tx: Tx, approval_id: str, now: int) -> Row | None:
     call = _call_of(tx, approval)
     judged = rulings.judge(tx, run, call)
     tx.run(
-        "UPDATE approvals SET policy_print = :print WHERE approval_id = :id",
+        "UPDATE approvals SET policy_print = :print, ruled_at = :now WHERE approval_id = :id",
         print=judged.print,
+        now=now,
         id=approval_id,
     )
     if judged.ruling.decision is PolicyDecision.ASK:
@@ -140,17 +146,9 @@ def _call_of(tx: Tx, approval: Row) -> Row:
 
 
 def _remember(tx: Tx, run: Row, approval: Row) -> None:
-    """Bind what is remembered to the policy of now, and have like questions ruled on again."""
-    mark = rulings.judge(tx, run, _call_of(tx, approval)).print
+    """Bind what is remembered to the policy of now: it holds until that is changed."""
     tx.run(
         "UPDATE approvals SET policy_print = :print WHERE approval_id = :id",
-        print=mark,
+        print=rulings.judge(tx, run, _call_of(tx, approval)).print,
         id=approval["approval_id"],
-    )
-    tx.run(
-        "UPDATE approvals SET policy_print = '' WHERE status = 'pending' AND owner = :owner"
-        " AND agent_id = :agent AND tool_name = :tool",
-        owner=approval["owner"],
-        agent=approval["agent_id"],
-        tool=approval["tool_name"],
     )

@@ -180,6 +180,7 @@ approvals = Table(
     Column("asker", Text, nullable=False),
     Column("asks", Text),
     Column("policy_print", Text, nullable=False),
+    Column("ruled_at", BigInteger, nullable=False),
     Column("status", Text, nullable=False),
     Column("on_timeout", Text, nullable=False),
     Column("expires_in_ms", BigInteger),

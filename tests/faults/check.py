@@ -39,6 +39,7 @@ TABLES = (
     "events",
     "steps",
     "tool_calls",
+    "approvals",
     "messages",
     "sessions",
     "usage",
@@ -273,7 +274,12 @@ def _held(books: Books, parked: set[str]) -> Problems:
         for row in books.tables["tool_calls"]
         if row["status"] in OPEN_STATUSES and row["run_id"] not in parked
     ]
-    return sessions + calls
+    approvals = [
+        f"I9: approval {row['approval_id']} is pending"
+        for row in books.tables["approvals"]
+        if row["status"] == "pending" and row["run_id"] not in parked
+    ]
+    return sessions + calls + approvals
 
 
 def canary_faults(books: Books, canaries: Iterable[str], files: Iterable[Path] = ()) -> Problems:

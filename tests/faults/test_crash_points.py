@@ -16,7 +16,7 @@ import pytest
 from tests.faults.check import Books
 from tests.faults.report import record
 from tests.rig.temporal import TemporalServer
-from tests.rig.world import Role, World, was_killed
+from tests.rig.world import Role, Viewer, World, was_killed
 from tests.stub.agent import StubAgent
 from tests.stub.ledger import Ledger
 
@@ -116,6 +116,50 @@ async def play_unknown(scene: Scene) -> Played:
     return look
 
 
+async def ask_for_a_charge(scene: Scene) -> tuple[str, Viewer, str]:
+    """Start a run that has to be allowed to charge; return it, who watches, and the question."""
+    world = scene.world
+    policy = {"rules": [{"tool": "charge_keyed", "decision": "ask"}]}
+    await world.send("PATCH", "/v1/agents/helper", {"tool_policy": policy})
+    run_id = await world.start(f"call charge_keyed {scene.url_args}\n---\nsay {{result}}")
+    viewer = world.watch(run_id)
+    await viewer.sees("approval_required")
+    (asked,) = (await world.get(f"/v1/approvals?run_id={run_id}"))["approvals"]
+    return run_id, viewer, asked["approval_id"]
+
+
+def charged_once(scene: Scene, run_id: str, viewer: Viewer, decided_by: str) -> Played:
+    """The effect is there once, the log tells one decision, and who made it is on record."""
+
+    def look(books: Books) -> None:
+        assert books.run(run_id)["state"] == "DONE"
+        # Once per key: an attempt whose end was lost comes again under the same one.
+        assert [effect.tool for effect in scene.ledger.effects.values()] == ["charge_keyed"]
+        kinds = ("approval_required", "approval_decision")
+        assert [viewer.count(kind) for kind in kinds] == [1, 1]
+        (row,) = books.tables["approvals"]
+        assert (row["status"], row["decided_by"]) == ("approved", decided_by)
+
+    return look
+
+
+async def play_approval(scene: Scene) -> Played:
+    """A person lets a call run, and says so again if not answered."""
+    run_id, viewer, asked = await ask_for_a_charge(scene)
+    body = {"decision": "approve"}
+    await scene.world.send("POST", f"/v1/approvals/{asked}/decide", body, allowed=(409,))
+    assert await viewer.ends() == "run_done"
+    return charged_once(scene, run_id, viewer, "local")
+
+
+async def play_relaxed(scene: Scene) -> Played:
+    """The policy is relaxed while a call waits."""
+    run_id, viewer, _ = await ask_for_a_charge(scene)
+    await scene.world.send("PATCH", "/v1/agents/helper", {"tool_policy": {}})
+    assert await viewer.ends() == "run_done"
+    return charged_once(scene, run_id, viewer, "tool policy")
+
+
 async def play_failing(scene: Scene) -> Played:
     """A provider fails once in every process; the retry answers."""
     run_id = await scene.world.start(f"fail unavailable times=1 id={secrets.token_hex(4)}\nsay ok")
@@ -163,6 +207,8 @@ MAIN = ("accept", "open_step", "append_delta", "close_step", "close_tool", "fina
 SMALL: dict[str, Play] = {
     "ask_cancel": play_cancel,
     "resolve": play_unknown,
+    "decide": play_approval,
+    "revisit": play_relaxed,
     "mark_unknown": play_unknown,
     "fail_attempt": play_failing,
     "append_events": play_http_agent,
@@ -224,14 +270,14 @@ async def _died(
 
 
 async def crash_all(
-    cases: list[tuple[str, ...]], address: str, folder: Path, at_once: int = AT_ONCE
+    cases: list[tuple[str, ...]], address: str, folder: Path, play: Play | None = None
 ) -> None:
-    turn = asyncio.Semaphore(at_once)
+    turn = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int, points: tuple[str, ...]) -> None:
         async with turn:
             place = folder / f"{number}-{points[0].replace(':', '-')}"
-            await crash(place, address, points, PLAYS[points[0].split(":")[0]])
+            await crash(place, address, points, play or PLAYS[points[0].split(":")[0]])
 
     results = await asyncio.gather(
         *(one(number, points) for number, points in enumerate(cases)), return_exceptions=True
@@ -263,10 +309,21 @@ async def test_rarer_commits_crashed(temporal: TemporalServer, tmp_path: Path) -
     await crash_all(before_and_after(list(SMALL)), temporal.address, tmp_path)
 
 
+@pytest.mark.timeout(300)
+async def test_an_approval_crashed_at_every_commit(
+    temporal: TemporalServer, tmp_path: Path
+) -> None:
+    """Asked, waiting, decided, run, ended: whoever dies between any two, the tool runs once."""
+    names = ("close_step", "open_step", "close_tool", "finalize")
+    cases: list[tuple[str, ...]] = [(f"{name}:{when}",) for name in names for when in BOTH]
+    cases += [(f"open_step:{when}:{nth}",) for nth in (2, 3) for when in BOTH]
+    await crash_all(cases, temporal.address, tmp_path, play=play_approval)
+
+
 def test_every_commit_has_a_play() -> None:
     """The names stand in the code once: a new commit needs a place here."""
     named = set()
-    for book in ("stepbook", "runbook"):
+    for book in ("stepbook", "runbook", "approvalbook"):
         text = Path(f"adapters/store/{book}.py").read_text()
         named |= {
             part.lstrip().partition('"')[2].partition('"')[0]

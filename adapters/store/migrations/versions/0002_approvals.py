@@ -35,6 +35,7 @@ def upgrade() -> None:
         sa.Column("asker", sa.Text, nullable=False),
         sa.Column("asks", sa.Text),
         sa.Column("policy_print", sa.Text, nullable=False),
+        sa.Column("ruled_at", sa.BigInteger, nullable=False),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("on_timeout", sa.Text, nullable=False),
         sa.Column("expires_in_ms", sa.BigInteger),
