@@ -31,6 +31,7 @@ NAMES = (
     "kill_worker",
     "raise_blocking",
     "large_result",
+    "read_page",
 )
 TARGETS = tuple(f"{__name__}:{name}" for name in NAMES)
 
@@ -148,6 +149,12 @@ async def kill_worker() -> str:
     """Take the whole worker down."""
     os.kill(os.getpid(), signal.SIGKILL)
     return "never"
+
+
+@tool(untrusted=True)
+async def read_page(text: str) -> str:
+    """Return what a stranger wrote."""
+    return text
 
 
 @tool
