@@ -1,6 +1,7 @@
 """Approvals on a real server: the run waits without holding anything, and goes on as decided."""
 
 import asyncio
+import random
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ from domain.step import Finish
 from tests.rig.tools import TARGETS
 from tests.workflows.conftest import Make
 from tests.workflows.stage import ANN, Stage
-from tests.workflows.test_tools import arrivals, call
+from tests.workflows.test_executions import reset
+from tests.workflows.test_tools import arrivals, call, release
 
 ASK: dict[str, Any] = {"rules": [{"tool": "charge_*", "decision": "ask", "reason": "money"}]}
 
@@ -298,6 +300,49 @@ async def add_key(stage: Stage) -> None:
         revoked_at=None,
     )
     await stage.storage.keys.add_key(key, "0" * 64)
+
+
+async def test_decisions_sent_often_and_in_any_order_count_once(money: Stage) -> None:
+    """Fault 23: every signal three times; whichever came first is the answer."""
+    rng = random.Random(24)
+    for _ in range(5):
+        run, asked = await parked(money)
+        words = ["approve", "reject"] * 3
+        rng.shuffle(words)
+
+        handle = money.handle(run.run_id)
+        for word in words:
+            await handle.signal("decide", {"approval_id": asked.approval_id, "decision": word})
+
+        await money.ended(run.run_id)
+        (decision,) = await money.of_kind(run.run_id, EventType.APPROVAL_DECISION)
+        first = {"approve": "approved", "reject": "rejected"}[words[0]]
+        assert decision["decision"] == first
+        (call_row,) = await money.rows(
+            "SELECT status FROM tool_calls WHERE run_id = :run", run=run.run_id
+        )
+        assert call_row["status"] == {"approved": "succeeded", "rejected": "rejected"}[first]
+
+
+@pytest.mark.parametrize("when", ["before the answer", "after it"])
+async def test_a_reset_repeats_no_question_and_no_effect(money: Stage, when: str) -> None:
+    run, asked = await parked(money)
+
+    if when == "before the answer":
+        await reset(money, run.run_id)
+        await money.decide(asked.approval_id)
+    else:
+        money.ledger.holds.add("*")
+        await money.decide(asked.approval_id)
+        await money.until("the charge", lambda: money.is_true(money.ledger.held == 1))
+        await release(money)
+        await money.seen(run.run_id, EventType.TOOL_RESULT)
+        await reset(money, run.run_id)
+
+    assert (await money.ended(run.run_id)).state is RunState.DONE
+    assert arrivals(money, "charge_unsafe") == [1]
+    kinds = await money.kinds(run.run_id)
+    assert (kinds.count("approval_required"), kinds.count("approval_decision")) == (1, 1)
 
 
 async def test_a_signal_that_is_no_decision_changes_nothing(money: Stage) -> None:
