@@ -12,8 +12,8 @@ from api.metrics import Metrics
 from api.ports import ApiConfig, ApiPorts
 from api.sse import StreamKeeper
 from domain.auth import sees_every_owner
-from domain.errors import ForbiddenError
 from domain.deciding import Deciding
+from domain.errors import ForbiddenError
 from domain.intake import Intake
 from domain.principal import Scope
 from domain.records import Directory, EventLog, RunBook
