@@ -372,3 +372,21 @@ async def test_a_seeded_loop_over_all_crash_points(
         cases.append(tuple(f"{name}:{rng.choice(BOTH)}" for name in names))
     await crash_all(cases, temporal.address, tmp_path)
     record("crash_points", seed, cases=len(cases))
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(3600)
+async def test_a_seeded_loop_over_an_approval(
+    temporal: TemporalServer, tmp_path: Path, seed: int
+) -> None:
+    """Every process dies at a random step of the flow, sometimes the next one at another too."""
+    rng = random.Random(seed)
+    names = ("open_step", "close_step", "decide", "close_tool", "finalize")
+    cases: list[tuple[str, ...]] = []
+    for _ in range(int(os.environ.get("FAULT_ROUNDS", "50"))):
+        # In the order of the flow, so that the second process comes by its point as well.
+        places = sorted(rng.sample(range(2, len(names)), rng.randint(1, 2)))
+        cases.append(tuple(f"{names[place]}:{rng.choice(BOTH)}" for place in places))
+    cases += [(f"{name}:{when}",) for name in names[:2] for when in BOTH]
+    await crash_all(cases, temporal.address, tmp_path, play=play_approval)
+    record("approval_crash_points", seed, cases=len(cases))
