@@ -46,7 +46,7 @@ def judge(tx: Tx, run: Row, call: Row) -> Judged:
         print=mark,
         agent_id=asking["agent_id"] if asking else None,
         session_id=asking["session_id"] if asking else None,
-        is_tainted=effect is not Effect.NONE and _is_tainted(tx, run, call),
+        is_tainted=effect is not Effect.NONE and _is_tainted(tx, run, call, asking),
     )
     question = CallInQuestion(
         tool=call["tool_name"],
@@ -74,24 +74,27 @@ def policy_in_force(tx: Tx, run: Row) -> dict[str, Any]:
 
 
 def _asking_run(tx: Tx, run: Row) -> Row | None:
-    """Return the run whose agent wants the call, None when a person called the tool by hand."""
-    if run["kind"] != RunKind.TOOL:
-        return run
-    return tx.one("SELECT * FROM runs WHERE run_id = :id", id=run["parent_run_id"])
+    """Return the run whose agent wants the call, None when a person called the tool by hand.
+
+    However deep a call by API lies below it: else a call inside a call would be under no policy.
+    """
+    found: Row | None = run
+    while found is not None and found["kind"] == RunKind.TOOL:
+        found = tx.one("SELECT * FROM runs WHERE run_id = :id", id=found["parent_run_id"])
+    return found
 
 
-def _is_tainted(tx: Tx, run: Row, call: Row) -> bool:
+def _is_tainted(tx: Tx, run: Row, call: Row, asking: Row | None) -> bool:
     """Whether text of strangers was there before this call was asked for.
 
     What runs beside it does not count: the model had not read that yet.
     """
-    parent = run["parent_run_id"] if run["kind"] == RunKind.TOOL else None
     rows = tx.all(
         "SELECT t.run_id, t.step_id FROM tool_calls t JOIN runs r ON r.run_id = t.run_id"
         " WHERE t.untrusted = true AND t.ended_at IS NOT NULL"
-        " AND (t.run_id IN (:run, :parent) OR r.parent_run_id = :parent)",
+        " AND (t.run_id IN (:run, :asking) OR (r.kind = 'tool' AND r.parent_run_id = :asking))",
         run=run["run_id"],
-        parent=parent,
+        asking=asking["run_id"] if asking else None,
     )
     turn = step_place(call["step_id"])[0]
     return any(
