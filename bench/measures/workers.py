@@ -39,8 +39,9 @@ def measure(lab: Lab) -> list[Figure]:
     for process in (api, *workers):
         process.stop()
     server.kill()
-    value = median(waits)
-    note = f"{len(waits)} kills, the slowest run of each; worst {max(waits):.2f} s"
+    # The worst, not the middle: who waits long is what a takeover is judged by.
+    value = max(waits)
+    note = f"{len(waits)} kills, the slowest run of each; median {median(waits):.2f} s"
     return [
         Figure("worker_kill", value, f"{value:.2f} s", "", waits, note),
         Figure("viewer", disorder, str(disorder), note="one of two workers killed"),
