@@ -60,6 +60,9 @@ def settle(
 ) -> list[EventDraft]:
     """Write a call's end: its row and its message to the model. Return its `tool_result`."""
     error = _end_row(tx, call, status, outcome, now)
+    if status is ToolCallStatus.REJECTED:
+        # It was answered without being dispatched, where calls are counted otherwise.
+        tx.run("UPDATE runs SET tool_calls = tool_calls + 1 WHERE run_id = :id", id=run["run_id"])
     if run["kind"] == RunKind.TOOL:
         tx.run(
             "UPDATE runs SET output = :output WHERE run_id = :id",

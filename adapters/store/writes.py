@@ -79,10 +79,9 @@ def close_step(tx: Tx, who: Attempt, closing: Closing, now: int) -> None:
     last = append(tx, run, drafts, now, run["last_seq"])
     tx.run(
         "UPDATE runs SET last_seq = :last, turns = turns + :turn,"
-        " tool_calls = tool_calls + :calls, output = coalesce(:output, output) WHERE run_id = :id",
+        " output = coalesce(:output, output) WHERE run_id = :id",
         last=last,
         turn=1 if closing.is_turn else 0,
-        calls=len(closing.refused),
         output=_output(closing),
         id=who.run_id,
     )
