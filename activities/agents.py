@@ -94,7 +94,7 @@ class AgentActivities:
             return await self._talk(live, _Call(opening, attempt))
         except (StepRefusedError, StoreUnavailableError):
             raise
-        except Exception as error:
+        except Exception as error:  # whatever it is, the step's row has to count it
             named = failures.ours(error, order.run_id, order.step_id)
             raise await self._failed(order, attempt, named) from error
         except asyncio.CancelledError:

@@ -132,7 +132,7 @@ class ChatActivities:
             return await self._talk(live, call)
         except (StepRefusedError, StoreUnavailableError):
             raise
-        except Exception as error:
+        except Exception as error:  # whatever it is, the step's row has to count it
             named = failures.ours(error, order.run_id, order.step_id)
             raise await self._failed(call, named) from error
         except asyncio.CancelledError:

@@ -97,7 +97,7 @@ class StepFrame:
                 return await work(live)
             except ApplicationError:
                 raise
-            except Exception as error:
+            except Exception as error:  # the engine gets a typed reason for anything
                 raise self._named(error, run_id, step_id) from error
             except asyncio.CancelledError:
                 if live.stopped is None:

@@ -90,7 +90,7 @@ class ToolActivities:
             return await self._execute(live, call)
         except (OrchestratorError, ApplicationError):
             raise
-        except Exception as error:
+        except Exception as error:  # counted, or left to a person, whatever it is
             raise await self._failed(call, error) from error
 
     async def _execute(self, live: LiveAttempt, call: _Call) -> ToolReply:

@@ -126,7 +126,7 @@ class HttpAgentInvoker:
             raise AgentUnavailableError(f"{who} cannot be reached: it broke HTTP") from error
         except OrchestratorError:
             raise
-        except Exception as error:
+        except Exception as error:  # a client that breaks must not break the run untyped
             kind = type(error).__name__
             raise AgentFailedError(f"{who} cannot be asked: {kind} in the HTTP client") from error
 

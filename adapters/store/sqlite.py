@@ -250,7 +250,7 @@ def _run_unit(connection: sqlite3.Connection, job: _Job) -> bool:
     tx = SqliteTx(connection)
     try:
         job.value = job.unit(tx)
-    except Exception as error:
+    except Exception as error:  # it belongs to whoever asked for this unit
         if isinstance(error, sqlite3.Error) and not _is_of_the_unit(error):
             raise  # the file is in trouble: the whole group is refused
         job.error = error

@@ -86,7 +86,7 @@ class ToolRegistry:
             return await run_inline(tool, bound, seconds, self._cancel_grace_seconds)
         except (OrchestratorError, TimeoutError):
             raise
-        except Exception as error:
+        except Exception as error:  # a user's tool may raise anything
             said = f"tool {tool.spec.name} raised {type(error).__name__}: {error}"
             raise ToolRaisedError(said) from error
 
