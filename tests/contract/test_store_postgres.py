@@ -21,7 +21,7 @@ pytestmark = pytest.mark.parametrize("kind", ["postgres"], indirect=True)
 
 _KILL_OTHERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE :query"
 )
 
 
@@ -38,8 +38,9 @@ def raising(sqlstate: str) -> Unit[None]:
     return unit
 
 
-async def kill_connections(store: StoreBox) -> None:
-    await store.engine.write(lambda tx: tx.all(_KILL_OTHERS))
+async def kill_connections(store: StoreBox, query: str = "%") -> None:
+    """End every other connection whose last query was like `query`."""
+    await store.engine.write(lambda tx: tx.all(_KILL_OTHERS, query=query))
 
 
 async def test_lost_connections_are_replaced(store: StoreBox) -> None:
@@ -207,7 +208,7 @@ async def test_what_is_committed_while_nobody_listens_is_noticed_later(
     assert (await anext(follow))[-1].seq == 1
     rest = asyncio.ensure_future(anext(follow))
 
-    await kill_connections(store)
+    await kill_connections(store, "LISTEN%")
     async with asyncio.timeout(10):
         while len(calls) < 2:
             await asyncio.sleep(0)

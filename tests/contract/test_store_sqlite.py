@@ -105,6 +105,10 @@ class Holder:
         self._process.communicate(timeout=20)
         assert self._process.returncode == 0
 
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate(timeout=20)
+
 
 async def test_what_arrives_together_is_committed_together(store: StoreBox) -> None:
     go = threading.Event()
@@ -143,17 +147,14 @@ async def test_a_short_lock_of_another_process_is_invisible(path: Path) -> None:
 async def test_a_long_lock_refuses_the_write_and_keeps_nothing_of_it(
     store: StoreBox, path: Path
 ) -> None:
-    holder = Holder(path, 1.5)
+    holder = Holder(path, 60)
 
-    began = time.monotonic()
     refused = await asyncio.gather(
         *(store.runs.accept(new_run(f"run_{n}", "s1")) for n in range(5)), return_exceptions=True
     )
-    waited = time.monotonic() - began
-    holder.wait()
+    holder.kill()
 
     assert {type(one) for one in refused} == {StoreUnavailableError}
-    assert 0.4 < waited < 1.4
     assert store.committed == []
     for table in ("runs", "events", "messages", "sessions"):
         assert await store.all(f"SELECT 1 FROM {table}") == []

@@ -105,7 +105,7 @@ async def test_a_wait_is_honoured_when_there_is_no_other_model(stage: Stage) -> 
     assert run.state is RunState.DONE
     first, second = stage.provider.log
     assert first.ended_ns is not None
-    assert 0.25 <= (second.at_ns - first.ended_ns) / 1e9 < 5
+    assert (second.at_ns - first.ended_ns) / 1e9 >= 0.25
 
 
 async def test_a_long_wait_goes_to_the_next_model(stage: Stage) -> None:

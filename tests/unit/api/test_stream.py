@@ -259,16 +259,14 @@ async def test_a_shutdown_ends_every_stream_with_a_notice_that_has_no_id(world: 
         for answer in answers:
             await answer.take(2)
 
-        began = asyncio.get_running_loop().time()
-        await drain(app, 3)
-        took = asyncio.get_running_loop().time() - began
+        async with asyncio.timeout(30):  # each ends by itself, long before it would be cut
+            await drain(app, 60)
 
         for answer in answers:
             frames = await answer.all()
             assert [(frame.id, frame.event) for frame in frames] == [(None, "shutdown")]
         refused = await Reader.request(address, "/v1/runs")
         probe = await Reader.request(address, "/livez")
-    assert took < 3
     assert refused.status == 503
     assert refused.headers["retry-after"] == "1"
     assert probe.status == 200
@@ -462,9 +460,8 @@ async def test_a_shutdown_does_not_wait_for_readers_that_are_stuck(world: World)
             world.runs.emit(run_id, EventType.AGENT_STREAM_DELTA, {"text": "x" * 20_000})
         await asyncio.sleep(0.2)
 
-        began = loop.time()
-        await drain(app, 0.3)
-        assert loop.time() - began < 3
+        async with asyncio.timeout(10):
+            await drain(app, 0.3)
         sock.close()
 
 

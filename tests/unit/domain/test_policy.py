@@ -192,11 +192,11 @@ def test_a_policy_that_could_not_be_judged_by_is_refused(policy: dict[str, Any])
 
 def test_a_pattern_never_takes_long() -> None:
     policy = policy_from(when("matches", "^(a+)+$"))
-    began = time.perf_counter()
+    began = time.thread_time()
 
     rule_on(policy, call(x="a" * 50_000 + "b"))
 
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 1
 
 
 def test_what_an_older_release_stored_unread_is_left_out() -> None:

@@ -57,12 +57,12 @@ def test_page_without_a_title_has_none() -> None:
 def test_hostile_page_takes_linear_time(piece: str) -> None:
     """1 MB of the worst we know; quadratic time would be minutes."""
     page = piece * (1_000_000 // len(piece))
-    started = time.perf_counter()
+    started = time.thread_time()
 
     page_text(page)
     page_title(page)
 
-    assert time.perf_counter() - started < 20
+    assert time.thread_time() - started < 20
 
 
 @given(st.text(alphabet="<>/!-abpscrit &#1;'\"=\n", max_size=200))

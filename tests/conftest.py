@@ -1,0 +1,38 @@
+"""Tests in two processes at once: what runs together in one of them, and what goes first."""
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+_ONE_AFTER_THE_OTHER = ("tests/faults/", "tests/e2e/")
+"""Folders whose tests start processes of their own: at most one test of each at a time."""
+
+
+class ByFile(LoadScopeScheduling):  # type: ignore[misc] # ships no type information
+    """Hand out whole files, and these folders whole: what a module sets up is set up once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        for folder in _ONE_AFTER_THE_OTHER:
+            if nodeid.startswith(folder):
+                return folder
+        return nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    config.option.loadscopereorder = False  # in the order collected
+    return ByFile(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the folder that takes longest: the rest fills the other process."""
+    for item in items:
+        _name_apart(item)
+    assert len({item.nodeid for item in items}) == len(items), "a test would be left out"
+    items.sort(key=lambda item: not item.nodeid.startswith(_ONE_AFTER_THE_OTHER[0]))
+
+
+def _name_apart(item: pytest.Item) -> None:
+    """Make a node id of the test's name: schemathesis gives one id to all tests of a function."""
+    if item.parent is not None and not item.nodeid.endswith(item.name):
+        item._id = type(item.id).parse(f"{item.parent.nodeid}::{item.name}")
