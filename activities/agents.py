@@ -124,6 +124,8 @@ class AgentActivities:
         reply = ChatReply(usage=bills.add(opened.usage, bill))
         step_id = call.attempt.step_id
         data: dict[str, Any] = {"agent_id": opened.agent_id, "step": step_id, "usage": done.usage}
+        key = f"invoke_done:{step_id}"
+        answered = EventDraft(type=EventType.AGENT_INVOKE_DONE, key=key, data=data)
         message = NewMessage(
             message_id=self._ids.new("msg"),
             role="assistant",
@@ -132,7 +134,7 @@ class AgentActivities:
         )
         closing = Closing(
             result=reply.model_dump(mode="json"),
-            events=(EventDraft(type=EventType.AGENT_INVOKE_DONE, key="invoke_done", data=data),),
+            events=(answered,),
             messages=(message,),
             last_delta=text if replaces else rest,
             replaces_stream=replaces and bool(streamed),

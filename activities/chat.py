@@ -239,7 +239,9 @@ class ChatActivities:
 
     def _final_events(self, call: _Call) -> tuple[EventDraft, ...]:
         data: dict[str, Any] = {"agent_id": call.opened.agent_id, "step": call.order.step_id}
-        return (EventDraft(type=EventType.AGENT_INVOKE_DONE, key="invoke_done", data=data),)
+        # A run that is steered after its answer answers again.
+        key = f"invoke_done:{call.order.step_id}"
+        return (EventDraft(type=EventType.AGENT_INVOKE_DONE, key=key, data=data),)
 
     def _tool_calls(
         self, call: _Call, wanted: Sequence[ToolCallRequest]

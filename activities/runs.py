@@ -33,6 +33,7 @@ class RunActivities:
             code=order.code,
             message=order.message,
             dead_letter_step=order.dead_letter_step,
+            turn=order.turn,
         )
         try:
             finished = await self._book.finalize(order.run_id, finish)

@@ -89,7 +89,7 @@ class StartRunBody(Body):
     session_id: SessionId | None = None
     on_busy: Annotated[
         Literal["enqueue", "reject", "interrupt", "steer"] | None,
-        Field(description="What to do while a run holds the session; the last two come later."),
+        Field(description="What to do while a run holds the session; default: the session's own."),
     ] = None
     context: JsonObject = Field(default_factory=dict)
     limits: LimitsBody | None = None

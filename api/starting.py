@@ -19,17 +19,6 @@ from domain.run import Run
 from domain.session import OnBusy
 
 
-def on_busy_of(name: str | None) -> OnBusy | None:
-    """Return the policy, if it is served.
-
-    Raises:
-        NotSupportedError: `interrupt` and `steer` come with a later release.
-    """
-    if name in {"interrupt", "steer"}:
-        raise NotSupportedError(f"on_busy {name} is not served yet; use enqueue or reject")
-    return None if name is None else OnBusy(name)
-
-
 def refuse_later(**fields: object) -> None:
     """Refuse fields that are documented and not served yet.
 
@@ -67,7 +56,7 @@ def start_of(body: StartRunBody, idempotency: IdempotencyKey | None) -> StartRun
         content=body.input if isinstance(body.input, str) else body.input.content,
         agent_id=body.agent_id,
         session_id=body.session_id,
-        on_busy=on_busy_of(body.on_busy),
+        on_busy=OnBusy(body.on_busy) if body.on_busy else None,
         context=body.context,
         limits=Limits.model_validate(limits),
         priority=body.priority,

@@ -63,17 +63,20 @@ class EarlyTail:
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self._tail: Tail | None = None
+        self._run_id = ""
 
     def subscribe(self, new: NewRun) -> None:
         """Begin to read what is about to be accepted."""
-        self._tail = Tail(self._log, new.run_id, 0)
+        self._tail, self._run_id = Tail(self._log, new.run_id, 0), new.run_id
 
     async def settle(self, accepted: Accepted) -> Tail:
         """Return the reader of the run on record, which an earlier request may have made."""
-        if self._tail is not None and not accepted.replayed:
+        if self._tail is not None and accepted.run.run_id == self._run_id:
             return self._tail
         await self.drop()
-        return Tail(self._log, accepted.run.run_id, 0)
+        # A message that steers a run is answered from there on.
+        after = (accepted.steered_seq or 1) - 1
+        return Tail(self._log, accepted.run.run_id, after)
 
     async def drop(self) -> None:
         """Stop reading: nothing was accepted."""

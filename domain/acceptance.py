@@ -50,12 +50,18 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The run on record. `replayed` when an earlier request with the same key made it."""
+    """The run on record. `replayed` when an earlier request with the same key made it.
+
+    `stopped` are the runs that were asked to make way for it. `steered_seq` is set when the message
+    went to a run that was on its way, which `run` then is: the place of its `user_input` there.
+    """
 
     run: Run
     queued: bool
     replayed: bool
     spec: RunSpec
+    stopped: tuple[str, ...] = ()
+    steered_seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

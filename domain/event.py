@@ -47,7 +47,12 @@ TERMINAL_EVENTS = frozenset({EventType.RUN_DONE, EventType.RUN_FAILED, EventType
 
 DATA_OF: dict[EventType, dict[str, str]] = {
     EventType.RUN_STARTED: {"agent_id": "the agent", "kind": "agent or tool"},
-    EventType.USER_INPUT: {"role": "user", "content": "what was asked", "message_id": "its id"},
+    EventType.USER_INPUT: {
+        "role": "user",
+        "content": "what was asked",
+        "message_id": "its id",
+        "steers": "true when it came while the run was on its way, else left out",
+    },
     EventType.AGENT_INVOKE_STARTED: {"agent_id": "the agent"},
     EventType.AGENT_STREAM_DELTA: {
         "text": "the next piece of the answer",

@@ -200,7 +200,9 @@ class Intake:
             before_accept(new)
         accepted = await self._ports.runs.accept(new)
         run = accepted.run
-        if not run.is_terminal:
+        for earlier in accepted.stopped:
+            await self._hand_over(earlier, "cancel", self._ports.gateway.cancel(earlier))
+        if not run.is_terminal and accepted.steered_seq is None:
             start = self._ports.gateway.start(run, accepted.spec, queued=accepted.queued)
             await self._hand_over(run.run_id, "start", start)
         return accepted

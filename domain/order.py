@@ -156,6 +156,7 @@ class FinishOrder(_Payload):
     message: str = ""
     dead_letter_step: str | None = None
     engine_asked: bool = False
+    turn: int = 0
 
 
 class RunResult(_Payload):

@@ -17,6 +17,10 @@ class OnBusy(StrEnum):
     """It waits for its turn, first in, first out."""
     REJECT = "reject"
     """It is refused with 409."""
+    INTERRUPT = "interrupt"
+    """The runs before it are stopped, whether they work or wait; what was said stays said."""
+    STEER = "steer"
+    """The run that holds the session sees it before its next model call."""
 
 
 class Session(BaseModel):

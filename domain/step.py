@@ -147,6 +147,8 @@ class NewMessage:
     tool_calls: tuple[ToolCallRequest, ...] = ()
     tool_call_id: str | None = None
     tokens: int = 0
+    arrival: int | None = None
+    """Its place among what came while its session was held; None for what has a place at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +193,8 @@ class Finish:
     code: str | None = None
     message: str = ""
     dead_letter_step: str | None = None
+    turn: int = 0
+    """The last turn that was done."""
 
 
 @dataclass(frozen=True, slots=True)

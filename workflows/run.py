@@ -71,12 +71,21 @@ class RunWorkflow:
         """Do the work, then end with the state that the store has on record."""
         if self._progress.started_at_ms is None:
             self._note(started_at_ms=_now_ms())
+        while True:
+            result = await self._end(await self._work_to_an_end())
+            if result.state != RunState.RUNNING:
+                return result
+            self._show("going on: a message came in")
+            await self._continue_as_new_if_long()
+
+    async def _work_to_an_end(self) -> FinishOrder:
+        """Do the work and return the terminal move that it comes to."""
         try:
             await self._work()
         except RunStoppedError:
-            finish = self._finish(RunState.CANCELLED)
+            return self._finish(RunState.CANCELLED)
         except RunFailedError as error:
-            finish = self._finish(
+            return self._finish(
                 RunState.FAILED,
                 code=error.code,
                 message=error.message,
@@ -85,10 +94,8 @@ class RunWorkflow:
         except BaseException as error:
             if not is_cancelled_exception(error):
                 raise
-            finish = self._finish(RunState.CANCELLED)
-        else:
-            finish = self._finish(RunState.DONE)
-        return await self._end(finish)
+            return self._finish(RunState.CANCELLED)
+        return self._finish(RunState.DONE)
 
     @workflow.signal(name="wake", description="look at the store again")
     def wake(self) -> None:
@@ -128,11 +135,14 @@ class RunWorkflow:
             await self._call_tool(CallTicket(step_id=tool_step(1, 0), tool=tool))
             return
         while not await self._take_turn():
-            if workflow.info().is_continue_as_new_suggested():
-                await workflow.wait_condition(workflow.all_handlers_finished)
-                workflow.continue_as_new(
-                    self._order.model_copy(update={"progress": self._progress, "queued": False})
-                )
+            await self._continue_as_new_if_long()
+
+    async def _continue_as_new_if_long(self) -> None:
+        if workflow.info().is_continue_as_new_suggested():
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            workflow.continue_as_new(
+                self._order.model_copy(update={"progress": self._progress, "queued": False})
+            )
 
     async def _take_turn(self) -> bool:
         """Do one turn and return whether the run is done."""
@@ -344,6 +354,7 @@ class RunWorkflow:
                 "run_id": self._order.run_id,
                 "state": state.value,
                 "engine_asked": workflow.cancellation_reason() is not None,
+                "turn": self._progress.turn,
                 **why,
             }
         )

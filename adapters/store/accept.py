@@ -2,7 +2,9 @@
 
 from adapters.store import transcript
 from adapters.store.appender import append
+from adapters.store.claims import claim_session
 from adapters.store.rows import run_from
+from adapters.store.steering import steer
 from adapters.store.tx import Row, Tx
 from domain.acceptance import Accepted, NewRun
 from domain.errors import (
@@ -10,11 +12,10 @@ from domain.errors import (
     NotFoundError,
     QueueFullError,
     RunTerminalError,
-    SessionBusyError,
 )
 from domain.event import EventDraft, EventType, as_json, encode_json
 from domain.run import TERMINAL, RunKind, RunSpec
-from domain.session import OnBusy, estimate_tokens
+from domain.session import estimate_tokens
 from domain.step import NewMessage, tool_step
 
 _INSERT_RUN = (
@@ -42,9 +43,10 @@ def accept(tx: Tx, new: NewRun, now: int) -> Accepted:
     earlier = _claim_key(tx, new, now)
     if earlier is not None:
         return earlier
+    claim = claim_session(tx, new, now)
+    if claim.steers is not None and claim.arrival is not None:
+        return steer(tx, new, claim.steers, claim.arrival, now)
     _check_room(tx, new.max_open_runs)
-    # Sessions are locked before runs: see `fence.lock_session_and_run`.
-    queue_seq = _claim_session(tx, new, now)
     parent = _open_parent(tx, new)
     tx.run(
         _INSERT_RUN,
@@ -62,14 +64,20 @@ def accept(tx: Tx, new: NewRun, now: int) -> Accepted:
         depth=parent["depth"] + 1 if parent else 0,
         metadata=encode_json(new.metadata or {}),
         now=now,
-        queue_seq=queue_seq,
+        queue_seq=claim.arrival,
     )
     run = _row(tx, new.run_id)
     _add_input(tx, new, run, now)
     last = append(tx, run, _first_events(new), now, 0)
     tx.run("UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=new.run_id)
     fresh = run_from(run).model_copy(update={"last_seq": last})
-    return Accepted(run=fresh, queued=queue_seq is not None, replayed=False, spec=new.spec)
+    return Accepted(
+        run=fresh,
+        queued=claim.arrival is not None,
+        replayed=False,
+        spec=new.spec,
+        stopped=claim.stopped,
+    )
 
 
 def _row(tx: Tx, run_id: str) -> Row:
@@ -133,37 +141,6 @@ def _open_parent(tx: Tx, new: NewRun) -> Row | None:
     if parent["state"] in TERMINAL:
         raise RunTerminalError(f"run {new.parent_run_id} is {parent['state']}; start a new one")
     return parent
-
-
-def _claim_session(tx: Tx, new: NewRun, now: int) -> int | None:
-    """Claim the session, or return this run's place in its queue."""
-    if new.session_id is None:
-        return None
-    key = {"owner": new.owner, "session_id": new.session_id}
-    tx.run(
-        "INSERT INTO sessions (owner, session_id, on_busy, created_at) VALUES"
-        " (:owner, :session_id, :on_busy, :now) ON CONFLICT (owner, session_id) DO NOTHING",
-        **key,
-        on_busy=(new.on_busy or OnBusy.ENQUEUE).value,
-        now=now,
-    )
-    where = " WHERE owner = :owner AND session_id = :session_id"
-    session = tx.one(f"SELECT active_run_id, on_busy FROM sessions{where}{tx.lock}", **key)
-    if session is None:
-        raise NotFoundError(f"session {new.session_id} was deleted; send the message again")
-    holder = session["active_run_id"]
-    if holder is None:
-        tx.run(f"UPDATE sessions SET active_run_id = :run{where}", **key, run=new.run_id)
-        return None
-    if (new.on_busy or OnBusy(session["on_busy"])) is OnBusy.REJECT:
-        raise SessionBusyError(
-            f"session {new.session_id} is held by run {holder}; wait for it or use on_busy=enqueue"
-        )
-    row = tx.one(
-        f"UPDATE sessions SET last_queue_seq = last_queue_seq + 1{where} RETURNING last_queue_seq",
-        **key,
-    )
-    return int(row["last_queue_seq"]) if row else None
 
 
 def _add_input(tx: Tx, new: NewRun, run: Row, now: int) -> None:

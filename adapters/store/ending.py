@@ -8,6 +8,7 @@ from adapters.store.appender import append
 from adapters.store.fence import lock_run, note_execution, read_step
 from adapters.store.gate import first_events
 from adapters.store.rows import usage_from
+from adapters.store.steering import goes_on, place_left_behind
 from adapters.store.tx import Row, Tx
 from domain.errors import NotFoundError
 from domain.event import EventDraft, EventType, encode_json
@@ -22,7 +23,8 @@ def finalize(tx: Tx, run_id: str, finish: Finish, now: int) -> Finished:
     """Move a run to its terminal state, once, and hand its session over.
 
     A run that has ended already keeps its state, which is returned; whoever holds the session now
-    is named again, so that a lost wake-up is repeated.
+    is named again, so that a lost wake-up is repeated. One that was done, had not something steered
+    it, goes on: the state is then RUNNING.
 
     Raises:
         NotFoundError: there is no such run.
@@ -34,6 +36,8 @@ def finalize(tx: Tx, run_id: str, finish: Finish, now: int) -> Finished:
     run = lock_run(tx, run_id)
     if run["state"] in TERMINAL:
         return _on_record(run, session)
+    if finish.state is RunState.DONE and goes_on(tx, run, finish.turn):
+        return Finished(RunState.RUNNING)
     begun = append(tx, run, first_events(run), now, run["last_seq"])
     last = _close_what_is_open(tx, run, finish, now, begun)
     run = _reread(tx, run_id)
@@ -78,7 +82,7 @@ def _lock_session(tx: Tx, run: Row) -> Row | None:
     if run["session_id"] is None:
         return None
     return tx.one(
-        f"SELECT active_run_id FROM sessions{_WHERE_SESSION}{tx.lock}",
+        f"SELECT active_run_id, last_queue_seq FROM sessions{_WHERE_SESSION}{tx.lock}",
         owner=run["owner"],
         session_id=run["session_id"],
     )
@@ -176,11 +180,14 @@ def _hand_over(tx: Tx, run: Row, session: Row | None, now: int) -> str | None:
     key = {"owner": run["owner"], "session_id": run["session_id"]}
     found = tx.one(
         f"SELECT run_id FROM runs{_WHERE_SESSION} AND queue_seq IS NOT NULL"
-        " AND state IN ('CREATED', 'RUNNING') AND run_id <> :id ORDER BY queue_seq LIMIT 1",
+        " AND state IN ('CREATED', 'RUNNING') AND run_id <> :id AND cancel_asked_at IS NULL"
+        " ORDER BY queue_seq LIMIT 1",
         **key,
         id=run["run_id"],
     )
     heir = found["run_id"] if found else None
+    if session["last_queue_seq"]:
+        place_left_behind(tx, run)
     tx.run(f"UPDATE sessions SET active_run_id = :heir{_WHERE_SESSION}", **key, heir=heir)
     if heir is None:
         return None

@@ -68,6 +68,8 @@ runs = Table(
     Column("cancel_reason", Text),
     Column("dispatched_at", BigInteger),
     Column("woken_at", BigInteger),
+    Column("steers", Integer, nullable=False, server_default="0"),
+    Column("steers_seen", Integer, nullable=False, server_default="0"),
     Index("runs_by_owner", "owner", "created_at", "run_id"),
     Index("runs_open", "state", sqlite_where=_OPEN_RUNS, postgresql_where=_OPEN_RUNS),
     Index(
@@ -241,6 +243,7 @@ messages = Table(
     Column("agent_id", Text),
     Column("tokens", BigInteger, nullable=False, server_default="0"),
     Column("created_at", BigInteger, nullable=False),
+    Column("arrival", BigInteger),
     Index("messages_in_order", "owner", "session_id", "seq"),
     Index("messages_by_run", "run_id"),
 )

@@ -13,6 +13,7 @@ from adapters.store.fence import (
 )
 from adapters.store.gate import first_events, pass_gate
 from adapters.store.rows import usage_from
+from adapters.store.steering import content_for, place_unseen
 from adapters.store.tx import Row, Tx
 from domain.chat import ChatMessage
 from domain.errors import StepRefusedError
@@ -62,8 +63,8 @@ def open_step(
             the step is poison, or the run's money cap does not cover the call.
     """
     is_tool = who.step_id.startswith("tool-")
-    # A call that the policy blocks is answered here, in the transcript.
-    run = (lock_session_and_run if is_tool else lock_run)(tx, who.run_id)
+    # The transcript may grow here: by a call that the policy blocks, by what steers the run.
+    run = lock_session_and_run(tx, who.run_id)
     check_open(run)
     note_execution(tx, who.run_id, who.temporal_run_id)
     step = read_step(tx, who.run_id, who.step_id)
@@ -149,6 +150,8 @@ def _open_attempt(
     plan: CallPlan | None,
 ) -> Opened:
     attempt = step["attempt"] + 1 if step else 1
+    if not who.step_id.startswith("tool-"):
+        place_unseen(tx, run)
     messages = _messages(tx, run, plan.model if plan else None)
     input_estimate = billing.estimate_input(run, messages) if plan else 0
     if plan is not None:
@@ -243,7 +246,7 @@ def _opened(
         agent_id=run["agent_id"],
         usage=usage_from(run),
         messages=messages,
-        content=json.loads(run["input"])["content"],
+        content=content_for(tx, run, who.step_id),
         args=call["args"] if call else "{}",
         tool_call_id=call["tool_call_id"] if call else None,
         failures=step["failures"] if step else 0,

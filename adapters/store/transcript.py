@@ -15,8 +15,9 @@ it does not hold up other writers."""
 
 _INSERT = (
     "INSERT INTO messages (message_id, owner, session_id, run_id, seq, role, content, tool_calls,"
-    " tool_call_id, agent_id, tokens, created_at) VALUES (:message_id, :owner, :session_id,"
-    " :run_id, :seq, :role, :content, :tool_calls, :tool_call_id, :agent_id, :tokens, :now)"
+    " tool_call_id, agent_id, tokens, arrival, created_at) VALUES (:message_id, :owner,"
+    " :session_id, :run_id, :seq, :role, :content, :tool_calls, :tool_call_id, :agent_id, :tokens,"
+    " :arrival, :now)"
 )
 _TAKE_PLACE = (
     "UPDATE sessions SET message_count = message_count + 1, token_count = token_count + :tokens,"
@@ -49,6 +50,7 @@ def add_message(tx: Tx, run: Row, message: NewMessage, seq: int | None, now: int
         tool_call_id=message.tool_call_id,
         agent_id=run["agent_id"],
         tokens=message.tokens,
+        arrival=message.arrival,
         now=now,
     )
 

@@ -12,7 +12,6 @@ from api.replies import listed, reply
 from api.requests import SessionBody, SessionChanges
 from api.services import Desk, Invoker, Reader
 from api.shapes.talk import ClearedOut, MessageList, SessionList, SessionOut
-from api.starting import on_busy_of
 from api.transcript import page_before
 from api.views import message_view, session_view
 from domain.acceptance import Page
@@ -36,7 +35,7 @@ async def create_session(desk: Desk, access: Invoker, body: SessionBody) -> Resp
             session_id=body.session_id or desk.ports.intake.ids.new("sess"),
             owner=access.who.owner,
             agent_id=body.agent_id,
-            on_busy=on_busy_of(body.on_busy) or OnBusy.ENQUEUE,
+            on_busy=OnBusy(body.on_busy),
             message_count=0,
             token_count=0,
             active_run_id=None,
@@ -82,7 +81,7 @@ async def update_session(
     if body.agent_id is not None:
         await desk.directory.get_agent(access.who.owner, body.agent_id)
     if "on_busy" in changes:
-        changes["on_busy"] = on_busy_of(body.on_busy)
+        changes["on_busy"] = OnBusy(body.on_busy)
     session = await desk.directory.update_session(access.who.owner, session_id, changes)
     return reply(session_view(session))
 

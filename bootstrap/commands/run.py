@@ -2,7 +2,7 @@
 
 import sys
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -40,6 +40,13 @@ def run(  # noqa: PLR0913 - each option is a parameter
         str | None,
         typer.Option("--session", metavar="ID", help="Go on with this conversation; made if new."),
     ] = None,
+    on_busy: Annotated[
+        Literal["enqueue", "reject", "interrupt", "steer"] | None,
+        typer.Option(
+            metavar="POLICY",
+            help="While another run holds the conversation: enqueue, reject, interrupt or steer.",
+        ),
+    ] = None,
     data_dir: DataDir = None,
     api_url: ApiUrl = None,
     api_key: ApiKey = None,
@@ -57,6 +64,7 @@ def run(  # noqa: PLR0913 - each option is a parameter
     body: Json = {"input": asked}
     body |= {"agent_id": agent} if agent else {}
     body |= {"session_id": session} if session else {}
+    body |= {"on_busy": on_busy} if on_busy else {}
     with Servers(api_url, api_key, data_dir) as servers:
         stream = RunStream(servers.open, start=body)
         screen = RunScreen(live=sys.stdout.isatty())

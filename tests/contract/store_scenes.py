@@ -121,7 +121,7 @@ def answer(text: str = "hi", **fields: Any) -> Closing:
         events=(
             EventDraft(
                 type=EventType.AGENT_INVOKE_DONE,
-                key="invoke_done",
+                key="invoke_done:llm-1-1",
                 data={"agent_id": "helper", "step": "llm-1-1"},
             ),
         ),

@@ -1,5 +1,6 @@
 """The API over both databases: pages, places, owners, and text that would like to be SQL."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from domain.run import Run, RunSpec
 from domain.step import AwaitingApproval
 from domain.tool import Effect
 from tests.contract.store_engines import StoreBox
-from tests.contract.store_scenes import asks_tool, execution, new_run, open_step
+from tests.contract.store_scenes import FAILED, asks_tool, execution, new_run, open_step
 from tests.fakes_api import World, fake_config
 
 HOSTILE = [
@@ -29,11 +30,14 @@ HOSTILE = [
 class _QuietGateway:
     """An engine that starts nothing: what the store says is what is seen."""
 
+    def __init__(self) -> None:
+        self.cancelled: list[str] = []
+
     async def start(self, run: Run, spec: RunSpec, *, queued: bool) -> None:
         return None
 
     async def cancel(self, run_id: str) -> None:
-        return None
+        self.cancelled.append(run_id)
 
     async def wake(self, run_id: str) -> None:
         return None
@@ -46,11 +50,14 @@ class _QuietGateway:
 
 
 @pytest.fixture
-async def client(store: StoreBox) -> AsyncIterator[httpx2.AsyncClient]:
+def gateway() -> _QuietGateway:
+    return _QuietGateway()
+
+
+@pytest.fixture
+async def client(store: StoreBox, gateway: _QuietGateway) -> AsyncIterator[httpx2.AsyncClient]:
     fakes = World().ports()
-    intake = replace(
-        fakes.intake, runs=store.runs, directory=store.directory, gateway=_QuietGateway()
-    )
+    intake = replace(fakes.intake, runs=store.runs, directory=store.directory, gateway=gateway)
     ports = replace(
         fakes, intake=intake, events=store.log, approvals=store.approvals, keys=store.keys
     )
@@ -222,3 +229,55 @@ async def test_a_call_is_asked_for_and_decided(client: httpx2.AsyncClient, store
     assert [answer.status_code for answer in answers] == [200, 409]
     assert answers[0].json()["tool_call_status"] == "rejected"
     assert (await _get(client, path))["decided_by"] == "local"
+
+
+async def test_a_message_that_steers_is_answered_with_the_run_it_went_to(
+    client: httpx2.AsyncClient, store: StoreBox
+) -> None:
+    first = await client.post("/v1/runs", json={"input": "one", "session_id": "s"})
+    run_id = first.json()["run_id"]
+    body = {"input": "two", "session_id": "s", "on_busy": "steer"}
+    key = {"idempotency-key": "k"}
+
+    steered = await client.post("/v1/runs", json=body, headers=key)
+    again = await client.post("/v1/runs", json=body, headers=key)
+
+    for answer in (steered, again):
+        assert answer.status_code == 202
+        assert answer.json()["run_id"] == run_id
+        assert answer.headers["location"] == f"/v1/runs/{run_id}"
+    assert again.headers["idempotency-replayed"] == "true"
+    messages = (await _get(client, "/v1/sessions/s/messages"))["messages"]
+    assert [(one["content"], one["seq"]) for one in messages] == [("one", 1), ("two", None)]
+
+
+async def test_the_stream_of_a_message_that_steers_begins_with_it(
+    client: httpx2.AsyncClient, store: StoreBox
+) -> None:
+    first = await client.post("/v1/runs", json={"input": "one", "session_id": "s"})
+    body = {"input": "two", "session_id": "s", "on_busy": "steer"}
+    streaming = asyncio.ensure_future(
+        client.post("/v1/runs", json=body, headers={"accept": "text/event-stream"})
+    )
+    while len(await store.all("SELECT 1 FROM messages")) < 2:
+        await asyncio.sleep(0.005)
+
+    await store.steps.finalize(first.json()["run_id"], FAILED)
+
+    lines = (await streaming).text.splitlines()
+    assert [line for line in lines if line.startswith("id:")] == ["id: 3", "id: 4", "id: 5"]
+
+
+async def test_an_interrupt_tells_the_engine_of_every_run_it_stops(
+    client: httpx2.AsyncClient, gateway: _QuietGateway
+) -> None:
+    body = {"input": "x", "session_id": "s"}
+    stopped = [(await client.post("/v1/runs", json=body)).json()["run_id"] for _ in range(3)]
+
+    last = await client.post("/v1/runs", json={**body, "on_busy": "interrupt"})
+
+    assert last.status_code == 202
+    async with asyncio.timeout(10):
+        while len(gateway.cancelled) < len(stopped):
+            await asyncio.sleep(0.005)
+    assert sorted(gateway.cancelled) == sorted(stopped)

@@ -142,7 +142,7 @@ def input_faults(books: Books, accepted: Mapping[str, Iterable[str]]) -> Problem
         found += [f"I1: {run} was answered and is not on record" for run in runs - known]
     asked = Counter(row["run_id"] for row in books.tables["messages"] if row["role"] == "user")
     for run in books.runs:
-        if run["kind"] == "agent" and asked[run["run_id"]] != 1:
+        if run["kind"] == "agent" and asked[run["run_id"]] != 1 + run["steers"]:
             found.append(f"I1: {run['run_id']} has {asked[run['run_id']]} messages of a person")
     return found
 

@@ -81,7 +81,9 @@ class StubAgent:
     async def _invoke(self, exchange: Exchange) -> None:
         body = exchange.request.json()
         said = str(body["input_message"]["content"])
-        entry = {name: body.get(name) for name in ("run_id", "session_id", "agent_id")}
+        entry = {
+            name: body.get(name) for name in ("run_id", "session_id", "agent_id", "input_message")
+        }
         entry |= {"headers": sorted(exchange.request.headers), "outcome": "open"}
         entry["messages"] = len(body.get("messages") or [])
         self.log.append(entry)

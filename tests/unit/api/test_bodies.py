@@ -195,8 +195,6 @@ async def test_fifty_wrong_fields_are_named_and_no_more(client: httpx2.AsyncClie
     [
         ("goal_id", "goal_1"),
         ("deadline", "2027-01-01T00:00:00Z"),
-        ("on_busy", "interrupt"),
-        ("on_busy", "steer"),
     ],
 )
 async def test_what_comes_later_is_refused_as_not_supported(

@@ -59,11 +59,12 @@ async def test_a_session_wants_an_agent_that_is_there(
     assert answer.status_code == 404
 
 
-async def test_a_policy_that_comes_later_is_refused(client: httpx2.AsyncClient) -> None:
-    answer = await client.post("/v1/sessions", json={"on_busy": "steer"})
+async def test_a_session_has_its_policy_for_messages(client: httpx2.AsyncClient) -> None:
+    made = await client.post("/v1/sessions", json={"session_id": "s", "on_busy": "steer"})
+    changed = await client.patch("/v1/sessions/s", json={"on_busy": "interrupt"})
 
-    assert answer.status_code == 422
-    assert answer.json()["code"] == "not_supported"
+    assert made.json()["on_busy"] == "steer"
+    assert changed.json()["on_busy"] == "interrupt"
 
 
 async def test_sessions_are_listed_newest_first(client: httpx2.AsyncClient) -> None:
