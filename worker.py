@@ -45,8 +45,17 @@ class ActivitySet:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerLimits:
+    """How much a worker does at once, how many runs it remembers, how long it may take to stop."""
+
+    slots: int
+    cached: int
+    grace: timedelta
+
+
 def build_worker(
-    client: Client, activities: ActivitySet, task_queue: str, slots: int, grace: timedelta
+    client: Client, activities: ActivitySet, task_queue: str, limits: WorkerLimits
 ) -> Worker:
     """Return a worker on `client`, which eager starts need to be the one that starts runs."""
     return Worker(
@@ -59,12 +68,12 @@ def build_worker(
         # Replayed and loaded in the sandbox by the tests; here it would double the cost of a run.
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=200,
-        max_concurrent_activities=slots,
-        max_cached_workflows=500,
+        max_concurrent_activities=limits.slots,
+        max_cached_workflows=limits.cached,
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         default_heartbeat_throttle_interval=timedelta(seconds=1),
-        graceful_shutdown_timeout=grace,
+        graceful_shutdown_timeout=limits.grace,
     )
 
 

@@ -108,6 +108,15 @@ BARS: tuple[Bar, ...] = (
         None,
         Better.EXACT,
     ),
+    Bar(
+        "parked_memory",
+        "1,000 runs that wait for people: our memory each, beyond the first 100",
+        "KiB",
+        30.0,
+        4.0,
+    ),
+    Bar("parked_cpu", "1,000 runs that wait for people: our CPU", "%", 1.0),
+    Bar("decide", "decision -> tool starts, evicted run, p50 against bare Temporal", "x", 2.0, 1.3),
     Bar("fanout", "100 runs of 2 deltas/s, 10 viewers each: latest token", "ms", 1000.0),
     Bar("fanout_500", "500 runs of 2 deltas/s, 10 viewers each: latest token", "ms", None, 1000.0),
     Bar(

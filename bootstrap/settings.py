@@ -105,6 +105,8 @@ class Settings(BaseSettings):
     """Runs in flight, beyond which a start answers 503."""
     worker_slots: Count = Field(200, validation_alias=_names("WORKER_SLOTS"))
     """Steps that a worker runs at once."""
+    cached_runs: Count = Field(100, validation_alias=_names("CACHED_RUNS"))
+    """Runs whose state a worker keeps at hand, 100 KiB each; others are replayed to go on."""
     pool_size: Count = Field(10, validation_alias=_names("POOL_SIZE"))
     """Connections to PostgreSQL per process."""
 

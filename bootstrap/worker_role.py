@@ -25,7 +25,7 @@ from bootstrap.identity import SortableIds, is_gone, process_name
 from bootstrap.settings import Settings
 from bootstrap.storage import Storage
 from domain.deciding import Deciding
-from worker import ActivitySet, build_worker
+from worker import ActivitySet, WorkerLimits, build_worker
 
 _log = logging.getLogger(__name__)
 
@@ -140,7 +140,10 @@ def build_worker_role(
         client,
         activities,
         settings.task_queue,
-        settings.worker_slots,
-        timedelta(seconds=settings.drain_seconds),
+        WorkerLimits(
+            settings.worker_slots,
+            settings.cached_runs,
+            timedelta(seconds=settings.drain_seconds),
+        ),
     )
     return WorkerRole(worker, live, lease, reconciler, settings.drain_seconds, [])
