@@ -11,8 +11,9 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-_THRESHOLDS = (20_000, 20, 20)
-"""A run's own objects die by reference count; cycles are few."""
+_THRESHOLDS = (2_000, 5, 2)
+"""What lives at the start is not looked through, so a collection costs little; workflows that are
+put away are cycles, and their memory is wanted back."""
 
 
 def hurry() -> None:
