@@ -35,6 +35,7 @@ from domain.step import (
     AlreadyClosed,
     Attempt,
     AwaitingApproval,
+    AwaitingClient,
     CallBill,
     Closing,
     NewMessage,
@@ -87,7 +88,7 @@ class AgentActivities:
         opening = await self._frame.open(order.run_id, order.step_id)
         if isinstance(opening, AlreadyClosed):
             return ChatReply.model_validate(opening.result)
-        if isinstance(opening, (OutcomeUnknown, AwaitingApproval)):
+        if isinstance(opening, (OutcomeUnknown, AwaitingApproval, AwaitingClient)):
             raise TypeError("an agent's call has no unknown outcome")
         attempt = Attempt(order.run_id, order.step_id, opening.attempt)
         try:

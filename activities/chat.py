@@ -43,6 +43,7 @@ from domain.step import (
     AlreadyClosed,
     Attempt,
     AwaitingApproval,
+    AwaitingClient,
     CallBill,
     CallPlan,
     Closing,
@@ -124,7 +125,7 @@ class ChatActivities:
         opening = await self._frame.open(order.run_id, order.step_id, plan)
         if isinstance(opening, AlreadyClosed):
             return ChatReply.model_validate(opening.result)
-        if isinstance(opening, (OutcomeUnknown, AwaitingApproval)):
+        if isinstance(opening, (OutcomeUnknown, AwaitingApproval, AwaitingClient)):
             raise TypeError("a model call has no unknown outcome")
         attempt = Attempt(order.run_id, order.step_id, opening.attempt)
         call = _Call(order, plan, opening, attempt, self._clock.now_ms())
@@ -259,6 +260,7 @@ class ChatActivities:
                 args=request.arguments,
                 effect=(tool.effect if tool else Effect.NONE).value,
                 provider_call_id=request.call_id,
+                kind="client" if tool and tool.client else "server",
             )
             if tool is None:
                 known = ", ".join(sorted(tools)) or "none"

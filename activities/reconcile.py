@@ -12,6 +12,7 @@ from typing import Protocol
 
 from activities.leases import RECONCILER
 from activities.stuck import StuckRuns
+from domain.clients import Dispatching
 from domain.deciding import Deciding
 from domain.errors import EngineUnavailableError, NotFoundError, StoreUnavailableError
 from domain.ports import Clock, RunGateway
@@ -27,6 +28,7 @@ _LEASE_RUNS = 100
 """After how many runs the lease is renewed: each takes a question to the engine."""
 _FAILED = "failed"
 _REVISITED = "revisit"
+_SWEPT = "sweep"
 IDEMPOTENCY_MS = 24 * 3600 * 1000
 
 
@@ -69,6 +71,7 @@ class ReconcilePorts:
     view: EngineView
     clock: Clock
     deciding: Deciding
+    dispatching: Dispatching
 
 
 class Reconciler:
@@ -87,6 +90,7 @@ class Reconciler:
         self._stuck = StuckRuns(ports.book)
         self._clock = ports.clock
         self._deciding = ports.deciding
+        self._dispatching = ports.dispatching
         self._worker_id = worker_id
         self._settings = settings or ReconcileSettings()
         self._nudge = asyncio.Event()
@@ -164,6 +168,7 @@ class Reconciler:
                 return counts
         await self._stuck.report(looks)
         counts[_REVISITED] = await self._deciding.revisit()
+        counts[_SWEPT] = await self._dispatching.sweep()
         await self._book.purge_idempotency(now - IDEMPOTENCY_MS)
         del counts[Mend.NOTHING]
         counts = +counts

@@ -15,6 +15,7 @@ from domain.step import (
     AlreadyClosed,
     Attempt,
     AwaitingApproval,
+    AwaitingClient,
     CallPlan,
     Execution,
     Older,
@@ -52,7 +53,7 @@ class StepFrame:
 
     async def open(
         self, run_id: str, step_id: str, plan: CallPlan | None = None
-    ) -> Opened | AlreadyClosed | OutcomeUnknown | AwaitingApproval:
+    ) -> Opened | AlreadyClosed | OutcomeUnknown | AwaitingApproval | AwaitingClient:
         """Open the step for the current activity.
 
         Raises:

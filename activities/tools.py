@@ -1,9 +1,9 @@
 """Tool calls as steps: a dynamic activity, so that every tool has its own name in the history.
 
 Side effect: the tool's. Idempotency: the key `{run_id}:{tool_call_id}`; a closed step returns its
-stored end. Where the policy wants a person asked first nothing is run, and the reply says how long
-that may take. An unsafe tool that was opened and not closed, cut, or that failed in an unknown way
-is never run again: a person resolves it.
+stored end. Where the policy wants a person asked first, or a client runs the tool, nothing is run
+here, and the reply says how long that may take. An unsafe tool that was opened and not closed, cut,
+or that failed in an unknown way is never run again: a person resolves it.
 """
 
 import asyncio
@@ -21,7 +21,14 @@ from activities.steps import StepFrame
 from domain.errors import OrchestratorError, StepRefusedError, StoreUnavailableError, TransientError
 from domain.order import ToolCallOrder, ToolReply
 from domain.ports import Toolbox
-from domain.step import AlreadyClosed, Attempt, AwaitingApproval, Opened, OutcomeUnknown
+from domain.step import (
+    AlreadyClosed,
+    Attempt,
+    AwaitingApproval,
+    AwaitingClient,
+    Opened,
+    OutcomeUnknown,
+)
 from domain.tool import Effect, ToolCallStatus, ToolInvocation, ToolOutcome, ToolSpec
 
 PREFIX = "tool:"
@@ -77,7 +84,7 @@ class ToolActivities:
             return ToolReply(status=opening.result["status"])
         if isinstance(opening, OutcomeUnknown):
             return ToolReply(status="outcome_unknown", tool_call_id=opening.tool_call_id)
-        if isinstance(opening, AwaitingApproval):
+        if isinstance(opening, AwaitingApproval | AwaitingClient):
             return _waits(opening)
         attempt = Attempt(order.run_id, order.step_id, opening.attempt)
         if spec is None:
@@ -152,10 +159,11 @@ class ToolActivities:
         return ToolReply(status=status.value)
 
 
-def _waits(opening: AwaitingApproval) -> ToolReply:
+def _waits(opening: AwaitingApproval | AwaitingClient) -> ToolReply:
     left = opening.expires_in_ms
+    is_client = isinstance(opening, AwaitingClient)
     return ToolReply(
-        status=ToolCallStatus.WAITING_APPROVAL.value,
+        status="waiting_client" if is_client else ToolCallStatus.WAITING_APPROVAL.value,
         tool_call_id=opening.tool_call_id,
         expires_in_seconds=None if left is None else left / 1000,
     )

@@ -41,6 +41,8 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 RPC_SECONDS = 10.0
+ASKING_SECONDS = 30.0
+"""What asking a client may take: a write to the store."""
 STUCK_ATTEMPTS = 5
 """Of one workflow task, after which its run is stuck: a mistake in the code, no accident."""
 _MISMATCH = (
@@ -119,7 +121,12 @@ class TemporalGateway:
 
     def _order(self, run: Run, spec: RunSpec, queued: bool) -> RunOrder:
         tools = [
-            ToolOrder(name=tool.name, effect=tool.effect, timeout_seconds=tool.timeout_seconds)
+            ToolOrder(
+                name=tool.name,
+                effect=tool.effect,
+                # A client's tool is only asked for here; the request keeps its own time.
+                timeout_seconds=ASKING_SECONDS if tool.client else tool.timeout_seconds,
+            )
             for tool in spec.tools
         ]
         return RunOrder(

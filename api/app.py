@@ -17,6 +17,7 @@ from api.ports import ApiConfig, ApiPorts
 from api.routes import (
     agents,
     approvals,
+    client_calls,
     events,
     health,
     keys,
@@ -27,16 +28,18 @@ from api.routes import (
     seed_b,
     seed_c,
     sessions,
+    tool_hosts,
     tools,
 )
 from api.services import Services
 from api.sse import StreamKeeper
+from domain.clients import Dispatching
 from domain.deciding import Deciding
 from domain.intake import Intake
 
 _ROUTES = (
     *(runs, events, seed_b, tools, approvals, sessions, agents, models, health, keys, logs),
-    *(seed_c, pages),
+    *(client_calls, tool_hosts, seed_c, pages),
 )
 """In the order in which paths are tried: the busiest first."""
 _CORS_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
@@ -91,6 +94,7 @@ def _services(ports: ApiPorts, config: ApiConfig) -> Services:
         config=config,
         intake=Intake(ports.intake, config.intake, background.spawn),
         deciding=Deciding(ports.approvals, ports.intake.gateway, background.spawn),
+        dispatching=Dispatching(ports.clients, ports.intake.gateway, background.spawn),
         authenticator=authenticator,
         keeper=StreamKeeper(config.stream, authenticator, metrics),
         background=background,

@@ -51,12 +51,22 @@ APPROVAL_STREAM: dict[str, Any] = {
         ),
     }
 }
+REQUEST_STREAM: dict[str, Any] = {
+    "text/event-stream": {
+        "schema": _SSE_SCHEMA,
+        "example": (
+            'event: tool_request\ndata: {"tool_call_id":"tc_01k9","tool_name":"read_sensor",'
+            '"args":{"sensor":"kitchen"},"effect":"none","status":"waiting"}\n\n'
+        ),
+    }
+}
 TAGS = [
     {"name": "runs", "description": "Pieces of work: start, look at, cancel."},
     {"name": "events", "description": "What happened in a run, as a list or as a stream."},
     {"name": "sessions", "description": "Conversations and their transcripts."},
     {"name": "agents", "description": "Who can do a run."},
     {"name": "tools", "description": "Functions that agents, or you, may call."},
+    {"name": "tool hosts", "description": "Tools that clients run, and what they are asked."},
     {"name": "approvals", "description": "Tool calls that a person has to approve first."},
     {"name": "models", "description": "Language models that may be named."},
     {"name": "keys", "description": "API keys and their scopes."},

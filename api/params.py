@@ -20,6 +20,7 @@ AgentKey = Annotated[str, Path(pattern=_ID, examples=["assistant"])]
 ToolName = Annotated[str, Path(pattern=_ID, examples=["calculator"])]
 ToolCallId = Annotated[str, Path(pattern=_ID, examples=["tc_01k9"])]
 ApprovalId = Annotated[str, Path(pattern=_ID, examples=["ap_01k9"])]
+HostKey = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", examples=["laptop-1"])]
 KeyId = Annotated[str, Path(pattern=_ID, examples=["key_01k9"])]
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most items of this page.")]

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from domain.clients import ClientBook
 from domain.deciding import ApprovalBook
 from domain.intake import IntakePorts, IntakeSettings
 from domain.ports import Clock
@@ -65,6 +66,7 @@ class ApiPorts:
     intake: IntakePorts
     events: EventLog
     approvals: ApprovalBook
+    clients: ClientBook
     keys: KeyRing
     clock: Clock
     workers: WorkerPool
@@ -87,6 +89,8 @@ class StreamConfig:
     """A reader that takes nothing for this long is cut; it can resume."""
     approvals_seconds: float = 0.5
     """Between two looks for approvals that came or went, of each stream that follows them."""
+    requests_seconds: float = 0.1
+    """Between two looks for what a tool host could take, of each that waits for it."""
     most: int = 10_000
     most_per_caller: int = 6_000
 

@@ -14,6 +14,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from api.schemas import HostId, checkable_schema, no_parameters, object_schema
 from domain.agent import AgentId
 from domain.policy import ToolPolicy
 from domain.principal import Scope
@@ -81,6 +82,32 @@ def _said_or_message(value: object, _any: ValidatorFunctionWrapHandler) -> str |
 Input = Annotated[Said | InputMessage, WrapValidator(_said_or_message)]
 
 
+class ClientToolBody(Body):
+    """A tool that a client runs."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    description: Annotated[str, Field(min_length=1, max_length=10_000)]
+    parameters: Annotated[
+        JsonObject, AfterValidator(object_schema), Field(description="JSON Schema of an object.")
+    ] = Field(default_factory=no_parameters)
+    effect: Annotated[
+        Literal["none", "idempotent", "unsafe"],
+        Field(description="What a second execution of the same call would do to the world."),
+    ] = "unsafe"
+    timeout_seconds: Annotated[float, Field(gt=0, le=31_536_000)] = 60.0
+    offline: Annotated[
+        Literal["fail", "wait"] | None,
+        Field(description="While no client is there: fail at once (hosts) or wait (a start)."),
+    ] = None
+    result_schema: Annotated[
+        Annotated[JsonObject, AfterValidator(checkable_schema)] | None,
+        Field(description="JSON Schema that results have to fit."),
+    ] = None
+    untrusted: Annotated[bool, Field(description="What it returns may hold text of strangers.")] = (
+        True
+    )
+
+
 class StartRunBody(Body):
     """A run to start."""
 
@@ -97,6 +124,14 @@ class StartRunBody(Body):
     priority: Annotated[int, Field(ge=1, le=5)] = 3
     deadline: Later = None
     metadata: JsonObject = Field(default_factory=dict)
+    client_tools: Annotated[
+        list[ClientToolBody],
+        Field(max_length=100, description="Tools of this run that a client of yours runs."),
+    ] = Field(default_factory=list)
+    tool_host_id: Annotated[
+        HostId | None,
+        Field(description="The tool host that runs `client_tools`; null: whoever claims them."),
+    ] = None
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"input": "What is 6 * 7?", "agent_id": "assistant"}]}

@@ -12,6 +12,7 @@ from api.metrics import Metrics
 from api.ports import ApiConfig, ApiPorts
 from api.sse import StreamKeeper
 from domain.auth import sees_every_owner
+from domain.clients import Dispatching
 from domain.deciding import Deciding
 from domain.errors import ForbiddenError
 from domain.intake import Intake
@@ -27,6 +28,7 @@ class Services:
     config: ApiConfig
     intake: Intake
     deciding: Deciding
+    dispatching: Dispatching
     authenticator: Authenticator
     keeper: StreamKeeper
     background: Background

@@ -7,6 +7,7 @@ import json
 from pydantic import BaseModel
 
 from api.access import Access
+from api.client_tools import run_tools
 from api.requests import StartRunBody
 from api.services import Services
 from api.tail import EarlyTail, Tail
@@ -61,6 +62,7 @@ def start_of(body: StartRunBody, idempotency: IdempotencyKey | None) -> StartRun
         limits=Limits.model_validate(limits),
         priority=body.priority,
         metadata=body.metadata,
+        client_tools=run_tools(body.client_tools, body.tool_host_id),
         idempotency=idempotency,
     )
 

@@ -12,7 +12,10 @@ from domain.run import Run
 from domain.tool import OPEN_STATUSES, ToolCall, ToolCallStatus
 
 _OUTCOMES = frozenset(
-    {EventType.TOOL_RESULT, EventType.OUTCOME_UNKNOWN, EventType.APPROVAL_REQUIRED}
+    {
+        *(EventType.TOOL_RESULT, EventType.OUTCOME_UNKNOWN),
+        *(EventType.APPROVAL_REQUIRED, EventType.TOOL_REQUEST),
+    }
 )
 _SLACK_SECONDS = 5.0
 """Beyond the tool's own timeout: what accepting, dispatching and recording may take."""
@@ -48,6 +51,9 @@ def outcome_view(run: Run, call: ToolCall) -> View:
     if call.status is ToolCallStatus.WAITING_APPROVAL:
         path = f"/v1/approvals?status=pending&run_id={run.run_id}"
         return view | {"reason": f"a person has to approve it first: GET {path}"}
+    if call.status is ToolCallStatus.DISPATCHED and not run.is_terminal:
+        path = f"/v1/tool_calls/{call.tool_call_id}/wait"
+        return view | {"reason": f"a client is asked to run it; wait with POST {path}"}
     if call.status in OPEN_STATUSES and not run.is_terminal:
         path = f"/v1/tool_calls/{call.tool_call_id}"
         return view | {"reason": f"it is {call.status.value}; look again at GET {path}"}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adapters.store.approvalbook import SqlApprovalBook
+from adapters.store.clientbook import SqlClientBook
 from adapters.store.directory import SqlDirectory
 from adapters.store.eventlog import SqlEventLog, watch_other_processes
 from adapters.store.hub import Hub
@@ -46,6 +47,7 @@ class Storage:
     clock: SystemClock
     steps: SqlStepBook
     approvals: SqlApprovalBook
+    clients: SqlClientBook
     runs: SqlRunBook
     directory: SqlDirectory
     keys: SqlKeyRing
@@ -126,6 +128,7 @@ async def open_storage(settings: Settings, crash: Callable[[str], None] | None =
         clock=clock,
         steps=SqlStepBook(engine, clock, hook),
         approvals=SqlApprovalBook(engine, clock, hook),
+        clients=SqlClientBook(engine, clock, hook),
         runs=SqlRunBook(engine, clock, hook),
         directory=SqlDirectory(engine, clock),
         keys=SqlKeyRing(engine),

@@ -24,6 +24,7 @@ from bootstrap.capabilities import Capabilities
 from bootstrap.identity import SortableIds, is_gone, process_name
 from bootstrap.settings import Settings
 from bootstrap.storage import Storage
+from domain.clients import Dispatching
 from domain.deciding import Deciding
 from worker import ActivitySet, WorkerLimits, build_worker
 
@@ -119,6 +120,7 @@ def build_worker_role(
             gateway,
             clock,
             Deciding(storage.approvals, gateway),
+            Dispatching(storage.clients, gateway),
         ),
         live.worker_id,
         ReconcileSettings(every_seconds=settings.reconcile_seconds),

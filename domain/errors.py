@@ -22,13 +22,18 @@ OrchestratorError
     │   └── RequestTooLargeError   request_too_large
     ├── UnauthorizedError          unauthorized
     ├── ForbiddenError             forbidden
+    │   └── DispatchRefusedError   dispatch_refused
     ├── NotFoundError              not_found
     ├── ConflictError              conflict
     │   ├── SessionBusyError       session_busy
     │   ├── IdempotencyKeyConflictError  idempotency_key_conflict
     │   ├── RunTerminalError       run_terminal
-│   ├── ApprovalDecidedError   approval_decided
-│   └── ApprovalExpiredError   approval_expired
+    │   ├── ApprovalDecidedError   approval_decided
+    │   ├── ApprovalExpiredError   approval_expired
+    │   ├── RequestTakenError      request_taken
+    │   ├── RequestExpiredError    request_expired
+    │   ├── DispatchSupersededError  dispatch_superseded
+    │   └── ToolCallSettledError   tool_call_settled
     ├── ModelNotConfiguredError    model_not_configured
     ├── ModelRequestError          model_bad_request
     ├── ModelAuthError             model_auth
@@ -183,6 +188,12 @@ class ForbiddenError(PermanentError):
     code = "forbidden"
 
 
+class DispatchRefusedError(ForbiddenError):
+    """The token was not given out for this tool call."""
+
+    code = "dispatch_refused"
+
+
 class NotFoundError(PermanentError):
     """No such object for this owner."""
 
@@ -223,6 +234,30 @@ class ApprovalExpiredError(ConflictError):
     """The time of the approval is over; what was configured for that happens."""
 
     code = "approval_expired"
+
+
+class RequestTakenError(ConflictError):
+    """Another client holds the call; it is free again when that one's lease ends."""
+
+    code = "request_taken"
+
+
+class RequestExpiredError(ConflictError):
+    """The time to answer the call is over; the model was told so."""
+
+    code = "request_expired"
+
+
+class DispatchSupersededError(ConflictError):
+    """The call was handed to another client since this token was given out."""
+
+    code = "dispatch_superseded"
+
+
+class ToolCallSettledError(ConflictError):
+    """The call has an outcome already, or a person has to resolve it; nothing was changed."""
+
+    code = "tool_call_settled"
 
 
 class ModelNotConfiguredError(PermanentError):

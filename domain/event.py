@@ -39,6 +39,7 @@ class EventType(StrEnum):
     APPROVAL_DECISION = "approval_decision"
     APPROVAL_EXPIRED = "approval_expired"
     TOOL_DISPATCHED = "tool_dispatched"
+    TOOL_REQUEST = "tool_request"
     TOOL_RESULT = "tool_result"
     OUTCOME_UNKNOWN = "outcome_unknown"
 
@@ -100,7 +101,7 @@ DATA_OF: dict[EventType, dict[str, str]] = {
         "tool_call_id": "tc_...",
         "tool_name": "which",
         "args": "an object; the model's text where it is none",
-        "kind": "server",
+        "kind": "server, or client: a client runs it",
         "step": "the step that will run it",
     },
     EventType.POLICY_DECISION: {
@@ -139,6 +140,14 @@ DATA_OF: dict[EventType, dict[str, str]] = {
         "reason": "a sentence",
     },
     EventType.TOOL_DISPATCHED: {"tool_call_id": "tc_...", "attempt": "of its step"},
+    EventType.TOOL_REQUEST: {
+        "tool_call_id": "tc_...; claim it to get the token that its result needs",
+        "tool_name": "which",
+        "args": "as the model sent them",
+        "effect": "none, idempotent or unsafe",
+        "host_id": "the tool host that is asked, or null",
+        "deadline_ts": "in ms; after it a result is refused",
+    },
     EventType.TOOL_RESULT: {
         "tool_call_id": "tc_...",
         "status": "of the call",

@@ -4,12 +4,13 @@ Knows ports only. Once a run is accepted nothing here fails any more: what the e
 told now, the reconciler tells it later.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from domain.acceptance import Accepted, IdempotencyKey, NewRun, Page
 from domain.agent import Agent, Limits
+from domain.clients import HostedTools
 from domain.errors import InvalidRequestError, NotFoundError
 from domain.event import encode_json
 from domain.handover import HandOver, Spawn
@@ -19,7 +20,7 @@ from domain.principal import Principal
 from domain.records import Directory, RunBook
 from domain.run import Run, RunKind, RunSpec
 from domain.session import OnBusy
-from domain.snapshot import Defaults, check_agent, snapshot
+from domain.snapshot import Defaults, check_agent, snapshot, with_client_tools
 from domain.tool import ToolSpec, Verdict
 
 _MOST_AGENTS = 1000
@@ -36,6 +37,7 @@ class IntakePorts:
     models: ModelCatalog
     gateway: RunGateway
     ids: Ids
+    hosted: HostedTools
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class StartRun:
     limits: Limits = field(default_factory=Limits)
     priority: int = 3
     metadata: dict[str, Any] = field(default_factory=dict)
+    client_tools: tuple[ToolSpec, ...] = ()
     idempotency: IdempotencyKey | None = None
 
 
@@ -105,13 +108,13 @@ class Intake:
             QueueFullError, SessionBusyError, IdempotencyKeyConflictError: nothing was kept.
         """
         agent, route = await self._choose(who, ask)
+        tools = await self._tools(who.owner, agent.tools)
+        spec = snapshot(agent, tools, self._defaults, asked=ask.limits, context=ask.context)
         new = NewRun(
             run_id=self._ports.ids.new("run"),
             owner=who.owner,
             kind=RunKind.AGENT,
-            spec=snapshot(
-                agent, self._tools(), self._defaults, asked=ask.limits, context=ask.context
-            ),
+            spec=with_client_tools(spec, ask.client_tools),
             agent_id=agent.agent_id,
             session_id=ask.session_id or self._ports.ids.new("sess"),
             message_id=self._ports.ids.new("msg"),
@@ -138,7 +141,7 @@ class Intake:
             RunTerminalError: the parent run has ended.
             QueueFullError, IdempotencyKeyConflictError: nothing was kept.
         """
-        tool = self._tools().get(ask.name)
+        tool = (await self._tools(who.owner, (ask.name,))).get(ask.name)
         if tool is None:
             raise NotFoundError(f"there is no tool {ask.name}; GET /v1/tools lists them")
         if ask.timeout_seconds is not None:
@@ -185,13 +188,13 @@ class Intake:
             await self._hand_over(run.run_id, "wake", self._ports.gateway.wake(run.run_id))
         return run
 
-    def check_agent(self, agent: Agent) -> None:
+    async def check_agent(self, agent: Agent) -> None:
         """Refuse an agent that no run could be made of.
 
         Raises:
             InvalidRequestError: names the tool, model or field that is wrong.
         """
-        check_agent(agent, self._tools(), self._ports.models)
+        check_agent(agent, await self._tools(agent.owner, agent.tools), self._ports.models)
 
     async def _accept(
         self, new: NewRun, before_accept: Callable[[NewRun], None] | None
@@ -233,8 +236,12 @@ class Intake:
         except NotFoundError:
             return None
 
-    def _tools(self) -> dict[str, ToolSpec]:
-        return {spec.name: spec for spec in self._ports.toolbox.specs()}
+    async def _tools(self, owner: str | None, names: Iterable[str]) -> dict[str, ToolSpec]:
+        """Return the tools here, and those of the owner's hosts if a name is not among them."""
+        ours = {spec.name: spec for spec in self._ports.toolbox.specs()}
+        if owner is None or all(name in ours for name in names):
+            return ours
+        return {**await self._ports.hosted.tools(owner), **ours}
 
 
 def _card(agent: Agent) -> Card:

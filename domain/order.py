@@ -117,13 +117,14 @@ class ToolCallOrder(_Payload):
 class ToolReply(_Payload):
     """How a tool call ended: `succeeded`, `failed`, `timeout`, `rejected`.
 
-    Or what it waits for a person with: `outcome_unknown`, `waiting_approval`.
+    Or what it waits for a person with: `outcome_unknown`, `waiting_approval`; `waiting_client` for
+    a client that runs it.
     """
 
     status: str
     tool_call_id: str | None = None
     expires_in_seconds: float | None = None
-    """When to look again, if nobody decided."""
+    """When to look again, if nobody decided or answered."""
 
 
 class DecisionOrder(_Payload):

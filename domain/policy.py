@@ -11,21 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError, SchemaError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
+from domain.patterns import is_found, is_pattern
 from domain.tool import Effect
 
 
@@ -76,7 +68,7 @@ class Condition(_Part):
     def _can_be_judged(self) -> "Condition":
         fits = {
             Op.IN: isinstance(self.value, list),
-            Op.MATCHES: isinstance(self.value, str) and _is_pattern(self.value),
+            Op.MATCHES: isinstance(self.value, str) and is_pattern(self.value),
             Op.GT: _is_ordered(self.value),
             Op.LT: _is_ordered(self.value),
         }.get(self.op, True)
@@ -207,7 +199,7 @@ def _holds(condition: Condition, args: dict[str, Any] | None) -> bool | None:
         case Op.IN:
             return any(_same(value, one) for one in wanted)
         case Op.MATCHES:
-            return _is_found(wanted, value) if isinstance(value, str) else None
+            return is_found(wanted, value) if isinstance(value, str) else None
         case _:
             return _compared(condition.op, value, wanted)
 
@@ -239,25 +231,3 @@ def _compared(op: Op, value: Any, wanted: Any) -> bool | None:  # noqa: ANN401 -
     if not (_is_ordered(value) and (both_text or both_numbers)) or value != value:  # noqa: PLR0124 - NaN
         return None
     return bool(value > wanted) if op is Op.GT else bool(value < wanted)
-
-
-@lru_cache(maxsize=1000)
-def _pattern(pattern: str) -> TypeAdapter[str]:
-    """Return a matcher whose time is linear in the text."""
-    return TypeAdapter(Annotated[str, StringConstraints(pattern=pattern)])
-
-
-def _is_pattern(text: str) -> bool:
-    try:
-        _pattern(text)
-    except SchemaError:
-        return False
-    return True
-
-
-def _is_found(pattern: str, text: str) -> bool:
-    try:
-        _pattern(pattern).validate_python(text)
-    except ValidationError:
-        return False
-    return True

@@ -1,6 +1,6 @@
 """An agent as a run takes it along: checked, completed, frozen. Asks only the catalogue."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,25 @@ def snapshot(
         context=context,
         tool_policy=agent.tool_policy,
     )
+
+
+def with_client_tools(spec: RunSpec, tools: Sequence[ToolSpec]) -> RunSpec:
+    """Return a snapshot with the tools that the client who starts the run brings along.
+
+    Raises:
+        InvalidRequestError: the agent calls no tools of ours, or a name is taken.
+    """
+    if not tools:
+        return spec
+    if spec.agent_kind is AgentKind.HTTP:
+        raise InvalidRequestError(
+            "an agent of kind http calls its tools itself; it takes no others"
+        )
+    names = [tool.name for tool in (*spec.tools, *tools)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InvalidRequestError(f"two tools of this run are named {', '.join(twice)}")
+    return spec.model_copy(update={"tools": (*spec.tools, *tools)})
 
 
 def check_agent(agent: Agent, tools: Mapping[str, ToolSpec], models: ModelCatalog) -> None:

@@ -114,13 +114,21 @@ class AwaitingApproval:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitingClient:
+    """A client was asked to run the call, and has so long; nothing was opened."""
+
+    tool_call_id: str
+    expires_in_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Older:
     """A newer attempt was scheduled already; ask Temporal which one it wants."""
 
     attempt: int
 
 
-Opening = Opened | AlreadyClosed | OutcomeUnknown | AwaitingApproval | Older
+Opening = Opened | AlreadyClosed | OutcomeUnknown | AwaitingApproval | AwaitingClient | Older
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +169,8 @@ class NewToolCall:
     args: str
     effect: str
     provider_call_id: str
+    kind: str = "server"
+    """Where it runs: `server` or `client`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,12 +64,44 @@ class Verdict(BaseModel):
     result: str = ""
 
 
+class Offline(StrEnum):
+    """What becomes of a call whose client is not there."""
+
+    FAIL = "fail"
+    """The model reads so at once."""
+    WAIT = "wait"
+    """The call waits for a client until its timeout."""
+
+
+class Audience(StrEnum):
+    """Who may answer a client's tool."""
+
+    OWNER = "owner"
+    """Whoever holds a key of the run's owner: the client that started the run."""
+    HOST = "host"
+    """One tool host."""
+    HOSTS = "hosts"
+    """Every tool host that registered the tool."""
+
+
+class ClientSide(BaseModel):
+    """How a client's tool is reached. `result_schema`: what its results have to fit."""
+
+    model_config = ConfigDict(frozen=True)
+
+    audience: Audience
+    host_id: str | None = None
+    offline: Offline = Offline.WAIT
+    result_schema: dict[str, Any] | None = None
+
+
 class ToolSpec(BaseModel):
     """A registered tool: its schema and how it is run.
 
     `attempts` counts executions of one call after failures that the tool declares as retryable;
     worker loss does not use them up. `blocking` tools run in a child process that is killed at the
-    timeout. What an `untrusted` tool returns was written by strangers.
+    timeout. What an `untrusted` tool returns was written by strangers. A tool with a `client` runs
+    there, not in a worker; its `timeout_seconds` counts from the request.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -83,6 +115,7 @@ class ToolSpec(BaseModel):
     blocking: bool = False
     source: str = "builtin"
     untrusted: bool = False
+    client: ClientSide | None = None
 
     def definition(self) -> ToolDefinition:
         """Return the part of the tool that a model is shown."""

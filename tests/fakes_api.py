@@ -55,6 +55,7 @@ from domain.tool import (
     ToolSpec,
     Verdict,
 )
+from tests.fakes_clients import FakeClients
 
 NOW = 1_763_632_800_000
 T = TypeVar("T")
@@ -779,6 +780,7 @@ class World:
         self.directory = FakeDirectory(self.clock)
         self.runs = FakeRuns(self.clock, self.events, self.directory)
         self.approvals = FakeApprovals(self.clock)
+        self.clients = FakeClients()
         self.gateway = FakeGateway(self.runs)
         self.add_agent("assistant", description="general help with anything")
 
@@ -827,6 +829,7 @@ class World:
             )
             await self.gateway.start(self.runs.runs[run_id], RunSpec(kind=kind), queued=False)
         self.approvals.ask(self.runs.calls["tc_01k9"])
+        self.clients.ask(self.runs.calls["tc_01k9"])
         minted = mint_key(b"k" * 32)
         key = ApiKey(
             key_id="key_01k9",
@@ -858,9 +861,11 @@ class World:
                 models=FakeModels(),
                 gateway=self.gateway,
                 ids=self.ids,
+                hosted=self.clients,
             ),
             events=self.events,
             approvals=self.approvals,
+            clients=self.clients,
             keys=self.keys,
             clock=self.clock,
             workers=FakeWorkers(),

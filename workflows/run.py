@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.step import invoke_step, llm_step, tool_step
     from workflows import policies, store
     from workflows.outcomes import RunFailedError, RunStoppedError, failure_of
+    from workflows.waits import Waits
 
 StepOrder = ChatOrder | InvokeOrder | ToolCallOrder
 Reply = TypeVar("Reply", ChatReply, ToolReply)
@@ -46,8 +47,12 @@ Reply = TypeVar("Reply", ChatReply, ToolReply)
 WAITING_ON = SearchAttributeKey.for_keyword("WaitingOn")
 FINAL_CODES = frozenset({"run_terminal", "poison_step", "max_cost_usd", "superseded"})
 """Failures that no other model of the chain can mend."""
-PARKED = {"outcome_unknown": "resolve", "waiting_approval": "decide"}
-"""Replies that ask a person to do something about a call, and what."""
+PARKED = {
+    "outcome_unknown": ("approval", "resolve"),
+    "waiting_approval": ("approval", "decide"),
+    "waiting_client": ("client_tool", "answer"),
+}
+"""Replies that ask somebody to do something about a call: who is waited for, and to do what."""
 
 
 @workflow.defn(
@@ -62,8 +67,7 @@ class RunWorkflow:
         self._order = order
         self._progress = order.progress
         self._wakes = 0
-        self._people = 0
-        """Calls that wait for a person at this moment."""
+        self._waits = Waits()
         self._tools = {tool.name: tool for tool in order.tools}
 
     @workflow.run
@@ -247,7 +251,7 @@ class RunWorkflow:
             raise
 
     async def _call_tool(self, call: CallTicket) -> None:
-        """Run one call; while a person has to say something about it, wait and look again."""
+        """Run one call; while people or a client have to say something, wait and look again."""
         tool = self._tools[call.tool]
         order = ToolCallOrder(
             run_id=self._order.run_id,
@@ -266,19 +270,19 @@ class RunWorkflow:
             )
             if reply.status not in PARKED:
                 return
-            await self._wait_for_person(seen, reply)
+            await self._wait_for_answer(seen, reply)
 
-    async def _wait_for_person(self, seen: int, reply: ToolReply) -> None:
+    async def _wait_for_answer(self, seen: int, reply: ToolReply) -> None:
         """Wait until somebody said something, or the time for it is over: the store says which."""
-        self._people += 1
-        if self._people == 1:
-            self._wait_on("approval", f"{PARKED[reply.status]} tool call {reply.tool_call_id}")
+        what, to_do = PARKED[reply.status]
+        if self._waits.begin(what):
+            self._wait_on(self._waits.shown, f"{to_do} tool call {reply.tool_call_id}")
         try:
-            await self._wait_for_wake(seen, reply.expires_in_seconds)
+            await self._wait_for_wake(seen, reply.expires_in_seconds, what)
         finally:
-            self._people -= 1
-        if not self._people:
-            self._wait_on(None, "")
+            has_changed = self._waits.end(what)
+        if has_changed:
+            self._wait_on(self._waits.shown, "a tool call")
 
     async def _step(
         self, activity: str, order: StepOrder, reply: type[Reply], summary: str, seconds: float
@@ -322,7 +326,9 @@ class RunWorkflow:
         if waited:
             self._wait_on(None, "")
 
-    async def _wait_for_wake(self, seen: int, at_most: float | None = None) -> None:
+    async def _wait_for_wake(
+        self, seen: int, at_most: float | None = None, what: str = "approval"
+    ) -> None:
         """Wait for a `wake` after the `seen`-th, but not past the run's deadline."""
         left = self._seconds_left()
         expires = at_most is not None and (left is None or at_most < left)
@@ -330,7 +336,7 @@ class RunWorkflow:
             await workflow.wait_condition(
                 lambda: self._wakes > seen,
                 timeout=at_most if expires else left,
-                timeout_summary="the approval expires" if expires else "the run's deadline",
+                timeout_summary=f"the {what} expires" if expires else "the run's deadline",
             )
         except TimeoutError:
             self._check_deadline()

@@ -175,7 +175,7 @@ def _first_events(new: NewRun) -> list[EventDraft]:
             "tool_call_id": new.tool_call_id,
             "tool_name": new.spec.tools[0].name,
             "args": as_json(new.args),
-            "kind": "server",
+            "kind": "client" if new.spec.tools[0].client else "server",
             "step": tool_step(1, 0),
         }
         key = f"{new.tool_call_id}:created"

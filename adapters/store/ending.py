@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from adapters.store import approvals, billing, toolcalls, transcript
+from adapters.store import approvals, billing, requests, toolcalls, transcript
 from adapters.store.appender import append
 from adapters.store.fence import lock_run, note_execution, read_step
 from adapters.store.gate import first_events
@@ -112,8 +112,11 @@ def _close_call(tx: Tx, run: Row, call: Row, finish: Finish, now: int) -> list[E
     if status not in OPEN_STATUSES and status is not ToolCallStatus.OUTCOME_UNKNOWN:
         return []
     step = read_step(tx, run["run_id"], call["step_id"])
-    may_have_run = status is ToolCallStatus.OUTCOME_UNKNOWN or (
-        call["effect"] == Effect.UNSAFE and step is not None and step["state"] == StepState.OPEN
+    is_open = step is not None and step["state"] == StepState.OPEN
+    may_have_run = (
+        requests.close_with_run(tx, call)
+        or status is ToolCallStatus.OUTCOME_UNKNOWN
+        or (call["effect"] == Effect.UNSAFE and is_open)
     )
     word = finish.state.value.lower()
     if not may_have_run:

@@ -210,6 +210,53 @@ approvals = Table(
     ),
 )
 
+tool_hosts = Table(
+    "tool_hosts",
+    metadata,
+    Column("owner", Text, nullable=False),
+    Column("host_id", Text, nullable=False),
+    Column("keeper", Text, nullable=False),
+    Column("tools", Text, nullable=False),
+    Column("lease_ms", BigInteger, nullable=False),
+    Column("alive_until", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("owner", "host_id"),
+)
+
+_UNANSWERED = text("status IN ('waiting', 'taken')")
+
+tool_requests = Table(
+    "tool_requests",
+    metadata,
+    Column("tool_call_id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("step_id", Text, nullable=False),
+    Column("tool_name", Text, nullable=False),
+    Column("audience", Text, nullable=False),
+    Column("host_id", Text),
+    Column("offline", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("asked", Integer, nullable=False),
+    Column("timeout_ms", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("dispatch", Integer, nullable=False, server_default="0"),
+    Column("holder", Text),
+    Column("holder_host", Text),
+    Column("lease_until", BigInteger),
+    Column("claim_key", Text),
+    Column("token_hash", Text),
+    Column("old_hashes", Text, nullable=False, server_default="[]"),
+    Column("result_digest", Text),
+    Column("answered_by", Text),
+    Column("news_at", BigInteger),
+    Column("woken_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Index("tool_requests_by_run", "run_id"),
+    Index("tool_requests_open", "owner", sqlite_where=_UNANSWERED, postgresql_where=_UNANSWERED),
+)
+
 sessions = Table(
     "sessions",
     metadata,

@@ -2,7 +2,7 @@
 
 import json
 
-from adapters.store import billing, toolcalls, transcript
+from adapters.store import billing, requests, toolcalls, transcript
 from adapters.store.appender import append
 from adapters.store.fence import (
     check_open,
@@ -73,10 +73,13 @@ def open_step(
         if answer is not None:
             return answer
     if step is None and is_tool:
-        held = pass_gate(tx, run, who, now)
+        held = requests.look_again(tx, run, who, now) or pass_gate(tx, run, who, now)
         if held is not None:
             return held
         run = lock_run(tx, who.run_id)  # the gate has written to it
+        asked = requests.ask(tx, run, who, now)
+        if asked is not None:
+            return asked
     return _open_attempt(tx, run, step, who, now, plan)
 
 

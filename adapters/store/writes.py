@@ -123,7 +123,7 @@ def _create_call(tx: Tx, run: Row, call: NewToolCall, now: int) -> EventDraft:
         "tool_call_id": call.tool_call_id,
         "tool_name": call.name,
         "args": as_json(call.args),
-        "kind": "server",
+        "kind": call.kind,
         "step": call.step_id,
     }
     key = f"{call.tool_call_id}:created"

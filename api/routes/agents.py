@@ -36,7 +36,7 @@ async def create_agent(desk: Desk, access: Admin, body: AgentBody) -> Response:
     fields["tool_policy"] = _as_given(body.tool_policy)
     now = desk.ports.clock.now_ms()
     agent = Agent(owner=access.who.owner, created_at=now, updated_at=now, **fields)
-    _check(desk, agent)
+    await _check(desk, agent)
     made = await desk.directory.put_agent(agent, replace=False)
     desk.background.spawn(_rule_again(desk))
     return _made(made, 201)
@@ -68,7 +68,7 @@ async def register_agent(desk: Desk, access: Admin, body: RegisterBody) -> Respo
     )
     changes = {"name": body.name, "endpoint": body.endpoint, "updated_at": now}
     agent = agent.model_copy(update=changes)
-    _check(desk, agent)
+    await _check(desk, agent)
     stored = await desk.directory.put_agent(agent, replace=True)
     return _made(stored, 200 if known else 201)
 
@@ -115,7 +115,7 @@ async def update_agent(
     if body.tool_policy is not None:
         changes["tool_policy"] = _as_given(body.tool_policy)
     changed = agent.model_copy(update={**changes, "updated_at": desk.ports.clock.now_ms()})
-    _check(desk, changed)
+    await _check(desk, changed)
     stored = await desk.directory.put_agent(changed, replace=True)
     desk.background.spawn(_rule_again(desk))
     return reply(agent_view(stored))
@@ -140,9 +140,9 @@ async def _own(desk: Services, access: Access, agent_id: str) -> Agent | None:
     return agent if agent.owner == access.who.owner else None
 
 
-def _check(desk: Services, agent: Agent) -> None:
+async def _check(desk: Services, agent: Agent) -> None:
     """Refuse what no run could be made of, and what may not be contacted."""
-    desk.intake.check_agent(agent)
+    await desk.intake.check_agent(agent)
     if agent.endpoint is not None:
         desk.ports.addresses.check_url(agent.endpoint)
 

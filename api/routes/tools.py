@@ -4,12 +4,13 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access import Access
 from api.bodies import JsonRoute
 from api.errors import refuse
 from api.params import IdempotencyHeader, ToolCallId, ToolCallQuery, ToolName
 from api.replies import listed, reply
 from api.requests import InvokeToolBody, ResolveBody
-from api.services import Approver, Desk, Invoker, Reader
+from api.services import Approver, Desk, Invoker, Reader, Services
 from api.shapes.catalog import ToolList, ToolOut
 from api.shapes.work import InvokedOut, ToolCallList, ToolCallOut
 from api.starting import claim
@@ -19,23 +20,23 @@ from domain.acceptance import Page
 from domain.errors import InvalidRequestError, NotFoundError
 from domain.event import encode_json
 from domain.intake import InvokeTool
-from domain.tool import Resolution, Verdict
+from domain.tool import Resolution, ToolSpec, Verdict
 
 router = APIRouter(tags=["tools"], route_class=JsonRoute)
 
 
 @router.get("/v1/tools", operation_id="list_tools", responses={200: {"model": ToolList}})
-async def list_tools(desk: Desk, _access: Reader) -> Response:
-    """List the tools."""
-    return listed("tools", [tool_view(spec) for spec in desk.ports.intake.toolbox.specs()], None)
+async def list_tools(desk: Desk, access: Reader) -> Response:
+    """List the tools: those that run here, then those of your tool hosts."""
+    return listed("tools", [tool_view(spec) for spec in await _specs(desk, access)], None)
 
 
 @router.get(
     "/v1/tools/{name}", operation_id="get_tool", responses={200: {"model": ToolOut}, 404: {}}
 )
-async def get_tool(desk: Desk, _access: Reader, name: ToolName) -> Response:
+async def get_tool(desk: Desk, access: Reader, name: ToolName) -> Response:
     """Return one tool."""
-    for spec in desk.ports.intake.toolbox.specs():
+    for spec in await _specs(desk, access):
         if spec.name == name:
             return reply(tool_view(spec))
     raise NotFoundError(f"there is no tool {name}")
@@ -117,6 +118,11 @@ async def resolve_tool_call(
     verdict = Verdict(resolution=resolution, by=access.who.name, result=said)
     await desk.intake.resolve(access.who, tool_call_id, verdict)
     return reply(tool_call_view(await desk.runs.get_tool_call(access.who.owner, tool_call_id)))
+
+
+async def _specs(desk: Services, access: Access) -> list[ToolSpec]:
+    hosted = await desk.dispatching.book.tools(access.who.owner)
+    return [*desk.ports.intake.toolbox.specs(), *(hosted[name] for name in sorted(hosted))]
 
 
 def _text(result: object) -> str:

@@ -74,6 +74,10 @@ _SUMMARY: dict[str, Callable[[Data], str]] = {
     ),
     "approval_expired": lambda data: f"{data['approval_id']}: {data['outcome']}, {data['reason']}",
     "tool_dispatched": lambda data: str(data["tool_call_id"]),
+    "tool_request": lambda data: (
+        f"{data['tool_call_id']}: {data['tool_name']}({_plain(data['args'])}), asks"
+        f" {data['host_id'] or 'a client'}"
+    ),
     "tool_result": _tool_result,
     "outcome_unknown": lambda data: f"{data['tool_call_id']}: {data['reason']}",
     "model_fallback": lambda data: f"{data['from']} -> {data['to']}: {data['reason']}",

@@ -17,6 +17,7 @@ from typing import Any
 import asyncpg
 
 from adapters.store.approvalbook import SqlApprovalBook
+from adapters.store.clientbook import SqlClientBook
 from adapters.store.directory import SqlDirectory
 from adapters.store.eventlog import SqlEventLog
 from adapters.store.hub import Hub
@@ -66,6 +67,7 @@ class StoreBox:
         self.runs = SqlRunBook(self.engine, self.clock)
         self.steps = SqlStepBook(self.engine, self.clock)
         self.approvals = SqlApprovalBook(self.engine, self.clock)
+        self.clients = SqlClientBook(self.engine, self.clock)
         self.log = SqlEventLog(self.engine, self.hub)
         self.directory = SqlDirectory(self.engine, self.clock)
         self.keys = SqlKeyRing(self.engine)

@@ -57,9 +57,20 @@ def gateway() -> _QuietGateway:
 @pytest.fixture
 async def client(store: StoreBox, gateway: _QuietGateway) -> AsyncIterator[httpx2.AsyncClient]:
     fakes = World().ports()
-    intake = replace(fakes.intake, runs=store.runs, directory=store.directory, gateway=gateway)
+    intake = replace(
+        fakes.intake,
+        runs=store.runs,
+        directory=store.directory,
+        gateway=gateway,
+        hosted=store.clients,
+    )
     ports = replace(
-        fakes, intake=intake, events=store.log, approvals=store.approvals, keys=store.keys
+        fakes,
+        intake=intake,
+        events=store.log,
+        approvals=store.approvals,
+        clients=store.clients,
+        keys=store.keys,
     )
     app = create_app(ports, fake_config(max_wait_seconds=0.01))
     transport = httpx2.ASGITransport(app)

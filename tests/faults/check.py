@@ -40,6 +40,7 @@ TABLES = (
     "steps",
     "tool_calls",
     "approvals",
+    "tool_requests",
     "messages",
     "sessions",
     "usage",

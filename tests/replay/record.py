@@ -18,8 +18,10 @@ from adapters.temporal import workflow_id
 from bootstrap.exit import leave
 from bootstrap.logs.telemetry import forward_core_logs
 from domain.agent import AgentKind, Limits
+from domain.clients import Claim, Dispatching, Submission
 from domain.event import EventType
 from domain.intake import InvokeTool
+from domain.tool import Audience, ClientSide, ToolOutcome, ToolSpec
 from tests.rig.temporal import TemporalServer
 from tests.rig.tools import TARGETS
 from tests.stub.agent import StubAgent
@@ -141,6 +143,43 @@ async def approval_by_signal(stage: Stage) -> str:
     return run.run_id
 
 
+async def client_tools(stage: Stage) -> str:
+    """One call is answered by a client, one is approved first, one times out."""
+    names = ("print_page", "print_map", "print_late")
+    specs = tuple(
+        ToolSpec(
+            name=name,
+            description="Print.",
+            parameters={"type": "object"},
+            source="client",
+            timeout_seconds=1 if name == "print_late" else 60,
+            client=ClientSide(audience=Audience.OWNER),
+        )
+        for name in names
+    )
+    await stage.agent(tool_policy={"rules": [{"tool": "print_map", "decision": "ask"}]})
+    script = "\n".join(f"call {name} {{}}" for name in names)
+    run = await stage.start(f"{script}\n---\nsay done", client_tools=specs)
+    await stage.seen(run.run_id, EventType.TOOL_REQUEST, 2)
+    await stage.seen(run.run_id, EventType.APPROVAL_REQUIRED)
+    (asked,) = await stage.storage.approvals.pending(None)
+    await stage.decide(asked)
+    await stage.seen(run.run_id, EventType.TOOL_REQUEST, 3)
+    await _answer(stage, "print_page")
+    await _answer(stage, "print_map")
+    await stage.ended(run.run_id)
+    return run.run_id
+
+
+async def _answer(stage: Stage, name: str) -> None:
+    rows = await stage.rows("SELECT tool_call_id FROM tool_calls WHERE tool_name = :n", n=name)
+    who = Claim(owner=ANN.owner, caller=ANN.owner, name=ANN.name)
+    taken = await stage.storage.clients.claim(who, rows[0]["tool_call_id"])
+    said = Submission(taken.token, ToolOutcome(ok=True, content="printed"), ANN.name)
+    dispatching = Dispatching(stage.storage.clients, stage.gateway)
+    await dispatching.submit(ANN.owner, taken.request.tool_call_id, said)
+
+
 async def continued(stage: Stage) -> str:
     """Long enough to continue as new."""
     return (await stage.run(f"loop 7 {ADD}\n---\nsay done")).run_id
@@ -166,7 +205,7 @@ PATHS: dict[str, Way] = {
     for path in (
         *(simple, tools, parallel_tools, fallback, failed, capped, cancelled, cancelled_tool),
         *(queued, outcome_unknown, continued, tool_run, external_agent),
-        *(approval, approval_by_signal),
+        *(approval, approval_by_signal, client_tools),
     )
 }
 """Every way through `RunWorkflow`."""

@@ -260,7 +260,13 @@ async def open_stage(
         await gateway.check()
         intake = Intake(
             IntakePorts(
-                storage.runs, storage.directory, can.toolbox, can.models, gateway, SortableIds()
+                storage.runs,
+                storage.directory,
+                can.toolbox,
+                can.models,
+                gateway,
+                SortableIds(),
+                storage.clients,
             ),
             IntakeSettings(Limits(max_turns=50), ("offline/assistant",), 10_000),
         )

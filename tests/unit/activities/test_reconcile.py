@@ -119,8 +119,15 @@ class Settled:
         return self.count
 
 
+class Swept:
+    """Requests of which some were late."""
+
+    async def sweep(self) -> int:
+        return 0
+
+
 def _reconciler(world: World, every: float = 60.0) -> Reconciler:
-    ports = ReconcilePorts(world, world, world, world, Clock(), Settled())  # type: ignore[arg-type]
+    ports = ReconcilePorts(world, world, world, world, Clock(), Settled(), Swept())  # type: ignore[arg-type]
     return Reconciler(ports, "w1", ReconcileSettings(every_seconds=every))
 
 

@@ -1,0 +1,31 @@
+"""What a run's calls wait for at this moment, and which of it is shown."""
+
+from collections import Counter
+
+ORDER = ("approval", "client_tool")
+"""What is shown first: a person is asked for more than a program."""
+
+
+class Waits:
+    """Counts the calls that wait, by what they wait for."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def shown(self) -> str | None:
+        """What the run waits for, if anything."""
+        return next((what for what in ORDER if self._counts[what]), None)
+
+    def begin(self, what: str) -> bool:
+        """Note a call that waits; return whether what is shown changed."""
+        return self._move(what, 1)
+
+    def end(self, what: str) -> bool:
+        """Note that a call goes on; return whether what is shown changed."""
+        return self._move(what, -1)
+
+    def _move(self, what: str, by: int) -> bool:
+        before = self.shown
+        self._counts[what] += by
+        return self.shown != before
