@@ -17,6 +17,7 @@ from bootstrap.commands import (
     config,
     demo,
     doctor,
+    host,
     keys,
     processes,
     run,
@@ -30,7 +31,9 @@ from bootstrap.terminal import harmless, note
 from domain.errors import OrchestratorError
 
 INTERRUPTED = 130
-_GROUPS = (*(processes, run, runs, agents, sessions, tools, approvals, keys, config, demo, doctor),)
+_GROUPS = (
+    *(processes, run, runs, agents, sessions, tools, host, approvals, keys, config, demo, doctor),
+)
 
 app = typer.Typer(
     name="orchestrator",

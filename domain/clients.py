@@ -21,6 +21,10 @@ MAX_RESULT_BYTES = 512 * 1024
 """Of a client's result as JSON; a larger one is refused."""
 
 
+UNKNOWN_CODE = "outcome_unknown"
+"""The error by which a client says that it does not know whether an unsafe tool acted."""
+
+
 class RequestStatus(StrEnum):
     """Where a request stands."""
 

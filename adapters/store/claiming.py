@@ -9,6 +9,7 @@ from adapters.store.pages import where
 from adapters.store.reads import get_tool_call
 from adapters.store.tx import Row, Tx
 from domain.clients import (
+    UNKNOWN_CODE,
     Beat,
     Claim,
     Dispatch,
@@ -206,8 +207,11 @@ def submit(tx: Tx, owner: str, tool_call_id: str, said: Submission, now: int) ->
         id=tool_call_id,
     )
     call = toolcalls.call_of_step(tx, run["run_id"], row["step_id"])
-    status = ToolCallStatus.SUCCEEDED if said.outcome.ok else ToolCallStatus.FAILED
-    requests.settle(tx, run, row, call, (status, said.outcome), now)
+    if said.outcome.error_code == UNKNOWN_CODE and row["effect"] == Effect.UNSAFE:
+        requests.leave_to_person(tx, run, call, said.outcome.content, now)
+    else:
+        status = ToolCallStatus.SUCCEEDED if said.outcome.ok else ToolCallStatus.FAILED
+        requests.settle(tx, run, row, call, (status, said.outcome), now)
     return Submitted(get_tool_call(tx, owner, tool_call_id), replayed=False)
 
 

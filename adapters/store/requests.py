@@ -23,8 +23,8 @@ _PUT = (
     " :run_id, :step_id, :tool_name, :audience, :host_id, :offline, 'waiting', 1, :now,"
     " :expires_at, :timeout_ms) ON CONFLICT (tool_call_id) DO UPDATE SET status = 'waiting',"
     " asked = tool_requests.asked + 1, holder = NULL, holder_host = NULL, lease_until = NULL,"
-    " claim_key = NULL, news_at = NULL, woken_at = NULL, created_at = excluded.created_at,"
-    " expires_at = excluded.expires_at"
+    " claim_key = NULL, result_digest = NULL, news_at = NULL, woken_at = NULL,"
+    " created_at = excluded.created_at, expires_at = excluded.expires_at"
 )
 
 
@@ -172,9 +172,7 @@ def _offline(tool: str, done: str) -> ToolOutcome:
 def expire(tx: Tx, run: Row, request: Row, call: Row, now: int) -> None:
     """Do what follows when nobody answered in time: an unsafe call may have acted once taken."""
     if _may_have_acted(request, call):
-        _leave_to_person(
-            tx, run, call, "the client that took this call did not answer in time", now
-        )
+        leave_to_person(tx, run, call, "the client that took this call did not answer in time", now)
         return
     seconds = request["timeout_ms"] / 1000
     outcome = ToolOutcome(
@@ -188,7 +186,7 @@ def expire(tx: Tx, run: Row, request: Row, call: Row, now: int) -> None:
 def lose(tx: Tx, run: Row, request: Row, call: Row, now: int) -> None:
     """Take a call back from a client that is no longer heard of."""
     if _may_have_acted(request, call):
-        _leave_to_person(tx, run, call, "the client that took this call is no longer heard of", now)
+        leave_to_person(tx, run, call, "the client that took this call is no longer heard of", now)
         return
     tx.run(
         "UPDATE tool_requests SET status = 'waiting', lease_until = NULL WHERE tool_call_id = :id",
@@ -235,7 +233,8 @@ def _may_have_acted(request: Row, call: Row) -> bool:
     return is_taken and bool(call["effect"] == Effect.UNSAFE)
 
 
-def _leave_to_person(tx: Tx, run: Row, call: Row, why: str, now: int) -> None:
+def leave_to_person(tx: Tx, run: Row, call: Row, why: str, now: int) -> None:
+    """Park a call that may have acted, and its run, until a person resolves it."""
     _news(tx, call, RequestStatus.UNKNOWN, now)
     toolcalls.set_unknown(tx, run, call, why, now)
 

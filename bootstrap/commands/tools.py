@@ -1,7 +1,7 @@
 """`tools ...`: see the tools, and call one by hand as a durable run."""
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,10 +12,16 @@ from bootstrap.commands.servers import connect
 from bootstrap.commands.wire import at
 from bootstrap.terminal import harmless, out
 
+if TYPE_CHECKING:
+    from bootstrap.commands.api import Api
+
 tools = typer.Typer(help="See the tools, and call one by hand.", no_args_is_help=True)
 
 CallId = Annotated[str, typer.Argument(metavar="TOOL_CALL_ID", help="tc_...")]
 _CALL_COLUMNS = ("tool_call_id", "status", "tool_name", "run_id", "created_at", "args")
+_CLIENTS = frozenset({"dispatched", "running"})
+_ENDED_BADLY = frozenset({"failed", "timeout", "rejected"})
+_WAIT_MS = 20_000
 _COLUMNS = ("name", "effect", "timeout_seconds", "source", "description")
 
 
@@ -52,6 +58,7 @@ def call_tool(
         raise CommandError(f"the arguments are not JSON: {error}", code=2) from error
     with connect(api_url, api_key) as api:
         said = api.call("POST", at("/v1/tools/{}/invoke", name), body={"args": given})
+        said = _waited(api, said)
     if as_json:
         out_json(said)
     else:
@@ -122,6 +129,21 @@ def resolve(
         out_json(said)
     else:
         out(harmless(f"{tool_call_id} is {said['status']}: {said['resolution']}"))
+
+
+def _waited(api: "Api", said: dict[str, Any]) -> dict[str, Any]:
+    """Wait for a call that a client runs; any other has come as far as it does by itself."""
+    ids = {name: said[name] for name in ("tool_call_id", "run_id")}
+    path = at("/v1/tool_calls/{}/wait", said["tool_call_id"])
+    while said["status"] == "pending":
+        call = api.call("POST", path, params={"timeout_ms": _WAIT_MS})
+        if call["status"] == "succeeded":
+            return {"status": "succeeded", **ids, "result": call["result"]}
+        if call["status"] in _ENDED_BADLY:
+            return {"status": "failed", **ids, "error": call["error"]}
+        if call["status"] not in _CLIENTS:
+            return said
+    return said
 
 
 def _text(said: dict[str, Any]) -> str:

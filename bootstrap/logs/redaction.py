@@ -8,7 +8,8 @@ from urllib.parse import unquote, urlsplit
 MASK = "***"
 _SHORTEST = 4
 """Shorter values are not secrets but would punch holes into every other word."""
-_OUR_KEY = re.compile(r"orch_[A-Za-z0-9_-]{43}")
+_OUR_SECRET = re.compile(r"\b(?:orch|dt)_[A-Za-z0-9_-]{43}")
+"""An API key, or the token of a tool call that was handed out."""
 _ENVIRONMENT = ("TEMPORAL_API_KEY", "TEMPORAL_TLS_CLIENT_KEY_DATA")
 """Secrets that other libraries read from the environment by themselves."""
 _URLS = ("DATABASE_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "MQTT_URL")
@@ -16,7 +17,7 @@ _URLS = ("DATABASE_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "MQTT_URL")
 
 
 class Redactor:
-    """Replaces secrets by a mask, and anything that has the form of an API key of ours."""
+    """Replaces secrets by a mask, and anything that has the form of a key or token of ours."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         # The longest first: one secret may begin with another.
@@ -27,7 +28,7 @@ class Redactor:
         """Return `text` without secrets."""
         if self._secrets is not None:
             text = self._secrets.sub(MASK, text)
-        return _OUR_KEY.sub(MASK, text) if "orch_" in text else text
+        return _OUR_SECRET.sub(MASK, text) if "orch_" in text or "dt_" in text else text
 
     def deep(self, value: object) -> object:
         """Return a value made of JSON's types without secrets in its texts."""

@@ -36,7 +36,7 @@ NAMES = (
 TARGETS = tuple(f"{__name__}:{name}" for name in NAMES)
 
 
-async def _post(url: str, key: str, name: str) -> int:
+async def post(url: str, key: str, name: str) -> int:
     """Leave one mark and return how often this key has arrived."""
     parts = urlsplit(url)
     body = json.dumps({"key": key, "tool": name}).encode()
@@ -58,25 +58,25 @@ async def _post(url: str, key: str, name: str) -> int:
 @tool
 async def read_only(url: str, context: ToolContext) -> int:
     """Leave a mark; a second one would do no harm."""
-    return await _post(url, context.idempotency_key, "read_only")
+    return await post(url, context.idempotency_key, "read_only")
 
 
 @tool(effect=Effect.IDEMPOTENT)
 async def charge_keyed(url: str, context: ToolContext) -> int:
     """Charge once per idempotency key."""
-    return await _post(url, context.idempotency_key, "charge_keyed")
+    return await post(url, context.idempotency_key, "charge_keyed")
 
 
 @tool(effect=Effect.UNSAFE)
 async def charge_unsafe(url: str, context: ToolContext) -> int:
     """Charge; a second call would charge again."""
-    return await _post(url, context.idempotency_key, "charge_unsafe")
+    return await post(url, context.idempotency_key, "charge_unsafe")
 
 
 @tool(effect=Effect.UNSAFE, timeout_seconds=0.4)
 async def charge_brief(url: str, context: ToolContext) -> int:
     """Charge, and be cut soon."""
-    return await _post(url, context.idempotency_key, "charge_brief")
+    return await post(url, context.idempotency_key, "charge_brief")
 
 
 @tool(effect=Effect.UNSAFE)
@@ -90,16 +90,16 @@ def charge_blocking(url: str, context: ToolContext) -> int:
 @tool(effect=Effect.UNSAFE)
 async def charge_flaky(url: str, context: ToolContext) -> int:
     """Declare twice that nothing happened, then charge."""
-    tries = await _post(url, f"try:{context.idempotency_key}", "charge_flaky_try")
+    tries = await post(url, f"try:{context.idempotency_key}", "charge_flaky_try")
     if tries < 3:
         raise TransientError("the bank is closed; nothing happened")
-    return await _post(url, context.idempotency_key, "charge_flaky")
+    return await post(url, context.idempotency_key, "charge_flaky")
 
 
 @tool(effect=Effect.UNSAFE)
 async def charge_and_raise(url: str, context: ToolContext) -> int:
     """Charge, and lose the reply."""
-    await _post(url, context.idempotency_key, "charge_and_raise")
+    await post(url, context.idempotency_key, "charge_and_raise")
     raise ConnectionResetError("the reply was lost")
 
 
