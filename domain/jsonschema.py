@@ -44,7 +44,7 @@ Found = Iterator[str]
 
 def problems(schema: Schema, value: object) -> list[str]:
     """Return what is wrong with a value, each with its place; keywords not known here pass."""
-    found = _check(schema, value, "it")
+    found = _check(schema, value, "value")
     return [problem for problem, _ in zip(found, range(_MAX_PROBLEMS), strict=False)]
 
 

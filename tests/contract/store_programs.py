@@ -10,11 +10,20 @@ from dataclasses import replace
 
 from domain.acceptance import NewRun, Page
 from domain.approval import Answer
+from domain.clients import Claim, Submission
 from domain.deciding import ApprovalFilter
 from domain.errors import OrchestratorError
 from domain.event import EventDraft, EventType
 from domain.step import Attempt, Closing, Opened
-from domain.tool import Effect, Resolution, ToolCallStatus, ToolOutcome, Verdict
+from domain.tool import (
+    Audience,
+    ClientSide,
+    Effect,
+    Resolution,
+    ToolCallStatus,
+    ToolOutcome,
+    Verdict,
+)
 from tests.contract.store_engines import StoreBox
 from tests.contract.store_scenes import (
     CANCELLED,
@@ -28,6 +37,7 @@ from tests.contract.store_scenes import (
     execution,
     new_run,
     new_tool_run,
+    tool_spec,
 )
 
 Operation = tuple[int, int, int]
@@ -35,7 +45,18 @@ STEPS = ("llm-1-1", "llm-1-2", "llm-2-1", "tool-1-0", "tool-1-1", "tool-2-0", "i
 EFFECTS = (Effect.NONE, Effect.UNSAFE, Effect.IDEMPOTENT)
 TEXTS = ("a", '{"b": [1, 2.50]}', "", "é\u2028")
 ASKS = {"default": "ask", "approval": {"expires_in_seconds": 0.02, "on_timeout": "approve"}}
+CLIENT_TOOL = tool_spec().model_copy(
+    update={
+        "source": "client",
+        "timeout_seconds": 0.05,
+        "client": ClientSide(audience=Audience.OWNER),
+    }
+)
 ERROR = {"code": "model_timeout", "message": "slow"}
+
+
+OPERATIONS = 19
+"""How many kinds there are; the last one ends a run."""
 
 
 class Program:
@@ -51,6 +72,7 @@ class Program:
         self._replied: set[tuple[str, str]] = set()
         self._never_called: set[tuple[str, str]] = set()
         self._tool_runs: set[str] = set()
+        self._tokens: list[tuple[str, str]] = []
         self._does: Sequence[Callable[[int, int], Awaitable[object]]] = (
             self._accept,
             self._open,
@@ -67,6 +89,9 @@ class Program:
             self._decide,
             self._read_turn,
             self._ask_cancel,
+            self._claim,
+            self._submit,
+            self._sweep,
             self._finalize,
         )
 
@@ -83,6 +108,8 @@ class Program:
         new: NewRun = new_run(name, f"s-{self._name}")
         if a % 3 == 1:
             new = replace(new, spec=new.spec.model_copy(update={"tool_policy": ASKS}))
+        if a % 4 == 2:
+            new = replace(new, spec=new.spec.model_copy(update={"tools": (CLIENT_TOOL,)}))
         if a % 5 == 4:
             new = new_tool_run(name, EFFECTS[a % 3])
             self._tool_runs.add(name)
@@ -176,6 +203,24 @@ class Program:
         for approval in pending[:1]:
             await self._store.approvals.decide(OWNER, approval.approval_id, said)
 
+    async def _claim(self, a: int, b: int) -> None:
+        """Take the first call of a run that a client may, or one that is not to be had."""
+        calls, _ = await self._store.runs.list_tool_calls(OWNER, self._run(a), None, Page())
+        who = Claim(owner=OWNER, caller="key_1", name="eve", key=f"k{b % 3}")
+        for call in calls[-1 - b % 2 :][:1]:
+            taken = await self._store.clients.claim(who, call.tool_call_id)
+            self._tokens.append((call.tool_call_id, taken.token))
+
+    async def _submit(self, a: int, b: int) -> None:
+        for call_id, token in self._tokens[-1 - a % 3 :][:1]:
+            ok = b % 3 > 0
+            said = ToolOutcome(ok=ok, content=TEXTS[b % 2], error_code=None if ok else "broke")
+            await self._store.clients.submit(OWNER, call_id, Submission(token, said, "eve"))
+
+    async def _sweep(self, _a: int, b: int) -> None:
+        if b % 5 == 0:
+            await self._store.clients.sweep()
+
     async def _read_turn(self, a: int, b: int) -> None:
         await self._store.steps.read_turn(self._run(a), f"temporal-{b // 40}")
 
@@ -184,8 +229,8 @@ class Program:
             await self._store.runs.ask_cancel(OWNER, self._run(a), "enough")
 
     async def _finalize(self, a: int, b: int) -> None:
-        if b % 2:
-            return
+        if b not in (2, 4) and b % 9:
+            return  # rarely: what has ended does no more work
         finish = (DONE, FAILED, CANCELLED)[b % 3]
         calls, _ = await self._store.runs.list_tool_calls(OWNER, self._run(a), None, Page())
         if finish is DONE and any(call.ended_at is None for call in calls):

@@ -206,6 +206,26 @@ async def test_a_tool_that_does_not_know_leaves_it_to_a_person(
     await world.check(effects=ledger[0])
 
 
+async def test_a_clients_tool_is_called_by_hand(
+    world: World, ledger: LedgerAt, hosts: Hosts
+) -> None:
+    """The command waits for the client, as it does for a tool that runs here."""
+    await world.up()
+    await hosts.start(world, "laptop")
+    command = [
+        *(sys.executable, "-m", "bootstrap.cli", "tools", "call", "print_unsafe"),
+        *(json.dumps({"url": ledger[1]}), "--api-url", world.url),
+    ]
+    child = Child("tools-call", command, world.folder / "call.log")
+    hosts.children.append(child)
+
+    await until("the command ends", lambda: not child.is_running)
+
+    assert child.wait(1) == 0, child.tail()
+    assert child.tail().strip() == "1"
+    await world.check(effects=ledger[0])
+
+
 STEPS = ("asked", "claimed", "answered")
 
 

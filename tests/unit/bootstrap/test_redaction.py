@@ -6,6 +6,7 @@ from bootstrap.logs.redaction import MASK, Redactor, secrets_of
 from bootstrap.settings import Settings
 
 KEY = "orch_" + "A" * 43
+TOKEN = "dt_" + "A" * 43
 
 
 def test_a_secret_is_masked_wherever_it_stands() -> None:
@@ -24,7 +25,8 @@ def test_a_value_too_short_to_be_a_secret_stays() -> None:
     assert Redactor(["on"])("on and on") == "on and on"
 
 
-def test_our_own_keys_are_masked_by_their_form() -> None:
+def test_our_own_keys_and_tokens_are_masked_by_their_form() -> None:
+    assert Redactor()(f"token {TOKEN}, no tokens: dt_short") == f"token {MASK}, no tokens: dt_short"
     assert Redactor()(f"Bearer {KEY}") == f"Bearer {MASK}"
 
 

@@ -35,6 +35,9 @@ FITS: list[tuple[dict[str, Any], object, bool]] = [
     ({"additionalProperties": {"type": "string"}}, {"b": "x"}, True),
     ({"items": {"type": "string"}}, ["a", 1], False),
     ({"items": {"type": "string"}}, ["a"], True),
+    ({"properties": {"a": False}}, [1], True),
+    ({"additionalProperties": False}, [1], True),
+    ({"items": False}, {"a": 1}, True),
     ({"anyOf": [{"type": "string"}, {"type": "null"}]}, None, True),
     ({"anyOf": [{"type": "string"}, {"type": "null"}]}, 1, False),
     ({"oneOf": [{"type": "number"}, {"minimum": 3}]}, 5, False),
@@ -72,12 +75,12 @@ def test_a_value_fits_or_is_told_why_not(
 def test_a_problem_names_its_place() -> None:
     schema = {"properties": {"a": {"items": {"type": "string"}}}}
 
-    assert problems(schema, {"a": ["x", 1]}) == ["it.a[1] is not of type string"]
+    assert problems(schema, {"a": ["x", 1]}) == ["value.a[1] is not of type string"]
 
 
 def test_schemas_may_be_true_or_false() -> None:
     assert problems(True, 1) == []
-    assert problems(False, 1) == ["it is not allowed"]
+    assert problems(False, 1) == ["value is not allowed"]
 
 
 def test_only_the_first_problems_are_told() -> None:
