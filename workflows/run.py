@@ -39,7 +39,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.step import invoke_step, llm_step, tool_step
     from workflows import policies, store
     from workflows.outcomes import RunFailedError, RunStoppedError, failure_of
-    from workflows.waits import Waits
+    from workflows.waits import PARKED, Waits
 
 StepOrder = ChatOrder | InvokeOrder | ToolCallOrder
 Reply = TypeVar("Reply", ChatReply, ToolReply)
@@ -47,12 +47,6 @@ Reply = TypeVar("Reply", ChatReply, ToolReply)
 WAITING_ON = SearchAttributeKey.for_keyword("WaitingOn")
 FINAL_CODES = frozenset({"run_terminal", "poison_step", "max_cost_usd", "superseded"})
 """Failures that no other model of the chain can mend."""
-PARKED = {
-    "outcome_unknown": ("approval", "resolve"),
-    "waiting_approval": ("approval", "decide"),
-    "waiting_client": ("client_tool", "answer"),
-}
-"""Replies that ask somebody to do something about a call: who is waited for, and to do what."""
 
 
 @workflow.defn(

@@ -2,6 +2,12 @@
 
 from collections import Counter
 
+PARKED = {
+    "outcome_unknown": ("approval", "resolve"),
+    "waiting_approval": ("approval", "decide"),
+    "waiting_client": ("client_tool", "answer"),
+}
+"""Replies that ask somebody to do something about a call: who is waited for, and to do what."""
 ORDER = ("approval", "client_tool")
 """What is shown first: a person is asked for more than a program."""
 
