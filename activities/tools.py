@@ -1,9 +1,10 @@
 """Tool calls as steps: a dynamic activity, so that every tool has its own name in the history.
 
-Side effect: the tool's. Idempotency: the key `{run_id}:{tool_call_id}`; a closed step returns its
-stored end. Where the policy wants a person asked first, or a client runs the tool, nothing is run
-here, and the reply says how long that may take. An unsafe tool that was opened and not closed, cut,
-or that failed in an unknown way is never run again: a person resolves it.
+Side effect: the tool's. Idempotency: the key in the call's row, `{run_id}:{tool_call_id}` of the
+run that asked for it first; a closed step returns its stored end. Where the policy wants a person
+asked first, or a client runs the tool, nothing is run here, and the reply says how long that may
+take. An unsafe tool that was opened and not closed, cut, or that failed in an unknown way is never
+run again: a person resolves it.
 """
 
 import asyncio
@@ -170,11 +171,10 @@ def _waits(opening: AwaitingApproval | AwaitingClient) -> ToolReply:
 
 
 def _invocation(call: _Call) -> ToolInvocation:
-    call_id = call.opened.tool_call_id or ""
     return ToolInvocation(
         run_id=call.order.run_id,
-        tool_call_id=call_id,
-        idempotency_key=f"{call.order.run_id}:{call_id}",
+        tool_call_id=call.opened.tool_call_id or "",
+        idempotency_key=call.opened.idempotency_key,
         name=call.spec.name,
         args=_parsed(call.opened.args),
         timeout_seconds=call.order.timeout_seconds,

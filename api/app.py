@@ -18,7 +18,9 @@ from api.routes import (
     agents,
     approvals,
     client_calls,
+    deadletters,
     events,
+    forks,
     health,
     keys,
     logs,
@@ -35,11 +37,12 @@ from api.services import Services
 from api.sse import StreamKeeper
 from domain.clients import Dispatching
 from domain.deciding import Deciding
+from domain.fork import Forking
 from domain.intake import Intake
 
 _ROUTES = (
     *(runs, events, seed_b, tools, approvals, sessions, agents, models, health, keys, logs),
-    *(client_calls, tool_hosts, seed_c, pages),
+    *(client_calls, tool_hosts, forks, deadletters, seed_c, pages),
 )
 """In the order in which paths are tried: the busiest first."""
 _CORS_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
@@ -93,6 +96,9 @@ def _services(ports: ApiPorts, config: ApiConfig) -> Services:
         ports=ports,
         config=config,
         intake=Intake(ports.intake, config.intake, background.spawn),
+        forking=Forking(
+            ports.intake, ports.forks, ports.dead_letters, config.intake, background.spawn
+        ),
         deciding=Deciding(ports.approvals, ports.intake.gateway, background.spawn),
         dispatching=Dispatching(ports.clients, ports.intake.gateway, background.spawn),
         authenticator=authenticator,

@@ -43,6 +43,8 @@ STATUS: dict[type[errors.OrchestratorError], int] = {
     errors.SessionBusyError: 409,
     errors.IdempotencyKeyConflictError: 409,
     errors.RunTerminalError: 409,
+    errors.ForkRefusedError: 409,
+    errors.OutcomeUnknownError: 409,
     errors.ApprovalDecidedError: 409,
     errors.ApprovalExpiredError: 410,
     errors.RequestTakenError: 409,

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from domain.approval import ApprovalStatus
+from domain.deadletter import DeadLetterStatus
 from domain.event import EventType
 from domain.run import RunKind, RunState
 from domain.tool import ToolCallStatus
@@ -19,6 +20,7 @@ SessionKey = Annotated[str, Path(pattern=_ID, examples=["sess_01k9"])]
 AgentKey = Annotated[str, Path(pattern=_ID, examples=["assistant"])]
 ToolName = Annotated[str, Path(pattern=_ID, examples=["calculator"])]
 ToolCallId = Annotated[str, Path(pattern=_ID, examples=["tc_01k9"])]
+DeadLetterId = Annotated[str, Path(pattern=_ID, examples=["dl_01k9"])]
 ApprovalId = Annotated[str, Path(pattern=_ID, examples=["ap_01k9"])]
 HostKey = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", examples=["laptop-1"])]
 KeyId = Annotated[str, Path(pattern=_ID, examples=["key_01k9"])]
@@ -88,7 +90,19 @@ class RunQuery(BaseModel):
     agent_id: Annotated[str | None, Field(pattern=_ID)] = None
     session_id: Annotated[str | None, Field(pattern=_ID)] = None
     kind: RunKind | None = None
+    forked_from: Annotated[str | None, Field(pattern=_ID, description="Forks of this run.")] = None
     limit: Annotated[int, Field(ge=1, le=1000, description="Most runs of a page.")] = 100
+    cursor: Annotated[
+        str | None,
+        Field(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),
+    ] = None
+
+
+class DeadLetterQuery(BaseModel):
+    """Which dead letters."""
+
+    status: DeadLetterStatus | None = None
+    limit: Annotated[int, Field(ge=1, le=1000, description="Most entries of a page.")] = 100
     cursor: Annotated[
         str | None,
         Field(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),

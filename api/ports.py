@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from domain.clients import ClientBook
+from domain.deadletter import DeadLetterBook
 from domain.deciding import ApprovalBook
+from domain.fork import ForkBook
 from domain.intake import IntakePorts, IntakeSettings
 from domain.ports import Clock
 from domain.records import EventLog, KeyRing
@@ -67,6 +69,8 @@ class ApiPorts:
     events: EventLog
     approvals: ApprovalBook
     clients: ClientBook
+    forks: ForkBook
+    dead_letters: DeadLetterBook
     keys: KeyRing
     clock: Clock
     workers: WorkerPool

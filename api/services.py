@@ -15,6 +15,7 @@ from domain.auth import sees_every_owner
 from domain.clients import Dispatching
 from domain.deciding import Deciding
 from domain.errors import ForbiddenError
+from domain.fork import Forking
 from domain.intake import Intake
 from domain.principal import Scope
 from domain.records import Directory, EventLog, RunBook
@@ -29,6 +30,7 @@ class Services:
     intake: Intake
     deciding: Deciding
     dispatching: Dispatching
+    forking: Forking
     authenticator: Authenticator
     keeper: StreamKeeper
     background: Background

@@ -8,6 +8,7 @@ from pydantic_core import from_json
 from domain.agent import Agent
 from domain.approval import Approval
 from domain.chat import ModelInfo
+from domain.deadletter import DeadLetter
 from domain.event import as_json
 from domain.principal import ApiKey
 from domain.run import Run
@@ -57,6 +58,9 @@ def run_view(run: Run, temporal_ui: str | None) -> View:
         "ended_at": iso(run.ended_at),
         "links": {"events": f"/v1/runs/{run.run_id}/events", "temporal_ui": temporal_ui},
         "metadata": run.metadata,
+        "forked_from": run.forked_from.model_dump() if run.forked_from else None,
+        "start_at": iso(run.start_at),
+        "deadline": iso(run.deadline_at),
     }
 
 
@@ -175,6 +179,26 @@ def approval_view(approval: Approval) -> View:
         "reason": approval.reason,
         "requested_at": iso(approval.created_at),
         "expires_at": iso(approval.expires_at),
+    }
+
+
+def dead_letter_view(letter: DeadLetter) -> View:
+    """Return a dead letter."""
+    return {
+        "dead_letter_id": letter.dead_letter_id,
+        "run_id": letter.run_id,
+        "session_id": letter.session_id,
+        "agent_id": letter.agent_id,
+        "code": letter.code,
+        "reason": letter.reason,
+        "step": letter.step_id,
+        "input": letter.input,
+        "status": letter.status.value,
+        "redriven_as": letter.redriven_as,
+        "note": letter.note,
+        "settled_by": letter.settled_by,
+        "settled_at": iso(letter.settled_at),
+        "created_at": iso(letter.created_at),
     }
 
 

@@ -129,6 +129,8 @@ def build_api_role(
         events=storage.events,
         approvals=storage.approvals,
         clients=storage.clients,
+        forks=storage.forks,
+        dead_letters=storage.dead_letters,
         keys=storage.keys,
         clock=storage.clock,
         workers=LivePool(live) if live else StoredPool(storage.engine, settings.worker_slots),

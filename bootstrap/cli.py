@@ -15,8 +15,10 @@ from bootstrap.commands import (
     agents,
     approvals,
     config,
+    deadletters,
     demo,
     doctor,
+    forks,
     host,
     keys,
     processes,
@@ -32,7 +34,8 @@ from domain.errors import OrchestratorError
 
 INTERRUPTED = 130
 _GROUPS = (
-    *(processes, run, runs, agents, sessions, tools, host, approvals, keys, config, demo, doctor),
+    *(processes, run, runs, forks, agents, sessions, tools, host, approvals, deadletters, keys),
+    *(config, demo, doctor),
 )
 
 app = typer.Typer(

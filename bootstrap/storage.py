@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from adapters.store.approvalbook import SqlApprovalBook
 from adapters.store.clientbook import SqlClientBook
+from adapters.store.deadletters import SqlDeadLetters
 from adapters.store.directory import SqlDirectory
 from adapters.store.eventlog import SqlEventLog, watch_other_processes
+from adapters.store.forkbook import SqlForkBook
 from adapters.store.hub import Hub
 from adapters.store.keyring import SqlKeyRing
 from adapters.store.migrate import upgrade
@@ -49,6 +51,8 @@ class Storage:
     approvals: SqlApprovalBook
     clients: SqlClientBook
     runs: SqlRunBook
+    forks: SqlForkBook
+    dead_letters: SqlDeadLetters
     directory: SqlDirectory
     keys: SqlKeyRing
     events: SqlEventLog
@@ -130,6 +134,8 @@ async def open_storage(settings: Settings, crash: Callable[[str], None] | None =
         approvals=SqlApprovalBook(engine, clock, hook),
         clients=SqlClientBook(engine, clock, hook),
         runs=SqlRunBook(engine, clock, hook),
+        forks=SqlForkBook(engine),
+        dead_letters=SqlDeadLetters(engine, clock, hook),
         directory=SqlDirectory(engine, clock),
         keys=SqlKeyRing(engine),
         events=SqlEventLog(engine, hub),

@@ -1,6 +1,6 @@
 """What it takes to accept a run, and what the caller is told. Values only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from domain.run import Run, RunKind, RunSpec
@@ -21,11 +21,30 @@ class IdempotencyKey:
 
 
 @dataclass(frozen=True, slots=True)
+class ForkOf:
+    """Of which run a new one is a fork. `from_turn` None goes on from its last good step.
+
+    `says_more` when the new run brings a message of its own. `by` is the credential that asked.
+    """
+
+    run_id: str
+    from_turn: int | None
+    by: str
+    says_more: bool = False
+    dead_letter_id: str | None = None
+
+    def saying_more(self, says_more: bool) -> "ForkOf":
+        """Return this fork with or without a message of its own."""
+        return replace(self, says_more=says_more)
+
+
+@dataclass(frozen=True, slots=True)
 class NewRun:
     """A run to accept, complete and checked.
 
     `max_open_runs` is the admission cap at this moment. For kind `tool`, `tool_call_id` and `args`
-    name the one call; `session_id` is then None.
+    name the one call; `session_id` is then None. A `fork` gets a session of its own.
+    `start_at` (its work begins then) and `deadline_at` are in ms.
     """
 
     run_id: str
@@ -46,6 +65,9 @@ class NewRun:
     tool_call_id: str | None = None
     args: str = "{}"
     idempotency: IdempotencyKey | None = None
+    fork: ForkOf | None = None
+    start_at: int | None = None
+    deadline_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +94,7 @@ class RunFilter:
     agent_id: str | None = None
     session_id: str | None = None
     kind: str | None = None
+    forked_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ OrchestratorError
     │   ├── SessionBusyError       session_busy
     │   ├── IdempotencyKeyConflictError  idempotency_key_conflict
     │   ├── RunTerminalError       run_terminal
+    │   ├── ForkRefusedError       fork_refused
+    │   ├── OutcomeUnknownError    outcome_unknown
     │   ├── ApprovalDecidedError   approval_decided
     │   ├── ApprovalExpiredError   approval_expired
     │   ├── RequestTakenError      request_taken
@@ -222,6 +224,18 @@ class RunTerminalError(ConflictError):
     """The run has ended; nothing can be added to it."""
 
     code = "run_terminal"
+
+
+class ForkRefusedError(ConflictError):
+    """The run cannot be forked or retried there; the message says why and what can be done."""
+
+    code = "fork_refused"
+
+
+class OutcomeUnknownError(ConflictError):
+    """Nobody knows what a tool call did that would be kept; a person resolves it first."""
+
+    code = "outcome_unknown"
 
 
 class ApprovalDecidedError(ConflictError):

@@ -17,6 +17,7 @@ class EventType(StrEnum):
     """The name of an event. Stored for ever: renaming one is a migration."""
 
     RUN_STARTED = "run_started"
+    RUN_FORKED = "run_forked"
     USER_INPUT = "user_input"
     AGENT_INVOKE_STARTED = "agent_invoke_started"
     AGENT_STREAM_DELTA = "agent_stream_delta"
@@ -48,6 +49,12 @@ TERMINAL_EVENTS = frozenset({EventType.RUN_DONE, EventType.RUN_FAILED, EventType
 
 DATA_OF: dict[EventType, dict[str, str]] = {
     EventType.RUN_STARTED: {"agent_id": "the agent", "kind": "agent or tool"},
+    EventType.RUN_FORKED: {
+        "run_id": "the run that this one goes on from",
+        "turn": "how many of its turns were kept",
+        "kept_calls": "tool calls that are not made again",
+        "session_id": "the session it was in",
+    },
     EventType.USER_INPUT: {
         "role": "user",
         "content": "what was asked",

@@ -93,6 +93,8 @@ class ChatReply(_Payload):
     refused: int = 0
     """Calls that were answered at once, because the run has no such tool."""
     usage: RunUsage = RunUsage()
+    goes_on: bool = False
+    """In a fork: somebody said more after this reply, so it is not the end."""
     cut_by: str | None = None
     """The cap of the run that cut the answer short: `max_tokens` or `max_cost_usd`."""
 

@@ -96,6 +96,15 @@ class RunError(BaseModel):
     message: str
 
 
+class ForkedFrom(BaseModel):
+    """Which run this one is a fork of, and how many of its turns were kept."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    turn: int
+
+
 class RunSpec(BaseModel):
     """The agent as it was when the run was accepted; later edits do not reach a run in flight."""
 
@@ -140,6 +149,10 @@ class Run(BaseModel):
     last_seq: int
     cancel_asked: bool
     metadata: dict[str, Any]
+    forked_from: ForkedFrom | None = None
+    start_at: int | None = None
+    """When its work begins, if that was put off."""
+    deadline_at: int | None = None
 
     @property
     def is_terminal(self) -> bool:

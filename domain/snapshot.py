@@ -80,8 +80,17 @@ def check_agent(agent: Agent, tools: Mapping[str, ToolSpec], models: ModelCatalo
     if agent.kind is AgentKind.LLM and agent.endpoint:
         raise InvalidRequestError("an agent of kind llm has no endpoint; use kind http")
     _specs(agent, tools)
+    check_models(agent.models, models)
+
+
+def check_models(chain: Sequence[str], models: ModelCatalog) -> None:
+    """Refuse a chain of models that no provider serves.
+
+    Raises:
+        InvalidRequestError: names the model that is wrong.
+    """
     providers = {info.provider for info in models.models()}
-    for model in agent.models:
+    for model in chain:
         _check_model(model, providers, models)
 
 
@@ -93,6 +102,13 @@ def lower(limits: Limits, asked: Limits) -> Limits:
         if mine is None or _amount(name, cap) < _amount(name, mine):
             merged[name] = cap
     return Limits.model_validate(merged)
+
+
+def recap(limits: Limits, asked: Limits, allowed: Limits) -> Limits:
+    """Return `limits` with the caps that are asked for, none of them above what is `allowed`."""
+    merged = limits.model_dump()
+    most = lower(allowed, asked).model_dump()
+    return Limits.model_validate(merged | {n: most[n] for n in asked.model_dump(exclude_none=True)})
 
 
 def _amount(name: str, cap: float | str) -> float:

@@ -87,6 +87,8 @@ class Opened:
     """The text of the run's input."""
     args: str = "{}"
     tool_call_id: str | None = None
+    idempotency_key: str = ""
+    """Of the tool call; in a fork that of the original."""
     failures: int = 0
 
 

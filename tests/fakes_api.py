@@ -42,7 +42,7 @@ from domain.intake import IntakePorts, IntakeSettings
 from domain.policy import OnTimeout
 from domain.ports import ChatModel
 from domain.principal import LOCAL_OWNER, ApiKey, Scope
-from domain.run import Run, RunError, RunKind, RunSpec, RunState, RunUsage, WaitingOn
+from domain.run import ForkedFrom, Run, RunError, RunKind, RunSpec, RunState, RunUsage, WaitingOn
 from domain.session import Message, OnBusy, Session, estimate_tokens
 from domain.stats import RunStats, WorkerSlot
 from domain.tool import (
@@ -56,6 +56,7 @@ from domain.tool import (
     Verdict,
 )
 from tests.fakes_clients import FakeClients
+from tests.fakes_forks import FakeForks, FakeLetters
 
 NOW = 1_763_632_800_000
 T = TypeVar("T")
@@ -99,6 +100,12 @@ def _paged(items: Sequence[T], page: Page) -> tuple[list[T], str | None]:
 
 def _sees(owner: str | None, owned_by: str | None) -> bool:
     return owner is None or owned_by is None or owner == owned_by
+
+
+def _forked_from(new: NewRun) -> ForkedFrom | None:
+    if new.fork is None:
+        return None
+    return ForkedFrom(run_id=new.fork.run_id, turn=new.fork.from_turn or 0)
 
 
 class FakeEvents:
@@ -194,6 +201,9 @@ class FakeRuns:
             last_seq=0,
             cancel_asked=False,
             metadata=new.metadata or {},
+            forked_from=_forked_from(new),
+            start_at=new.start_at,
+            deadline_at=new.deadline_at,
         )
         self.accepted.append(new)
         self.runs[new.run_id] = run
@@ -329,6 +339,7 @@ class FakeRuns:
             and which.state in {None, run.state}
             and which.agent_id in {None, run.agent_id}
             and which.session_id in {None, run.session_id}
+            and which.forked_from in {None, run.forked_from and run.forked_from.run_id}
             and which.kind in {None, run.kind}
         ]
         return _paged(found, page)
@@ -781,6 +792,7 @@ class World:
         self.runs = FakeRuns(self.clock, self.events, self.directory)
         self.approvals = FakeApprovals(self.clock)
         self.clients = FakeClients()
+        self.letters = FakeLetters()
         self.gateway = FakeGateway(self.runs)
         self.add_agent("assistant", description="general help with anything")
 
@@ -830,6 +842,7 @@ class World:
             await self.gateway.start(self.runs.runs[run_id], RunSpec(kind=kind), queued=False)
         self.approvals.ask(self.runs.calls["tc_01k9"])
         self.clients.ask(self.runs.calls["tc_01k9"])
+        self.letters.put(self.runs.runs["run_01k9"])
         minted = mint_key(b"k" * 32)
         key = ApiKey(
             key_id="key_01k9",
@@ -866,6 +879,8 @@ class World:
             events=self.events,
             approvals=self.approvals,
             clients=self.clients,
+            forks=FakeForks(self.runs.runs, self.runs.specs),
+            dead_letters=self.letters,
             keys=self.keys,
             clock=self.clock,
             workers=FakeWorkers(),

@@ -21,6 +21,7 @@ from temporalio.exceptions import (
 
 with workflow.unsafe.imports_passed_through():
     from domain.agent import AgentKind
+    from domain.deadletter import DEAD_LETTER_CODES
     from domain.errors import LimitReachedError
     from domain.order import (
         CallTicket,
@@ -87,7 +88,7 @@ class RunWorkflow:
                 RunState.FAILED,
                 code=error.code,
                 message=error.message,
-                dead_letter_step=error.step if error.code == "poison_step" else None,
+                dead_letter_step=error.step if error.code in DEAD_LETTER_CODES else None,
             )
         except BaseException as error:
             if not is_cancelled_exception(error):
@@ -150,15 +151,14 @@ class RunWorkflow:
         self._note(turn=self._progress.turn + 1)
         self._show(f"turn {self._progress.turn}")
         if self._order.agent_kind is AgentKind.HTTP:
-            await self._invoke_agent()
-            return True
+            return not await self._invoke_agent()
         reply = await self._ask_chain()
         self._note(usage=reply.usage)
         if reply.cut_by is not None:
             said = f"the answer was cut short by the run's cap {reply.cut_by}"
             raise RunFailedError(reply.cut_by, said)
         if not reply.calls and not reply.refused:
-            return True
+            return not reply.goes_on
         self._count_calls(reply)
         await self._call_tools(reply.calls)
         return False
@@ -217,7 +217,8 @@ class RunWorkflow:
             self._order.timing.attempt_seconds,
         )
 
-    async def _invoke_agent(self) -> None:
+    async def _invoke_agent(self) -> bool:
+        """Ask the external agent; return whether more was said after its answer, in a fork."""
         step_id = invoke_step(self._progress.turn)
         reply = await self._step(
             "invoke_agent",
@@ -231,6 +232,7 @@ class RunWorkflow:
             self._order.timing.attempt_seconds,
         )
         self._note(usage=reply.usage)
+        return reply.goes_on
 
     async def _call_tools(self, calls: Sequence[CallTicket]) -> None:
         """Run the calls of one reply side by side; the first failure of the run stops the rest."""

@@ -1,8 +1,9 @@
 """Accepting a run: row, session claim, message and first events in one transaction."""
 
-from adapters.store import transcript
+from adapters.store import branching, deadletters, forking, transcript
 from adapters.store.appender import append
 from adapters.store.claims import claim_session
+from adapters.store.forking import Kept
 from adapters.store.rows import run_from
 from adapters.store.steering import steer
 from adapters.store.tx import Row, Tx
@@ -20,9 +21,11 @@ from domain.step import NewMessage, tool_step
 
 _INSERT_RUN = (
     "INSERT INTO runs (run_id, owner, session_id, agent_id, kind, state, spec, input, goal_id,"
-    " priority, parent_run_id, root_run_id, depth, metadata, created_at, queue_seq)"
+    " priority, parent_run_id, root_run_id, depth, metadata, created_at, queue_seq, forked_from,"
+    " forked_turn, start_at, deadline_at)"
     " VALUES (:run_id, :owner, :session_id, :agent_id, :kind, 'CREATED', :spec, :input, :goal_id,"
-    " :priority, :parent_run_id, :root_run_id, :depth, :metadata, :now, :queue_seq)"
+    " :priority, :parent_run_id, :root_run_id, :depth, :metadata, :now, :queue_seq, :forked_from,"
+    " :forked_turn, :start_at, :deadline_at)"
 )
 INSERT_TOOL_CALL = (
     "INSERT INTO tool_calls (tool_call_id, owner, run_id, step_id, tool_name, args, status, effect,"
@@ -39,6 +42,8 @@ def accept(tx: Tx, new: NewRun, now: int) -> Accepted:
         QueueFullError: too many runs are open.
         SessionBusyError: the session is held and the caller chose `reject`.
         NotFoundError, RunTerminalError: the parent run is not there, or has ended.
+        ForkRefusedError, OutcomeUnknownError: the run to fork does not allow it.
+        ConflictError: the dead letter to re-drive is settled.
     """
     earlier = _claim_key(tx, new, now)
     if earlier is not None:
@@ -47,6 +52,7 @@ def accept(tx: Tx, new: NewRun, now: int) -> Accepted:
     if claim.steers is not None and claim.arrival is not None:
         return steer(tx, new, claim.steers, claim.arrival, now)
     _check_room(tx, new.max_open_runs)
+    kept = _kept_of(tx, new, now)
     parent = _open_parent(tx, new)
     tx.run(
         _INSERT_RUN,
@@ -65,10 +71,18 @@ def accept(tx: Tx, new: NewRun, now: int) -> Accepted:
         metadata=encode_json(new.metadata or {}),
         now=now,
         queue_seq=claim.arrival,
+        forked_from=kept.run["run_id"] if kept else None,
+        forked_turn=kept.turn if kept else None,
+        start_at=new.start_at,
+        deadline_at=new.deadline_at,
     )
     run = _row(tx, new.run_id)
-    _add_input(tx, new, run, now)
-    last = append(tx, run, _first_events(new), now, 0)
+    if kept is None:
+        _add_input(tx, new, run, now)
+        drafts = _first_events(new)
+    else:
+        drafts = branching.copy(tx, run, kept, new, now)
+    last = append(tx, run, drafts, now, 0)
     tx.run("UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=new.run_id)
     fresh = run_from(run).model_copy(update={"last_seq": last})
     return Accepted(
@@ -78,6 +92,17 @@ def accept(tx: Tx, new: NewRun, now: int) -> Accepted:
         spec=new.spec,
         stopped=claim.stopped,
     )
+
+
+def _kept_of(tx: Tx, new: NewRun, now: int) -> Kept | None:
+    """Return what a fork keeps; a dead letter is settled with it."""
+    if new.fork is None:
+        return None
+    kept = forking.choose(tx, new.fork, new.owner)
+    if new.fork.dead_letter_id is not None:
+        letter, by = new.fork.dead_letter_id, new.fork.by
+        deadletters.redriven(tx, new.owner, letter, by, new.run_id, now)
+    return kept
 
 
 def _row(tx: Tx, run_id: str) -> Row:

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from adapters.store import approvals, billing, requests, toolcalls, transcript
+from adapters.store import approvals, billing, deadletters, requests, toolcalls, transcript
 from adapters.store.appender import append
 from adapters.store.fence import lock_run, note_execution, read_step
 from adapters.store.gate import first_events
@@ -51,6 +51,8 @@ def finalize(tx: Tx, run_id: str, finish: Finish, now: int) -> Finished:
         last=last,
         id=run_id,
     )
+    if finish.dead_letter_step is not None:
+        deadletters.put(tx, run, finish, now)
     woken = _hand_over(tx, run, session, now)
     return Finished(finish.state, finish.code, finish.message, woken, changed=True)
 

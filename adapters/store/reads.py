@@ -46,6 +46,7 @@ def list_runs(
         "agent_id": which.agent_id,
         "session_id": which.session_id,
         "kind": which.kind,
+        "forked_from": which.forked_from,
     }
     rows, cursor = newest_first(tx, "runs", conditions, page, "run_id")
     return [run_from(row) for row in rows], cursor

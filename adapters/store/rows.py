@@ -4,7 +4,16 @@ import json
 
 from adapters.store.tx import Row
 from domain.chat import ChatMessage, ToolCallRequest
-from domain.run import Run, RunError, RunKind, RunState, RunUsage, WaitingOn, usage_of
+from domain.run import (
+    ForkedFrom,
+    Run,
+    RunError,
+    RunKind,
+    RunState,
+    RunUsage,
+    WaitingOn,
+    usage_of,
+)
 from domain.session import Message
 
 
@@ -46,7 +55,16 @@ def run_from(row: Row) -> Run:
         last_seq=row["last_seq"],
         cancel_asked=row["cancel_asked_at"] is not None,
         metadata=json.loads(row["metadata"]),
+        forked_from=_forked_from(row),
+        start_at=row["start_at"],
+        deadline_at=row["deadline_at"],
     )
+
+
+def _forked_from(row: Row) -> ForkedFrom | None:
+    if row["forked_from"] is None:
+        return None
+    return ForkedFrom(run_id=row["forked_from"], turn=row["forked_turn"])
 
 
 def _tool_calls(text: str | None) -> tuple[ToolCallRequest, ...]:

@@ -21,6 +21,7 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+_FORKS = text("forked_from IS NOT NULL")
 _OPEN_RUNS = text("state IN ('CREATED', 'RUNNING')")
 _ENDED = text("ended_at IS NOT NULL")
 
@@ -70,6 +71,11 @@ runs = Table(
     Column("woken_at", BigInteger),
     Column("steers", Integer, nullable=False, server_default="0"),
     Column("steers_seen", Integer, nullable=False, server_default="0"),
+    Column("forked_from", Text),
+    Column("forked_turn", Integer),
+    Column("start_at", BigInteger),
+    Column("begun_at", BigInteger),
+    Column("deadline_at", BigInteger),
     Index("runs_by_owner", "owner", "created_at", "run_id"),
     Index("runs_open", "state", sqlite_where=_OPEN_RUNS, postgresql_where=_OPEN_RUNS),
     Index(
@@ -77,6 +83,7 @@ runs = Table(
     ),
     Index("runs_by_session", "owner", "session_id", "queue_seq"),
     Index("runs_by_parent", "parent_run_id"),
+    Index("runs_by_fork", "forked_from", sqlite_where=_FORKS, postgresql_where=_FORKS),
 )
 
 run_executions = Table(
@@ -255,6 +262,27 @@ tool_requests = Table(
     Column("created_at", BigInteger, nullable=False),
     Index("tool_requests_by_run", "run_id"),
     Index("tool_requests_open", "owner", sqlite_where=_UNANSWERED, postgresql_where=_UNANSWERED),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("dead_letter_id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("run_id", Text, nullable=False, unique=True),
+    Column("session_id", Text),
+    Column("agent_id", Text),
+    Column("code", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("step_id", Text, nullable=False),
+    Column("input", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("redriven_as", Text),
+    Column("note", Text),
+    Column("settled_by", Text),
+    Column("settled_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Index("dead_letters_by_owner", "owner", "created_at", "dead_letter_id"),
 )
 
 sessions = Table(

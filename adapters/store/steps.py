@@ -28,6 +28,8 @@ from domain.step import (
     Opening,
     OutcomeUnknown,
     StepState,
+    invoke_step,
+    llm_step,
 )
 from domain.tool import Effect
 
@@ -213,7 +215,8 @@ def _opening_events(
     if plan is None and not who.step_id.startswith("invoke-"):
         return drafts
     key = f"{who.step_id}:{attempt}"
-    if step is None and who.step_id in ("llm-1-1", "invoke-1"):
+    first = (run["forked_turn"] or 0) + 1
+    if step is None and who.step_id in (llm_step(first, 1), invoke_step(first)):
         data = {"agent_id": run["agent_id"]}
         drafts.append(
             EventDraft(type=EventType.AGENT_INVOKE_STARTED, key="invoke_started", data=data)
@@ -252,5 +255,6 @@ def _opened(
         content=content_for(tx, run, who.step_id),
         args=call["args"] if call else "{}",
         tool_call_id=call["tool_call_id"] if call else None,
+        idempotency_key=call["idempotency_key"] if call else "",
         failures=step["failures"] if step else 0,
     )

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -70,6 +70,25 @@ async def start_run(
     return await _settled(desk, accepted, wait)
 
 
+class Terms:
+    """How a caller of anything that starts a run wants to be answered."""
+
+    def __init__(
+        self, request: Request, wait: Wait = None, idempotency_key: IdempotencyHeader = None
+    ) -> None:
+        self._request = request
+        self._wait = wait
+        self.key = idempotency_key
+
+    async def answer(self, desk: Services, accepted: Accepted) -> Response:
+        """Return the run: at once, or after its end if that is waited for."""
+        self._request.scope["run_id"] = accepted.run.run_id
+        return await _settled(desk, accepted, self._wait)
+
+
+How = Annotated[Terms, Depends()]
+
+
 async def _settled(desk: Services, accepted: Accepted, wait: float | None) -> Response:
     if wait is None:
         return run_reply(desk, accepted.run, 202, accepted.replayed)
@@ -84,7 +103,7 @@ async def list_runs(
     query: Annotated[RunQuery, Query()],
 ) -> Response:
     """List runs, newest first."""
-    which = RunFilter(query.state, query.agent_id, query.session_id, query.kind)
+    which = RunFilter(query.state, query.agent_id, query.session_id, query.kind, query.forked_from)
     page = Page(query.limit, query.cursor)
     runs, following = await desk.runs.list_runs(access.who.owner, which, page)
     return listed("runs", [run_view(run, desk.link(run.run_id)) for run in runs], following)

@@ -28,6 +28,13 @@ class RunLinks(Shape):
     temporal_ui: str | None
 
 
+class ForkedFromOut(Shape):
+    """Which run this one goes on from, and how many of its turns were kept."""
+
+    run_id: str
+    turn: int
+
+
 class RunOut(Shape):
     """One piece of work by one agent."""
 
@@ -61,6 +68,9 @@ class RunOut(Shape):
                 "ended_at": "2026-11-20T10:00:01.250Z",
                 "links": {"events": "/v1/runs/run_01k9/events", "temporal_ui": None},
                 "metadata": {},
+                "forked_from": None,
+                "start_at": None,
+                "deadline": None,
             }
         )
     )
@@ -84,6 +94,11 @@ class RunOut(Shape):
     ended_at: AwareDatetime | None
     links: RunLinks
     metadata: JsonObject
+    forked_from: ForkedFromOut | None
+    start_at: Annotated[
+        AwareDatetime | None, Field(description="When its work begins, if that was put off.")
+    ]
+    deadline: AwareDatetime | None
 
 
 class RunList(Page):

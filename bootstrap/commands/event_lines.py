@@ -84,6 +84,7 @@ _SUMMARY: dict[str, Callable[[Data], str]] = {
     "route_decided": lambda data: f"{data['agent_id']}: {data['reason']}",
     "run_waiting": lambda data: f"{data['waiting_on']}: {data['reason']}",
     "run_resumed": lambda data: str(data["waiting_on"]),
+    "run_forked": lambda data: f"from turn {data['turn']} of {data['run_id']}",
     "run_done": lambda data: usage_text(data["usage"]),
     "run_failed": lambda data: f"{data['code']}: {data['message']}",
     "run_cancelled": lambda data: str(data.get("reason") or ""),

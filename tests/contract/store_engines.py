@@ -18,8 +18,10 @@ import asyncpg
 
 from adapters.store.approvalbook import SqlApprovalBook
 from adapters.store.clientbook import SqlClientBook
+from adapters.store.deadletters import SqlDeadLetters
 from adapters.store.directory import SqlDirectory
 from adapters.store.eventlog import SqlEventLog
+from adapters.store.forkbook import SqlForkBook
 from adapters.store.hub import Hub
 from adapters.store.keyring import SqlKeyRing
 from adapters.store.migrate import upgrade
@@ -68,6 +70,8 @@ class StoreBox:
         self.steps = SqlStepBook(self.engine, self.clock)
         self.approvals = SqlApprovalBook(self.engine, self.clock)
         self.clients = SqlClientBook(self.engine, self.clock)
+        self.forks = SqlForkBook(self.engine)
+        self.letters = SqlDeadLetters(self.engine, self.clock)
         self.log = SqlEventLog(self.engine, self.hub)
         self.directory = SqlDirectory(self.engine, self.clock)
         self.keys = SqlKeyRing(self.engine)

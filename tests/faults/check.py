@@ -141,7 +141,13 @@ def input_faults(books: Books, accepted: Mapping[str, Iterable[str]]) -> Problem
         if len(runs) > 1:
             found.append(f"I1: input {key} became {sorted(runs)}")
         found += [f"I1: {run} was answered and is not on record" for run in runs - known]
-    asked = Counter(row["run_id"] for row in books.tables["messages"] if row["role"] == "user")
+    sessions = {run["run_id"]: run["session_id"] for run in books.runs}
+    asked = Counter(
+        row["run_id"]
+        for row in books.tables["messages"]
+        # A fork's branch also holds what runs of the first session were asked.
+        if row["role"] == "user" and row["session_id"] == sessions[row["run_id"]]
+    )
     for run in books.runs:
         if run["kind"] == "agent" and asked[run["run_id"]] != 1 + run["steers"]:
             found.append(f"I1: {run['run_id']} has {asked[run['run_id']]} messages of a person")

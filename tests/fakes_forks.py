@@ -1,0 +1,78 @@
+"""What forks and dead letters need of the store, in memory."""
+
+from collections.abc import Mapping, Sequence
+
+from domain.acceptance import Page
+from domain.deadletter import DeadLetter, DeadLetterStatus
+from domain.errors import ConflictError, NotFoundError
+from domain.fork import ForkSource
+from domain.run import Run, RunSpec
+
+
+class FakeForks:
+    """The runs of a `FakeRuns`, as forks see them."""
+
+    def __init__(self, runs: Mapping[str, Run], specs: Mapping[str, RunSpec]) -> None:
+        self._runs = runs
+        self._specs = specs
+
+    async def source(self, owner: str | None, run_id: str) -> ForkSource:
+        run = self._runs.get(run_id)
+        if run is None or owner not in {None, run.owner}:
+            raise NotFoundError(f"there is no run {run_id}")
+        return ForkSource(run, self._specs[run_id], "what was asked")
+
+
+class FakeLetters:
+    """Dead letters in memory."""
+
+    def __init__(self) -> None:
+        self.letters: dict[str, DeadLetter] = {}
+
+    def put(self, run: Run) -> DeadLetter:
+        """List a run."""
+        letter = DeadLetter(
+            dead_letter_id=f"dl_{run.run_id.removeprefix('run_')}",
+            owner=run.owner,
+            run_id=run.run_id,
+            session_id=run.session_id,
+            agent_id=run.agent_id,
+            code="poison_step",
+            reason="it kills its worker",
+            step_id="tool-1-0",
+            input={"role": "user", "content": "what was asked"},
+            status=DeadLetterStatus.WAITING,
+            redriven_as=None,
+            note=None,
+            settled_by=None,
+            settled_at=None,
+            created_at=run.created_at,
+        )
+        self.letters[letter.dead_letter_id] = letter
+        return letter
+
+    async def get_letter(self, owner: str | None, dead_letter_id: str) -> DeadLetter:
+        letter = self.letters.get(dead_letter_id)
+        if letter is None or owner not in {None, letter.owner}:
+            raise NotFoundError(f"there is no dead letter {dead_letter_id}")
+        return letter
+
+    async def list_letters(
+        self, owner: str | None, status: str | None, page: Page
+    ) -> tuple[Sequence[DeadLetter], str | None]:
+        found = [
+            one
+            for one in self.letters.values()
+            if owner in {None, one.owner} and status in {None, one.status}
+        ]
+        return found[: page.limit], None
+
+    async def discard(
+        self, owner: str | None, dead_letter_id: str, by: str, note: str | None
+    ) -> DeadLetter:
+        letter = await self.get_letter(owner, dead_letter_id)
+        if letter.status is DeadLetterStatus.REDRIVEN:
+            raise ConflictError("it was re-driven")
+        changes = {"status": DeadLetterStatus.DISCARDED, "settled_by": by, "note": note}
+        self.letters[dead_letter_id] = letter.model_copy(update=changes)
+        return self.letters[dead_letter_id]
