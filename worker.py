@@ -40,6 +40,7 @@ class ActivitySet:
             self.agents.invoke_agent,
             self.tools.run_tool,
             self.runs.finalize_run,
+            self.runs.begin_run,
             self.runs.read_turn,
             self.decisions.decide_unverified,
         ]

@@ -1,4 +1,4 @@
-"""The ends of a run: `finalize_run` and `read_turn`. Short, idempotent store writes."""
+"""The ends of a run: `begin_run`, `read_turn`, `finalize_run`. Short, idempotent store writes."""
 
 import logging
 
@@ -6,7 +6,7 @@ from temporalio import activity
 
 from activities import failures
 from domain.errors import EngineUnavailableError, OrchestratorError
-from domain.order import FinishOrder, RunResult, TurnOrder
+from domain.order import BeginReply, FinishOrder, RunResult, TurnOrder
 from domain.ports import RunGateway
 from domain.records import StepBook
 from domain.run import RunState
@@ -56,6 +56,18 @@ class RunActivities:
             await self._gateway.cancel(run_id)
         except OrchestratorError as error:
             raise failures.named(error) from error
+
+    @activity.defn(name="begin_run")
+    async def begin_run(self, order: TurnOrder) -> BeginReply:
+        """Say whether the work of a run that starts later may begin. Safe to repeat."""
+        temporal_run_id = activity.info().workflow_run_id or ""
+        try:
+            found = await self._book.begin(order.run_id, temporal_run_id)
+        except OrchestratorError as error:
+            raise failures.named(error) from error
+        early = found.early_ms
+        left = None if early is None else max(0.001, early / 1000)
+        return BeginReply(state=found.state, seconds_left=left)
 
     @activity.defn(name="read_turn")
     async def read_turn(self, order: TurnOrder) -> str:

@@ -140,6 +140,8 @@ class TemporalGateway:
             limits=spec.limits,
             timing=self._settings.timing,
             queued=queued,
+            start_at_ms=run.start_at,
+            deadline_ms=run.deadline_at,
         )
 
     async def cancel(self, run_id: str) -> None:

@@ -61,6 +61,7 @@ STATUS: dict[type[errors.OrchestratorError], int] = {
     errors.EngineMismatchError: 503,
     errors.SetupError: 500,
     errors.LimitReachedError: 409,
+    errors.DeadlineExceededError: 504,
     errors.StepRefusedError: 409,
 }
 """HTTP status of every error; a class that is not listed takes its parent's."""

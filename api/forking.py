@@ -2,10 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from api.access import Access
+from api.moments import Moment, ms_of
 from api.requests import Body, Input, JsonObject, LimitsBody, Name
+from api.services import Services
 from api.starting import claim
 from domain.agent import Limits
 from domain.fork import Edits
@@ -22,6 +24,9 @@ class RetryBody(Body):
         Field(description="Caps to replace, up to what the agent allows now."),
     ] = None
     priority: Annotated[int, Field(ge=1, le=5)] | None = None
+    deadline: Annotated[
+        Moment | None, Field(description="Of the new run; that of the first one does not count.")
+    ] = None
     metadata: JsonObject | None = None
 
 
@@ -45,7 +50,7 @@ class ForkBody(RedriveBody):
 
 
 def edits_of(
-    route: str, access: Access, target: str, key: str | None, body: BaseModel | None
+    desk: Services, access: Access, route: str, target: str, key: str | None, body: Body | None
 ) -> Edits:
     """Return what a body changes; `target` is the run or dead letter in the path."""
     sent = body if isinstance(body, RetryBody) else RetryBody()
@@ -56,6 +61,7 @@ def edits_of(
         models=tuple(sent.models or ()),
         limits=Limits.model_validate(limits),
         priority=sent.priority,
+        deadline_at=ms_of(sent.deadline, desk.ports.clock.now_ms()),
         metadata=sent.metadata,
         idempotency=claim(route, access, target, key, sent),
     )

@@ -14,6 +14,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from api.moments import YEAR_SECONDS, Moment, Time
 from api.schemas import HostId, checkable_schema, no_parameters, object_schema
 from domain.agent import AgentId
 from domain.policy import ToolPolicy
@@ -121,8 +122,16 @@ class StartRunBody(Body):
     context: JsonObject = Field(default_factory=dict)
     limits: LimitsBody | None = None
     goal_id: Later = None
-    priority: Annotated[int, Field(ge=1, le=5)] = 3
-    deadline: Later = None
+    priority: Annotated[int, Field(ge=1, le=5, description="1 comes first, 5 last.")] = 3
+    start_delay: Annotated[
+        float | None,
+        Field(ge=0, le=YEAR_SECONDS, description="Seconds until its work begins."),
+    ] = None
+    start_at: Annotated[Time | None, Field(description="When its work begins.")] = None
+    deadline: Annotated[
+        Moment | None,
+        Field(description="It fails `deadline_exceeded` if not done: a time, or seconds from now."),
+    ] = None
     metadata: JsonObject = Field(default_factory=dict)
     client_tools: Annotated[
         list[ClientToolBody],

@@ -8,13 +8,14 @@ from pydantic import BaseModel
 
 from api.access import Access
 from api.client_tools import run_tools
+from api.moments import ms_of, start_ms
 from api.requests import StartRunBody
 from api.services import Services
 from api.tail import EarlyTail, Tail
 from api.waiting import follow
 from domain.acceptance import Accepted, IdempotencyKey
 from domain.agent import Limits
-from domain.errors import NotSupportedError
+from domain.errors import InvalidRequestError, NotSupportedError
 from domain.intake import StartRun
 from domain.run import Run
 from domain.session import OnBusy
@@ -45,13 +46,17 @@ def claim(
     )
 
 
-def start_of(body: StartRunBody, idempotency: IdempotencyKey | None) -> StartRun:
+def start_of(body: StartRunBody, idempotency: IdempotencyKey | None, now_ms: int) -> StartRun:
     """Return the request that a start body stands for.
 
     Raises:
         NotSupportedError: it uses what a later release brings.
+        InvalidRequestError: its times make no sense.
     """
-    refuse_later(goal_id=body.goal_id, deadline=body.deadline)
+    refuse_later(goal_id=body.goal_id)
+    start_at = start_ms(body.start_delay, body.start_at, now_ms)
+    if start_at is not None and body.on_busy not in {None, "enqueue"}:
+        raise InvalidRequestError("a run that starts later waits for its session: on_busy enqueue")
     limits = body.limits.model_dump() if body.limits else {}
     return StartRun(
         content=body.input if isinstance(body.input, str) else body.input.content,
@@ -61,6 +66,8 @@ def start_of(body: StartRunBody, idempotency: IdempotencyKey | None) -> StartRun
         context=body.context,
         limits=Limits.model_validate(limits),
         priority=body.priority,
+        start_at=start_at,
+        deadline_at=ms_of(body.deadline, now_ms),
         metadata=body.metadata,
         client_tools=run_tools(body.client_tools, body.tool_host_id),
         idempotency=idempotency,

@@ -46,6 +46,7 @@ OrchestratorError
     ├── EngineMismatchError        engine_mismatch
     ├── SetupError                 setup_failed
     ├── LimitReachedError          limit_reached   (max_turns, max_tool_calls, ...)
+    ├── DeadlineExceededError      deadline_exceeded
     └── StepRefusedError           step_refused    (cancel_asked, superseded, ...)
 """
 
@@ -336,6 +337,12 @@ class LimitReachedError(PermanentError):
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class DeadlineExceededError(PermanentError):
+    """The run's deadline passed before it was done."""
+
+    code = "deadline_exceeded"
 
 
 class StepRefusedError(PermanentError):

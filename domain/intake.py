@@ -61,6 +61,8 @@ class StartRun:
     context: dict[str, Any] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     priority: int = 3
+    start_at: int | None = None
+    deadline_at: int | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     client_tools: tuple[ToolSpec, ...] = ()
     idempotency: IdempotencyKey | None = None
@@ -122,6 +124,8 @@ class Intake:
             max_open_runs=self._settings.max_open_runs,
             on_busy=ask.on_busy,
             priority=ask.priority,
+            start_at=ask.start_at,
+            deadline_at=ask.deadline_at,
             metadata=ask.metadata,
             route=route,
             idempotency=ask.idempotency,

@@ -61,6 +61,9 @@ class RunOrder(_Payload):
     timing: Timing = Timing()
     queued: bool = False
     """Whether the run has to wait for its session first."""
+    start_at_ms: int | None = None
+    """When its work begins; None: at once."""
+    deadline_ms: int | None = None
     progress: Progress = Progress()
 
 
@@ -168,6 +171,13 @@ class RunResult(_Payload):
     state: str
     code: str | None = None
     message: str = ""
+
+
+class BeginReply(_Payload):
+    """Whether a run's work may begin; `seconds_left` while it is too early."""
+
+    state: str
+    seconds_left: float | None = None
 
 
 class TurnOrder(_Payload):

@@ -17,6 +17,7 @@ from domain.session import Message, Session
 from domain.stats import RunStats
 from domain.step import (
     Attempt,
+    Beginning,
     CallBill,
     CallPlan,
     Closing,
@@ -288,6 +289,10 @@ class StepBook(Protocol):
 
     async def finalize(self, run_id: str, finish: Finish) -> Finished:
         """End a run, once, and hand its session over; return the state on record."""
+        ...
+
+    async def begin(self, run_id: str, temporal_run_id: str) -> Beginning:
+        """Say whether the work of a run that starts later may begin; if so it joins its session."""
         ...
 
     async def read_turn(self, run_id: str, temporal_run_id: str) -> str:

@@ -134,6 +134,14 @@ Opening = Opened | AlreadyClosed | OutcomeUnknown | AwaitingApproval | AwaitingC
 
 
 @dataclass(frozen=True, slots=True)
+class Beginning:
+    """Whether a run's work may begin: `held`, `queued`, `ended`; or `early`, for how long yet."""
+
+    state: str
+    early_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CallBill:
     """What one attempt of a model call used. `cost_pico` is None while unpriced."""
 

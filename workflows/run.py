@@ -39,6 +39,8 @@ with workflow.unsafe.imports_passed_through():
     from domain.run import RunKind, RunState, check_caps
     from domain.step import invoke_step, llm_step, tool_step
     from workflows import policies, store
+    from workflows.clock import check_time, now_ms, seconds_left
+    from workflows.delay import wait_for_start
     from workflows.outcomes import RunFailedError, RunStoppedError, failure_of
     from workflows.waits import PARKED, Waits
 
@@ -68,8 +70,8 @@ class RunWorkflow:
     @workflow.run
     async def run(self, order: RunOrder) -> RunResult:  # noqa: ARG002 - kept by __init__
         """Do the work, then end with the state that the store has on record."""
-        if self._progress.started_at_ms is None:
-            self._note(started_at_ms=_now_ms())
+        if self._progress.started_at_ms is None and self._order.start_at_ms is None:
+            self._note(started_at_ms=now_ms())
         while True:
             result = await self._end(await self._work_to_an_end())
             if result.state != RunState.RUNNING:
@@ -127,7 +129,13 @@ class RunWorkflow:
         return reply
 
     async def _work(self) -> None:
-        if self._order.queued and self._progress.turn == 0:
+        queued = self._order.queued
+        if self._order.start_at_ms is not None and self._progress.started_at_ms is None:
+            queued = await wait_for_start(
+                self._order, lambda: self._wakes, self._wait_for_wake, self._wait_on
+            )
+            self._note(started_at_ms=now_ms())
+        if queued and self._progress.turn == 0:
             await self._wait_for_session()
         if self._order.kind is RunKind.TOOL:
             tool = self._order.tools[0].name
@@ -147,6 +155,7 @@ class RunWorkflow:
         """Do one turn and return whether the run is done."""
         if workflow.cancellation_reason() is not None:
             raise asyncio.CancelledError
+        check_time(self._order, self._progress.started_at_ms)
         self._check_caps()
         self._note(turn=self._progress.turn + 1)
         self._show(f"turn {self._progress.turn}")
@@ -164,8 +173,8 @@ class RunWorkflow:
         return False
 
     def _check_caps(self) -> None:
-        started = self._progress.started_at_ms or _now_ms()
-        elapsed = (_now_ms() - started) / 1000
+        started = self._progress.started_at_ms or now_ms()
+        elapsed = (now_ms() - started) / 1000
         usage = self._progress.usage.model_copy(update={"turns": self._progress.turn})
         try:
             check_caps(self._order.limits, usage, elapsed)
@@ -195,7 +204,7 @@ class RunWorkflow:
                 model=model,
                 has_next=index < len(models),
                 retry_seconds=self._order.timing.retry_seconds,
-                seconds_left=self._seconds_left(),
+                seconds_left=seconds_left(self._order, self._progress.started_at_ms),
                 fallback_from=models[index - 2] if failed else None,
                 fallback_reason=failed.code if failed else None,
                 fallback_step=llm_step(turn, index - 1) if failed else None,
@@ -285,7 +294,7 @@ class RunWorkflow:
     ) -> Reply:
         """Run one step as an activity whose id is the step's, and name its failure."""
         timing = self._order.timing
-        left = self._seconds_left()
+        left = seconds_left(self._order, self._progress.started_at_ms)
         try:
             answer: Reply = await workflow.execute_activity(
                 activity,
@@ -303,7 +312,7 @@ class RunWorkflow:
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
-            self._check_deadline()
+            check_time(self._order, self._progress.started_at_ms)
             raise failure_of(error, order.step_id) from error
         return answer
 
@@ -326,7 +335,7 @@ class RunWorkflow:
         self, seen: int, at_most: float | None = None, what: str = "approval"
     ) -> None:
         """Wait for a `wake` after the `seen`-th, but not past the run's deadline."""
-        left = self._seconds_left()
+        left = seconds_left(self._order, self._progress.started_at_ms)
         expires = at_most is not None and (left is None or at_most < left)
         try:
             await workflow.wait_condition(
@@ -335,7 +344,7 @@ class RunWorkflow:
                 timeout_summary=f"the {what} expires" if expires else "the run's deadline",
             )
         except TimeoutError:
-            self._check_deadline()
+            check_time(self._order, self._progress.started_at_ms)
 
     async def _end(self, finish: FinishOrder) -> RunResult:
         """Have the store make the terminal move, and end as it says."""
@@ -361,18 +370,6 @@ class RunWorkflow:
             }
         )
 
-    def _check_deadline(self) -> None:
-        cap, started = self._order.limits.max_seconds, self._progress.started_at_ms
-        if cap is not None and started is not None and _now_ms() - started >= cap * 1000:
-            raise RunFailedError("max_seconds", f"the run reached its cap max_seconds of {cap:g}")
-
-    def _seconds_left(self) -> float | None:
-        cap = self._order.limits.max_seconds
-        if cap is None:
-            return None
-        started = self._progress.started_at_ms or _now_ms()
-        return max(0.1, cap - (_now_ms() - started) / 1000)
-
     def _note(self, **changes: object) -> None:
         self._progress = self._progress.model_copy(update=changes)
 
@@ -392,7 +389,3 @@ class RunWorkflow:
             f"- session `{order.session_id}`\n- turns {done.turn}, tool calls {done.tool_calls},"
             f" tokens {done.usage.input_tokens} + {done.usage.output_tokens}"
         )
-
-
-def _now_ms() -> int:
-    return int(workflow.now().timestamp() * 1000)

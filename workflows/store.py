@@ -9,7 +9,14 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from domain.order import DecisionOrder, DecisionReply, FinishOrder, RunResult, TurnOrder
+    from domain.order import (
+        BeginReply,
+        DecisionOrder,
+        DecisionReply,
+        FinishOrder,
+        RunResult,
+        TurnOrder,
+    )
     from domain.run import RunState
     from workflows import policies
     from workflows.outcomes import undisturbed
@@ -25,6 +32,18 @@ async def read_turn(run_id: str, seconds: float) -> str:
         retry_policy=policies.PATIENT,
     )
     return turn
+
+
+async def begin(run_id: str, seconds: float) -> BeginReply:
+    """Return whether the work of a run that starts later may begin."""
+    reply: BeginReply = await workflow.execute_local_activity(
+        "begin_run",
+        TurnOrder(run_id=run_id),
+        result_type=BeginReply,
+        start_to_close_timeout=timedelta(seconds=seconds),
+        retry_policy=policies.PATIENT,
+    )
+    return reply
 
 
 async def put_decision(run_id: str, order: DecisionOrder, seconds: float) -> DecisionReply:

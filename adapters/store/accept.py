@@ -10,6 +10,7 @@ from adapters.store.tx import Row, Tx
 from domain.acceptance import Accepted, NewRun
 from domain.errors import (
     IdempotencyKeyConflictError,
+    InvalidRequestError,
     NotFoundError,
     QueueFullError,
     RunTerminalError,
@@ -44,10 +45,12 @@ def accept(tx: Tx, new: NewRun, now: int) -> Accepted:
         NotFoundError, RunTerminalError: the parent run is not there, or has ended.
         ForkRefusedError, OutcomeUnknownError: the run to fork does not allow it.
         ConflictError: the dead letter to re-drive is settled.
+        InvalidRequestError: the deadline is over, or comes before the start.
     """
     earlier = _claim_key(tx, new, now)
     if earlier is not None:
         return earlier
+    _check_times(new, now)
     claim = claim_session(tx, new, now)
     if claim.steers is not None and claim.arrival is not None:
         return steer(tx, new, claim.steers, claim.arrival, now)
@@ -146,6 +149,13 @@ def _claim_key(tx: Tx, new: NewRun, now: int) -> Accepted | None:
     return Accepted(run=run_from(row), queued=queued, replayed=True, spec=spec)
 
 
+def _check_times(new: NewRun, now: int) -> None:
+    # Here, and not sooner: a repeated request still finds its run after the deadline.
+    if new.deadline_at is not None and new.deadline_at <= max(now, new.start_at or 0):
+        when = "is over" if new.deadline_at <= now else "comes before the run's start"
+        raise InvalidRequestError(f"the deadline {when}")
+
+
 def _check_room(tx: Tx, max_open_runs: int) -> None:
     row = tx.one("SELECT count(*) AS n FROM runs WHERE state IN ('CREATED', 'RUNNING')")
     if row is not None and row["n"] >= max_open_runs:
@@ -188,7 +198,7 @@ def _add_input(tx: Tx, new: NewRun, run: Row, now: int) -> None:
         return
     tokens = estimate_tokens(new.content)
     message = NewMessage(new.message_id, "user", new.content, tokens=tokens)
-    if run["queue_seq"] is None:
+    if run["queue_seq"] is None and new.start_at is None:
         transcript.extend(tx, run, (message,), now)
     else:
         transcript.add_message(tx, run, message, None, now)

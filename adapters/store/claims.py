@@ -38,6 +38,8 @@ def claim_session(tx: Tx, new: NewRun, now: int) -> Claim:
     if new.session_id is None:
         return Claim()
     session = _lock(tx, new, now)
+    if new.start_at is not None:
+        return Claim()  # it joins the session when its time has come
     holder = session["active_run_id"]
     if holder is None:
         _set(tx, new, "active_run_id = :run", run=new.run_id)
@@ -89,7 +91,8 @@ def _stop_all(tx: Tx, new: NewRun, now: int) -> tuple[str, ...]:
     """
     earlier = tx.all(
         f"SELECT run_id, queue_seq FROM runs{_WHERE} AND state IN ('CREATED', 'RUNNING')"
-        " AND cancel_asked_at IS NULL ORDER BY coalesce(queue_seq, 0)",
+        " AND cancel_asked_at IS NULL AND (start_at IS NULL OR begun_at IS NOT NULL)"
+        " ORDER BY coalesce(queue_seq, 0)",
         owner=new.owner,
         session_id=new.session_id,
     )

@@ -201,17 +201,7 @@ def _hand_over(tx: Tx, run: Row, session: Row | None, now: int) -> str | None:
 
 
 def _give_turn(tx: Tx, heir: Row, now: int) -> None:
-    waiting = tx.all(
-        "SELECT message_id, tokens FROM messages WHERE run_id = :id AND seq IS NULL",
-        id=heir["run_id"],
-    )
-    for message in waiting:
-        seq = transcript.take_place(tx, heir["owner"], heir["session_id"], message["tokens"])
-        tx.run(
-            "UPDATE messages SET seq = :seq WHERE message_id = :id",
-            seq=seq,
-            id=message["message_id"],
-        )
+    transcript.place_messages(tx, heir)
     last = heir["last_seq"]
     if heir["waiting_on"] == "session":
         data = {"waiting_on": "session"}

@@ -115,7 +115,7 @@ def read_stats(tx: Tx, owner: str | None) -> RunStats:
         **params,
     )
     sample = tx.all(
-        f"SELECT created_at, started_at, ended_at FROM runs WHERE {_ENDED}{mine}"
+        f"SELECT created_at, started_at, ended_at, start_at FROM runs WHERE {_ENDED}{mine}"
         " ORDER BY ended_at DESC LIMIT :sample",
         **params,
         sample=SAMPLE,
@@ -127,7 +127,8 @@ def read_stats(tx: Tx, owner: str | None) -> RunStats:
         + ("" if owner is None else " AND r.owner = :owner"),
         **params,
     )
-    began = [row for row in sample if row["started_at"] is not None]
+    # How long somebody meant to wait says nothing about us.
+    began = [row for row in sample if row["started_at"] is not None and row["start_at"] is None]
     took = sorted(row["ended_at"] - row["started_at"] for row in began)
     waited = sorted(row["started_at"] - row["created_at"] for row in began)
     return RunStats(

@@ -78,7 +78,7 @@ def find_idle_session(tx: Tx, owner: str | None, session_id: str) -> dict[str, s
         SessionBusyError: a run holds it or waits for it.
     """
     row = find_session(tx, owner, session_id, lock=True)
-    busy = row["active_run_id"] or next(iter(_queue(tx, row)), None)
+    busy = row["active_run_id"] or next(iter(_queue(tx, row)), None) or _later(tx, row)
     if busy is not None:
         raise SessionBusyError(f"run {busy} needs session {session_id}; wait for it or cancel it")
     return {"owner": row["owner"], "session_id": session_id}
@@ -147,6 +147,17 @@ def _queue(tx: Tx, session: Row) -> Sequence[str]:
         session_id=session["session_id"],
     )
     return [row["run_id"] for row in rows if row["run_id"] != session["active_run_id"]]
+
+
+def _later(tx: Tx, session: Row) -> str | None:
+    """Return a run whose work in this session begins later."""
+    row = tx.one(
+        f"SELECT run_id FROM runs{_BY_KEY} AND start_at IS NOT NULL AND begun_at IS NULL"
+        " AND state IN ('CREATED', 'RUNNING') LIMIT 1",
+        owner=session["owner"],
+        session_id=session["session_id"],
+    )
+    return row["run_id"] if row else None
 
 
 def _session_from(row: Row, queue: Sequence[str]) -> Session:

@@ -2,13 +2,23 @@
 
 from collections.abc import Sequence
 
-from adapters.store import ending, steps, transcript, writes
+from adapters.store import delays, ending, steps, transcript, writes
 from adapters.store.commits import Commits, CrashPoint, no_crash
 from adapters.store.tx import Engine
 from domain.chat import ChatMessage
 from domain.event import EventDraft
 from domain.ports import Clock
-from domain.step import Attempt, CallBill, CallPlan, Closing, Execution, Finish, Finished, Opening
+from domain.step import (
+    Attempt,
+    Beginning,
+    CallBill,
+    CallPlan,
+    Closing,
+    Execution,
+    Finish,
+    Finished,
+    Opening,
+)
 from domain.tool import ToolCallStatus, ToolOutcome
 
 
@@ -70,6 +80,12 @@ class SqlStepBook:
     async def finalize(self, run_id: str, finish: Finish) -> Finished:
         now = self._clock.now_ms()
         return await self._commit("finalize", lambda tx: ending.finalize(tx, run_id, finish, now))
+
+    async def begin(self, run_id: str, temporal_run_id: str) -> Beginning:
+        now = self._clock.now_ms()
+        return await self._commit(
+            "begin", lambda tx: delays.begin(tx, run_id, temporal_run_id, now)
+        )
 
     async def read_turn(self, run_id: str, temporal_run_id: str) -> str:
         now = self._clock.now_ms()

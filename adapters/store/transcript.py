@@ -64,6 +64,20 @@ def extend(tx: Tx, run: Row, messages: Sequence[NewMessage], now: int) -> None:
         add_message(tx, run, message, seq, now)
 
 
+def place_messages(tx: Tx, run: Row) -> None:
+    """Give what a run was asked its place in the transcript: the session is the run's now."""
+    waiting = tx.all(
+        "SELECT message_id, tokens FROM messages WHERE run_id = :id AND seq IS NULL",
+        id=run["run_id"],
+    )
+    for message in waiting:
+        tx.run(
+            "UPDATE messages SET seq = :seq WHERE message_id = :id",
+            seq=take_place(tx, run["owner"], run["session_id"], message["tokens"]),
+            id=message["message_id"],
+        )
+
+
 def edit_call(tx: Tx, run: Row, tool_call_id: str, args: str) -> None:
     """Make the transcript show the arguments that really run: the result belongs to them."""
     rows = tx.all(

@@ -71,7 +71,7 @@ async def redrive_dead_letter(
     body: RedriveBody | None = None,
 ) -> Response:
     """Make a new run of it, once: from its last good step, or from the start with an `input`."""
-    edits = edits_of("redrive", access, dead_letter_id, how.key, body)
+    edits = edits_of(desk, access, "redrive", dead_letter_id, how.key, body)
     accepted = await desk.forking.redrive(access.who, dead_letter_id, edits)
     return await how.answer(desk, accepted)
 

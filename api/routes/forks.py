@@ -37,7 +37,7 @@ async def fork_run(
     kept replies not billed again. An `input` replaces the question (turn 0), or follows the last
     kept turn. A run that goes on can be forked up to its last finished turn.
     """
-    edits = edits_of("fork_run", access, run_id, how.key, body)
+    edits = edits_of(desk, access, "fork_run", run_id, how.key, body)
     accepted = await desk.forking.fork(access.who, run_id, body.from_turn, edits)
     return await how.answer(desk, accepted)
 
@@ -61,6 +61,6 @@ async def retry_run(
     body: RetryBody | None = None,
 ) -> Response:
     """Make a run that goes on from the last good step of one that failed or was cancelled."""
-    edits = edits_of("retry_run", access, run_id, how.key, body)
+    edits = edits_of(desk, access, "retry_run", run_id, how.key, body)
     accepted = await desk.forking.retry(access.who, run_id, edits)
     return await how.answer(desk, accepted)

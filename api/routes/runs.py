@@ -58,7 +58,8 @@ async def start_run(
     Without `agent_id` the session's agent does it, else the one whose description fits best.
     With `Accept: text/event-stream` the answer is the stream of the run's events.
     """
-    ask = start_of(body, claim("start_run", access, body.session_id, idempotency_key, body))
+    key = claim("start_run", access, body.session_id, idempotency_key, body)
+    ask = start_of(body, key, desk.ports.clock.now_ms())
     if wants_stream(request):
         desk.keeper.admit(access)
         accepted, tail = await start_and_tail(desk, access, ask)

@@ -47,6 +47,17 @@ def run(  # noqa: PLR0913 - each option is a parameter
             help="While another run holds the conversation: enqueue, reject, interrupt or steer.",
         ),
     ] = None,
+    priority: Annotated[
+        int | None, typer.Option("--priority", min=1, max=5, help="1 comes first, 5 last.")
+    ] = None,
+    deadline: Annotated[
+        float | None,
+        typer.Option("--deadline", metavar="SECONDS", help="Give up if not done by then."),
+    ] = None,
+    start_delay: Annotated[
+        float | None,
+        typer.Option("--start-delay", metavar="SECONDS", help="Begin later; Ctrl-C leaves it."),
+    ] = None,
     data_dir: DataDir = None,
     api_url: ApiUrl = None,
     api_key: ApiKey = None,
@@ -65,6 +76,8 @@ def run(  # noqa: PLR0913 - each option is a parameter
     body |= {"agent_id": agent} if agent else {}
     body |= {"session_id": session} if session else {}
     body |= {"on_busy": on_busy} if on_busy else {}
+    times = {"priority": priority, "deadline": deadline, "start_delay": start_delay}
+    body |= {name: value for name, value in times.items() if value is not None}
     with Servers(api_url, api_key, data_dir) as servers:
         stream = RunStream(servers.open, start=body)
         screen = RunScreen(live=sys.stdout.isatty())

@@ -39,6 +39,9 @@ def list_runs(  # noqa: PLR0913 - each option is a parameter
     session: Annotated[
         str | None, typer.Option("--session", metavar="ID", help="Of this session only.")
     ] = None,
+    forked_from: Annotated[
+        str | None, typer.Option("--forked-from", metavar="RUN_ID", help="Forks of this run only.")
+    ] = None,
     limit: Limit = 20,
     api_url: ApiUrl = None,
     api_key: ApiKey = None,
@@ -47,9 +50,8 @@ def list_runs(  # noqa: PLR0913 - each option is a parameter
     """List runs, newest first."""
     state = state.upper() if state else None
     with connect(api_url, api_key) as api:
-        found = api.pages(
-            "/v1/runs", "runs", limit, state=state, agent_id=agent, session_id=session
-        )
+        which = {"agent_id": agent, "session_id": session, "forked_from": forked_from}
+        found = api.pages("/v1/runs", "runs", limit, state=state, **which)
     rows = found if as_json else [{**run, "answer": _answer(run)} for run in found]
     out_list(rows, _COLUMNS, as_json=as_json, empty="there are no such runs")
 

@@ -37,7 +37,8 @@ from tests.fakes_api import World, fake_config
 LIST = {"has_more", "next_cursor"}
 FIELDS = {
     "run": "run_id session_id agent_id kind state waiting_on output error usage goal_id priority"
-    " parent_run_id root_run_id depth created_at started_at ended_at links metadata",
+    " parent_run_id root_run_id depth created_at started_at ended_at links metadata"
+    " forked_from start_at deadline",
     "usage": "input_tokens output_tokens cached_tokens cost_usd model_calls tool_calls turns",
     "event": "event_id run_id seq ts type data root_run_id parent_run_id depth",
     "session": "session_id agent_id on_busy message_count token_count active_run_id"

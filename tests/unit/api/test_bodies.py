@@ -194,7 +194,6 @@ async def test_fifty_wrong_fields_are_named_and_no_more(client: httpx2.AsyncClie
     ("field", "value"),
     [
         ("goal_id", "goal_1"),
-        ("deadline", "2027-01-01T00:00:00Z"),
     ],
 )
 async def test_what_comes_later_is_refused_as_not_supported(
