@@ -41,6 +41,7 @@ TABLES = (
     "tool_calls",
     "approvals",
     "tool_requests",
+    "dead_letters",
     "messages",
     "sessions",
     "usage",

@@ -6,7 +6,9 @@ import os
 import random
 import secrets
 import signal
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -203,6 +205,65 @@ async def play_drained(scene: Scene) -> Played:
     return look
 
 
+async def play_fork(scene: Scene) -> Played:
+    """A run charges; a fork keeps that and goes on, asked for again if not answered."""
+    world = scene.world
+    first = await world.start(f"call charge_keyed {scene.url_args}\n---\nsay paid")
+    await world.ended(first)
+    body = {"from_turn": 1, "input": "say more"}
+    made = await world.send("POST", f"/v1/runs/{first}/fork", body, key="fork")
+    viewer = world.watch(made["run_id"])
+    assert await viewer.ends() == "run_done"
+
+    def look(books: Books) -> None:
+        assert len(books.runs) == 2
+        assert content(books, first) == "[offline] paid"
+        assert content(books, viewer.run_id) == "[offline] more"
+        keys = [row["idempotency_key"] for row in books.tables["tool_calls"]]
+        assert len(keys) == 2
+        assert set(keys) == set(scene.ledger.effects), "both rows are the one charge"
+
+    return look
+
+
+async def play_delayed(scene: Scene) -> Played:
+    """A run begins later, when a process is there to begin it."""
+    run_id = await scene.world.start("say late", session_id="s", start_delay=0.2)
+    await scene.world.ended(run_id)
+
+    def look(books: Books) -> None:
+        assert content(books, run_id) == "[offline] late"
+        assert books.kinds(run_id).count("run_started") == 1
+
+    return look
+
+
+async def play_discard(scene: Scene) -> Played:
+    """A person discards a dead letter, and says so again if not answered."""
+    world = scene.world
+    run_id = await world.start("fail bad_request")
+    await world.ended(run_id)
+    put_letter(world, run_id)
+    await world.send("POST", "/v1/dead_letters/dl_1/discard", {"note": "a test"})
+
+    def look(books: Books) -> None:
+        (row,) = books.tables["dead_letters"]
+        assert (row["status"], row["note"], row["settled_by"]) == ("discarded", "a test", "local")
+
+    return look
+
+
+def put_letter(world: World, run_id: str) -> None:
+    """List a run behind the product's back."""
+    with closing(sqlite3.connect(world.store, timeout=30)) as connection, connection:
+        connection.execute(
+            "INSERT INTO dead_letters (dead_letter_id, owner, run_id, code, reason, step_id, input,"
+            " status, created_at) SELECT 'dl_1', owner, run_id, 'poison_step', '', 'llm-1-1',"
+            " input, 'waiting', created_at FROM runs WHERE run_id = ?",
+            (run_id,),
+        )
+
+
 MAIN = ("accept", "open_step", "append_delta", "close_step", "close_tool", "finalize", "read_turn")
 SMALL: dict[str, Play] = {
     "ask_cancel": play_cancel,
@@ -213,6 +274,8 @@ SMALL: dict[str, Play] = {
     "fail_attempt": play_failing,
     "append_events": play_http_agent,
     "release_attempt": play_drained,
+    "begin": play_delayed,
+    "discard": play_discard,
 }
 ONCE = ("mark_unknown",)
 """After a crash before it, opening the step says the same, and this commit is not made."""
@@ -320,10 +383,22 @@ async def test_an_approval_crashed_at_every_commit(
     await crash_all(cases, temporal.address, tmp_path, play=play_approval)
 
 
+@pytest.mark.timeout(300)
+async def test_a_fork_crashed_at_its_commits(temporal: TemporalServer, tmp_path: Path) -> None:
+    """Whatever dies between any two, there is one fork and one charge."""
+    cases: list[tuple[str, ...]] = [
+        ("accept:before:2", "accept:after"),
+        ("open_step:before:4", "open_step:after:2"),
+        ("close_step:before:3", "close_step:after"),
+        ("finalize:before:2", "finalize:after"),
+    ]
+    await crash_all(cases, temporal.address, tmp_path, play=play_fork)
+
+
 def test_every_commit_has_a_play() -> None:
     """The names stand in the code once: a new commit needs a place here."""
     named = set()
-    for book in ("stepbook", "runbook", "approvalbook"):
+    for book in ("stepbook", "runbook", "approvalbook", "deadletters"):
         text = Path(f"adapters/store/{book}.py").read_text()
         named |= {
             part.lstrip().partition('"')[2].partition('"')[0]
@@ -390,3 +465,22 @@ async def test_a_seeded_loop_over_an_approval(
     cases += [(f"{name}:{when}",) for name in names[:2] for when in BOTH]
     await crash_all(cases, temporal.address, tmp_path, play=play_approval)
     record("approval_crash_points", seed, cases=len(cases))
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(3600)
+async def test_a_seeded_loop_over_a_fork(
+    temporal: TemporalServer, tmp_path: Path, seed: int
+) -> None:
+    """Each commit of the fork by itself, then random ones before a second crash."""
+    rng = random.Random(seed)
+    times = {"accept": (2,), "open_step": (4, 5, 6), "close_step": (3,), "finalize": (2,)}
+    points = [
+        f"{name}:{when}:{nth}" for name, nths in times.items() for nth in nths for when in BOTH
+    ]
+    cases: list[tuple[str, ...]] = [(point,) for point in points]
+    for _ in range(int(os.environ.get("FAULT_ROUNDS", "40"))):
+        second = f"{rng.choice(list(times))}:{rng.choice(BOTH)}"
+        cases.append((rng.choice(points), second))
+    await crash_all(cases, temporal.address, tmp_path, play=play_fork)
+    record("crash_points_fork", seed, cases=len(cases))
