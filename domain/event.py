@@ -54,6 +54,7 @@ DATA_OF: dict[EventType, dict[str, str]] = {
         "turn": "how many of its turns were kept",
         "kept_calls": "tool calls that are not made again",
         "session_id": "the session it was in",
+        "output": "the answer, if a kept turn holds it and nothing more was said; else null",
     },
     EventType.USER_INPUT: {
         "role": "user",

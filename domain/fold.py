@@ -80,6 +80,7 @@ class _Folding:
         self._texts: dict[str, list[str]] = {}
         self._stops: dict[str, str | None] = {}
         self._take: dict[str, Callable[[Data, int], None]] = {
+            EventType.RUN_FORKED: self._forked,
             EventType.RUN_STARTED: self._started,
             EventType.RUN_WAITING: self._waiting,
             EventType.RUN_RESUMED: self._resumed,
@@ -115,6 +116,9 @@ class _Folding:
 
     def _count(self, name: str, by: int = 1) -> None:
         self._counts[name] += by
+
+    def _forked(self, data: Data, _ts: int) -> None:
+        self._set(output=data["output"])
 
     def _started(self, data: Data, ts: int) -> None:
         self._kind = RunKind(data["kind"])

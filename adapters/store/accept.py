@@ -102,9 +102,11 @@ def _kept_of(tx: Tx, new: NewRun, now: int) -> Kept | None:
     if new.fork is None:
         return None
     kept = forking.choose(tx, new.fork, new.owner)
-    if new.fork.dead_letter_id is not None:
-        letter, by = new.fork.dead_letter_id, new.fork.by
+    letter, by = new.fork.dead_letter_id, new.fork.by
+    if letter is not None:
         deadletters.redriven(tx, new.owner, letter, by, new.run_id, now)
+    elif new.fork.from_turn is None:
+        deadletters.retried(tx, new.fork.run_id, by, new.run_id, now)
     return kept
 
 

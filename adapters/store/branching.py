@@ -53,18 +53,17 @@ def copy(tx: Tx, run: Row, kept: Kept, new: NewRun, now: int) -> list[EventDraft
     message_id = _copy_conversation(tx, run, kept, new, now)
     _copy_steps(tx, run, kept, new)
     again = _copy_calls(tx, run, kept, new, now)
+    output = None
     if kept.is_answered and new.fork is not None and not new.fork.says_more:
         # The answer is there; what failed came after it.
-        tx.run(
-            "UPDATE runs SET output = :output WHERE run_id = :id",
-            output=kept.run["output"],
-            id=run["run_id"],
-        )
+        output = kept.run["output"]
+        tx.run("UPDATE runs SET output = :out WHERE run_id = :id", out=output, id=run["run_id"])
     data = {
         "run_id": kept.run["run_id"],
         "turn": kept.turn,
         "kept_calls": len(kept.calls) - len(kept.again),
         "session_id": kept.run["session_id"],
+        "output": json.loads(output) if output else None,
     }
     drafts = [EventDraft(type=EventType.RUN_FORKED, key="forked", data=data)]
     if message_id is not None:
@@ -129,12 +128,27 @@ def _end_of_kept(tx: Tx, kept: Kept, *, without_question: bool) -> tuple[int, bo
             f" {kept.run['session_id']} was cleared or deleted"
         )
     placed = [row for row in rows if row["seq"] is not None]
-    if not placed:  # it never had its session: all that is there came before it
-        return _NOT_OPENED, False
+    if not placed:
+        return _end_of_others(tx, kept), False
     if without_question:
         return placed[0]["seq"], False
     replies = [row["seq"] for row in placed if row["role"] == "assistant"]
     return (replies[kept.turn] if len(replies) > kept.turn else placed[-1]["seq"] + 1), True
+
+
+def _end_of_others(tx: Tx, kept: Kept) -> int:
+    """Return the place up to which a run that never had its session may read.
+
+    What its present holder says is not finished: calls in it may have no answer yet.
+    """
+    row = tx.one(
+        "SELECT min(m.seq) AS first FROM messages m JOIN sessions s ON s.owner = m.owner"
+        " AND s.session_id = m.session_id AND s.active_run_id = m.run_id"
+        " WHERE m.owner = :owner AND m.session_id = :session_id",
+        owner=kept.run["owner"],
+        session_id=kept.run["session_id"],
+    )
+    return _NOT_OPENED if row is None or row["first"] is None else int(row["first"])
 
 
 def _correct_results(tx: Tx, run: Row, kept: Kept) -> None:

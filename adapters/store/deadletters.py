@@ -53,6 +53,14 @@ def redriven(tx: Tx, owner: str, dead_letter_id: str, by: str, run_id: str, now:
     tx.run(_SETTLE, status="redriven", by=by, now=now, note=None, run=run_id, id=dead_letter_id)
 
 
+def retried(tx: Tx, of_run_id: str, by: str, run_id: str, now: int) -> None:
+    """Settle the dead letter of a run that is retried by its own id, if it has one."""
+    letter = tx.one("SELECT dead_letter_id FROM dead_letters WHERE run_id = :id", id=of_run_id)
+    if letter is not None:
+        named = letter["dead_letter_id"]
+        tx.run(_SETTLE, status="redriven", by=by, now=now, note=None, run=run_id, id=named)
+
+
 def _discard(
     tx: Tx, owner: str | None, dead_letter_id: str, by: str, note: str | None, now: int
 ) -> Row:

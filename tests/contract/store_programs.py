@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from domain.acceptance import NewRun, Page
+from domain.acceptance import ForkOf, NewRun, Page
 from domain.approval import Answer
 from domain.clients import Claim, Submission
 from domain.deciding import ApprovalFilter
@@ -55,7 +55,7 @@ CLIENT_TOOL = tool_spec().model_copy(
 ERROR = {"code": "model_timeout", "message": "slow"}
 
 
-OPERATIONS = 19
+OPERATIONS = 20
 """How many kinds there are; the last one ends a run."""
 
 
@@ -92,6 +92,7 @@ class Program:
             self._claim,
             self._submit,
             self._sweep,
+            self._fork,
             self._finalize,
         )
 
@@ -115,6 +116,53 @@ class Program:
             self._tool_runs.add(name)
         await self._store.runs.accept(new)
         self.runs.append(name)
+
+    async def _check_order(self, run_id: str) -> None:
+        """Refuse what no workflow does: to work before it has its session."""
+        said = await self._store.all(
+            "SELECT m.run_id, m.role FROM messages m JOIN runs r ON r.session_id = m.session_id"
+            " WHERE r.run_id = :run AND m.seq IS NOT NULL ORDER BY m.seq",
+            run=run_id,
+        )
+        speaker = None
+        for row in said:
+            speaker = row["run_id"] if row["role"] == "user" else speaker
+            if row["run_id"] != speaker:
+                raise OrchestratorError(f"{row['run_id']} spoke out of turn")
+
+    async def _fork(self, a: int, b: int) -> None:
+        """Fork or retry a run whose turns are in order, as those of a workflow are."""
+        old = self._run(a)
+        await self._check_order(old)
+        rows = await self._store.all(
+            "SELECT step_id FROM steps WHERE run_id = :run AND state = 'closed'"
+            " AND step_id NOT LIKE 'tool-%'",
+            run=old,
+        )
+        turns = sorted(int(row["step_id"].split("-")[1]) for row in rows)
+        if turns != list(range(1, len(turns) + 1)):
+            raise OrchestratorError("no workflow leaves out a turn")
+        turn = None if b % 4 == 0 else b % 3
+        says_more = turn is not None and b % 2 == 0
+        name = f"run_{self._name}_{len(self.runs)}"
+        source = await self._store.forks.source(OWNER, old)
+        is_tool = old in self._tool_runs
+        of = ForkOf(old, turn, by="eve", says_more=says_more)
+        new = replace(
+            new_run(name, f"s-{name}", fork=of),
+            kind=source.run.kind,
+            spec=source.spec,
+            session_id=None if is_tool else f"s-{name}",
+            tool_call_id=f"tc_{name}" if is_tool else None,
+        )
+        kept = (await self._store.runs.accept(new)).run.forked_from
+        assert kept is not None
+        self.runs.append(name)
+        self._tool_runs |= {name} if is_tool else set()
+        self._never_called |= {(name, step) for run, step in self._never_called if run == old}
+        self._replied |= {(name, str(turn)) for turn in range(1, kept.turn + 1)}
+        is_over = (old, "end") in self._replied and kept.turn == len(turns) and not says_more
+        self._replied |= {(name, "end")} if is_over else set()
 
     def _run(self, a: int) -> str:
         return self.runs[a % len(self.runs)]

@@ -59,7 +59,8 @@ async def run_program(store: StoreBox, operations: list[Operation], ends: list[i
         await check_run(store, run_id)
     ended = [await store.runs.get_run(None, run_id) for run_id in program.runs]
     if all(run.is_terminal for run in ended):
-        await check_transcript(store, f"s-{name}")
+        for session_id in {run.session_id for run in ended if run.session_id}:
+            await check_transcript(store, session_id)
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)

@@ -12,6 +12,7 @@ from domain.errors import (
     NotFoundError,
     OutcomeUnknownError,
 )
+from domain.fold import fold
 from domain.run import ForkedFrom, RunState
 from domain.step import AlreadyClosed, Attempt, Finish, Opened, OutcomeUnknown
 from domain.tool import Effect, Resolution, ToolCallStatus, ToolOutcome, Verdict
@@ -269,6 +270,24 @@ async def test_what_did_not_happen_is_made_again(store: StoreBox) -> None:
     assert opened.idempotency_key == keys[2]
 
 
+async def test_a_retry_of_a_run_that_failed_after_its_answer_has_that_answer(
+    store: StoreBox,
+) -> None:
+    """Its workflow was terminated between the answer and the end."""
+    await store.runs.accept(new_run("run_1"))
+    await store.steps.close(await open_step(store, "run_1"), answer("all sent"))
+    await store.steps.finalize("run_1", FAILED)
+
+    await fork(store, None)
+    await store.steps.finalize("run_2", DONE)
+
+    run = await store.runs.get_run(OWNER, "run_2")
+    assert run.output is not None
+    assert run.output["content"] == "all sent"
+    folded = fold(await events(store, "run_2"))
+    assert folded.output == run.output
+
+
 async def test_a_reply_that_led_nowhere_is_asked_for_anew(store: StoreBox) -> None:
     """Else a retry would fail by the very same stored reply."""
     await two_turns(store)
@@ -330,17 +349,22 @@ async def test_a_conversation_that_is_gone_cannot_be_forked(store: StoreBox) -> 
         await fork(store, 1)
 
 
-async def test_a_run_that_never_had_its_session_is_retried_after_what_was_said(
+async def test_a_run_that_never_had_its_session_is_retried_after_what_was_finished(
     store: StoreBox,
 ) -> None:
+    """What the holder of the session says meanwhile may hold calls without an answer."""
     await store.runs.accept(new_run("run_0", "s"))
     await store.runs.accept(new_run("run_1", "s"))
     await store.steps.finalize("run_1", CANCELLED)
+    await store.steps.close(await open_step(store, "run_0"), asks_tool(Effect.NONE))
 
     await fork(store, None)
+    await store.steps.finalize("run_0", CANCELLED)
+    await fork(store, None, run_id="run_3")
 
-    assert [text for _, text in await transcript(store, "branch-run_2")] == [
-        *("hello from run_0", "hello from run_1")
+    assert await transcript(store, "branch-run_2") == [("user", "hello from run_1")]
+    assert [role for role, _ in await transcript(store, "branch-run_3")] == [
+        *("user", "assistant", "tool", "user")
     ]
 
 
@@ -411,6 +435,16 @@ async def test_a_dead_letter_is_redriven_once(store: StoreBox) -> None:
     assert (letter.status, letter.redriven_as, letter.settled_by) == ("redriven", "run_2", "eve")
     found, _ = await store.runs.list_runs(OWNER, RunFilter(), Page())
     assert {run.run_id for run in found} == {"run_1", "run_2"}
+
+
+async def test_a_retry_by_the_run_itself_settles_its_dead_letter(store: StoreBox) -> None:
+    letter_id = await given_up(store)
+
+    await fork(store, None)
+    await fork(store, None, run_id="run_3")
+
+    letter = await store.letters.get_letter(OWNER, letter_id)
+    assert (letter.status, letter.redriven_as) == ("redriven", "run_2")
 
 
 async def test_a_discarded_letter_stays_on_record(store: StoreBox) -> None:

@@ -9,6 +9,7 @@ import json
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from bootstrap.logs.telemetry import forward_core_logs
 from domain.agent import AgentKind, Limits
 from domain.clients import Claim, Dispatching, Submission
 from domain.event import EventType
+from domain.fork import Edits, Forking
 from domain.intake import InvokeTool
 from domain.tool import Audience, ClientSide, ToolOutcome, ToolSpec
 from tests.rig.temporal import TemporalServer
@@ -171,6 +173,18 @@ async def client_tools(stage: Stage) -> str:
     return run.run_id
 
 
+async def later(stage: Stage) -> str:
+    """Begins later, is woken before its time, and then waits for its session."""
+    soon = int(time.time() * 1000) + 400
+    run = await stage.start("say late", session_id="s", start_at=soon)
+    await stage.seen(run.run_id, EventType.RUN_WAITING)
+    holder = await stage.start("say first\nfirst_ms=700", session_id="s")
+    await stage.gateway.wake(run.run_id)
+    await stage.ended(holder.run_id)
+    await stage.ended(run.run_id)
+    return run.run_id
+
+
 async def _answer(stage: Stage, name: str) -> None:
     rows = await stage.rows("SELECT tool_call_id FROM tool_calls WHERE tool_name = :n", n=name)
     who = Claim(owner=ANN.owner, caller=ANN.owner, name=ANN.name)
@@ -178,6 +192,22 @@ async def _answer(stage: Stage, name: str) -> None:
     said = Submission(taken.token, ToolOutcome(ok=True, content="printed"), ANN.name)
     dispatching = Dispatching(stage.storage.clients, stage.gateway)
     await dispatching.submit(ANN.owner, taken.request.tool_call_id, said)
+
+
+async def deadline(stage: Stage) -> str:
+    """The deadline passes while a model is silent."""
+    soon = int(time.time() * 1000) + 300
+    return (await stage.run("stall", deadline_at=soon)).run_id
+
+
+async def forked(stage: Stage) -> str:
+    """Two turns are kept; more is said after the answer."""
+    first = await stage.run(f"{ADD}\n---\nsay done")
+    ports, settings = stage.intake._ports, stage.intake._settings
+    forking = Forking(ports, stage.storage.forks, stage.storage.dead_letters, settings)
+    made = await forking.fork(ANN, first.run_id, 2, Edits(content="say more"))
+    await stage.ended(made.run.run_id)
+    return made.run.run_id
 
 
 async def continued(stage: Stage) -> str:
@@ -206,6 +236,8 @@ PATHS: dict[str, Way] = {
         *(simple, tools, parallel_tools, fallback, failed, capped, cancelled, cancelled_tool),
         *(queued, outcome_unknown, continued, tool_run, external_agent),
         *(approval, approval_by_signal, client_tools),
+        *(approval, approval_by_signal),
+        *(later, deadline, forked),
     )
 }
 """Every way through `RunWorkflow`."""
