@@ -236,7 +236,6 @@ PATHS: dict[str, Way] = {
         *(simple, tools, parallel_tools, fallback, failed, capped, cancelled, cancelled_tool),
         *(queued, outcome_unknown, continued, tool_run, external_agent),
         *(approval, approval_by_signal, client_tools),
-        *(approval, approval_by_signal),
         *(later, deadline, forked),
     )
 }

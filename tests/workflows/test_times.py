@@ -114,6 +114,18 @@ async def test_a_deadline_ends_a_run_that_waits_for_its_session(stage: Stage) ->
     assert run.error.code == "deadline_exceeded"
 
 
+async def test_a_deadline_ends_a_wait_for_a_person(stage: Stage) -> None:
+    ask = {"rules": [{"tool": "calculator", "decision": "ask"}]}
+    await stage.agent(tools=["calculator"], tool_policy=ask)
+
+    run = await stage.run('call calculator {"expression": "1+1"}', deadline_at=soon(600))
+
+    assert run.error is not None
+    assert run.error.code == "deadline_exceeded"
+    (call,) = await stage.rows("SELECT status FROM tool_calls")
+    assert call["status"] == "failed"
+
+
 async def test_a_deadline_ends_a_run_before_it_began(make_stage: Make) -> None:
     """Its workers were away for too long."""
     async with make_stage(works=False) as stage:
