@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from adapters.store import transcript
-from adapters.store.forking import Kept
+from adapters.store.forking import Kept, is_answer
 from adapters.store.tx import Row, Tx
 from domain.acceptance import NewRun
 from domain.errors import ForkRefusedError
@@ -40,6 +40,12 @@ _AGAIN = (
     " resolved_by = NULL, woken_at = NULL, created_at = :now, ended_at = NULL"
     " WHERE tool_call_id = :id"
 )
+_COUNT_STEERS = (
+    "UPDATE runs SET steers = (SELECT count(*) FROM messages WHERE run_id = :id AND role = 'user'"
+    " AND message_id <> (SELECT message_id FROM messages WHERE run_id = :id AND role = 'user'"
+    " ORDER BY seq LIMIT 1)) WHERE run_id = :id"
+)
+"""What was said to the first run on its way was said to the fork too."""
 _NOT_OPENED = 2**62
 """A place in the transcript that is never given out."""
 
@@ -97,6 +103,8 @@ def _copy_conversation(tx: Tx, run: Row, kept: Kept, new: NewRun, now: int) -> s
     )
     _correct_results(tx, run, kept)
     _count(tx, run, kept)
+    tx.run(_COUNT_STEERS, id=run["run_id"])
+    tx.run("UPDATE runs SET steers_seen = steers WHERE run_id = :id", id=run["run_id"])
     if says_more or not has_own:
         tokens = estimate_tokens(new.content)
         message = NewMessage(new.message_id, "user", new.content, tokens=tokens)
@@ -195,8 +203,10 @@ def _copy_steps(tx: Tx, run: Row, kept: Kept, new: NewRun) -> None:
     """Copy what is committed: the new run's workflow finds it and neither asks nor calls."""
     says_more = new.fork is not None and new.fork.says_more
     for place, reply in enumerate(kept.replies, start=1):
-        is_last = place == kept.turn
-        _copy_step(tx, run, reply, _step_id(reply), _reply_of(reply, is_last and says_more))
+        # An answer in the middle was not the end: the run was steered after it.
+        more = place < kept.turn or says_more or kept.is_steered
+        goes_on = more and is_answer(reply)
+        _copy_step(tx, run, reply, _step_id(reply), _reply_of(reply, goes_on))
     again = {call["step_id"] for call in kept.again}
     for call in kept.calls:
         step = kept.closed.get(call["step_id"])

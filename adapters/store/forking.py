@@ -28,6 +28,8 @@ class Kept:
     replies: Sequence[Row] = ()
     calls: Sequence[Row] = ()
     again: Sequence[Row] = ()
+    is_steered: bool = False
+    """Somebody said something after the last kept reply; the run was still to see it."""
     closed: dict[str, Row] = field(default_factory=dict)
     """The closed steps of `calls`; one that was answered without being run has none."""
     is_answered: bool = False
@@ -100,13 +102,14 @@ def _gather(tx: Tx, run: Row, fork: ForkOf, replies: Sequence[Row], closed: dict
     if fork.says_more:
         # Who says more has read how they ended: cut with the run.
         again = []
-    is_answered = bool(replies) and not again and _is_answer(replies[-1])
+    is_steered = bool(replies) and _is_steered(tx, run, turn)
+    is_answered = bool(replies) and not again and not is_steered and is_answer(replies[-1])
     if is_answered and fork.from_turn is not None and not fork.says_more:
         raise ForkRefusedError(
             f"turn {turn} ends run {run['run_id']}: nothing is left to do after it; send an input,"
             " or fork from an earlier turn"
         )
-    return Kept(run, turn, replies, mine, again, closed, is_answered)
+    return Kept(run, turn, replies, mine, again, is_steered, closed, is_answered)
 
 
 def _has_ended(call: Row, closed: dict[str, Row]) -> bool:
@@ -131,6 +134,24 @@ def _has_ended(call: Row, closed: dict[str, Row]) -> bool:
     )
 
 
-def _is_answer(reply: Row) -> bool:
+def _is_steered(tx: Tx, run: Row, turn: int) -> bool:
+    """Whether a person spoke to the run between its `turn`-th reply and the next one."""
+    said = tx.all(
+        "SELECT role FROM messages WHERE owner = :owner AND session_id = :session_id"
+        " AND run_id = :run AND seq IS NOT NULL AND role <> 'tool' ORDER BY seq",
+        owner=run["owner"],
+        session_id=run["session_id"],
+        run=run["run_id"],
+    )
+    replies = 0
+    for message in said:
+        if message["role"] == "user" and replies == turn:
+            return True
+        replies += message["role"] == "assistant"
+    return False
+
+
+def is_answer(reply: Row) -> bool:
+    """Whether a reply asks for nothing more."""
     result = _result(reply)
     return not result.get("calls") and not result.get("refused")

@@ -7,9 +7,11 @@ import pytest
 
 from domain.acceptance import Page
 from domain.agent import AgentKind, Limits
+from domain.errors import ForkRefusedError
 from domain.event import EventType
 from domain.fork import Edits, Forking
 from domain.run import Run, RunState
+from domain.session import OnBusy
 from tests.rig.tools import TARGETS
 from tests.stub.agent import StubAgent
 from tests.workflows.conftest import Make
@@ -137,3 +139,39 @@ async def test_a_cap_is_raised_up_to_what_the_agent_allows_now(
         retried = await retry(stage, run.run_id, limits=Limits(max_turns=20))
 
         assert retried.state is state
+
+
+@pytest.mark.parametrize("turn", [0, 1])
+async def test_a_run_that_was_steered_is_forked_before_and_after_that(
+    stage: Stage, turn: int
+) -> None:
+    """What was said after its first answer belongs to the turn that it followed."""
+    run = await stage.start("say one\ntokens=30 gap_ms=10", session_id="s")
+    await stage.seen(run.run_id, EventType.AGENT_STREAM_DELTA)
+    await stage.start("say two", session_id="s", on_busy=OnBusy.STEER)
+    ended = await stage.ended(run.run_id)
+    assert ended.usage.turns == 2
+
+    forked = await fork(stage, run.run_id, turn)
+
+    messages, _ = await stage.storage.directory.list_messages(None, str(forked.session_id), Page())
+    roles = [message.role for message in messages]
+    assert roles == ["user", "assistant", *(["user", "assistant"] if turn else [])]
+    assert forked.usage.turns == 1
+    assert forked.output is not None
+    assert ("two" in forked.output["content"]) == bool(turn)
+    with pytest.raises(ForkRefusedError):
+        await forking(stage).fork(ANN, run.run_id, 2, Edits())
+
+
+async def test_a_fork_is_steered_like_any_run(stage: Stage) -> None:
+    run = await stage.run("say one")
+    made = await forking(stage).fork(ANN, run.run_id, 1, Edits(content="tokens=60 gap_ms=10"))
+    await stage.seen(made.run.run_id, EventType.AGENT_STREAM_DELTA)
+    session_id = made.run.session_id
+
+    await stage.start("say two", session_id=session_id, on_busy=OnBusy.STEER)
+
+    ended = await stage.ended(made.run.run_id)
+    assert ended.output is not None
+    assert ended.output["content"] == "[offline] two"
