@@ -61,13 +61,14 @@ REQUEST_STREAM: dict[str, Any] = {
     }
 }
 TAGS = [
-    {"name": "runs", "description": "Pieces of work: start, look at, cancel."},
+    {"name": "runs", "description": "Pieces of work: start, look at, cancel, fork, retry."},
     {"name": "events", "description": "What happened in a run, as a list or as a stream."},
     {"name": "sessions", "description": "Conversations and their transcripts."},
     {"name": "agents", "description": "Who can do a run."},
     {"name": "tools", "description": "Functions that agents, or you, may call."},
     {"name": "tool hosts", "description": "Tools that clients run, and what they are asked."},
     {"name": "approvals", "description": "Tool calls that a person has to approve first."},
+    {"name": "dead letters", "description": "Runs that were given up on."},
     {"name": "models", "description": "Language models that may be named."},
     {"name": "keys", "description": "API keys and their scopes."},
     {"name": "operations", "description": "Probes, metrics and the log."},
