@@ -160,3 +160,25 @@ async def test_another_owner_finds_nothing(furnished: World, connect: Connect) -
     assert set(codes.values()) == {404}
     assert (await client.get(LETTER)).status_code == 404
     assert (await client.get("/v1/dead_letters")).json()["dead_letters"] == []
+
+
+async def test_caps_of_a_tool_run_are_held_to_the_defaults(
+    client: httpx2.AsyncClient, furnished: World
+) -> None:
+    furnished.runs.emit("run_02k9", EventType.RUN_FAILED, {"code": "x", "message": "x"})
+
+    await client.post("/v1/runs/run_02k9/retry", json={"limits": {"max_turns": 9000}})
+
+    assert furnished.runs.accepted[-1].spec.limits.max_turns == 50
+
+
+async def test_caps_of_a_run_whose_agent_is_gone_are_never_raised(
+    client: httpx2.AsyncClient, furnished: World
+) -> None:
+    await client.post(RETRY, json={"limits": {"max_turns": 7}})
+    seven = furnished.runs.accepted[-1].run_id
+    furnished.directory.agents.clear()
+
+    await client.post(f"/v1/runs/{seven}/retry", json={"limits": {"max_turns": 9000}})
+
+    assert furnished.runs.accepted[-1].spec.limits.max_turns == 7
