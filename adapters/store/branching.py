@@ -9,7 +9,7 @@ from adapters.store.tx import Row, Tx
 from domain.acceptance import NewRun
 from domain.errors import ForkRefusedError
 from domain.event import EventDraft, EventType, as_json, encode_json
-from domain.run import RunKind, RunUsage
+from domain.run import RunKind, RunSpec, RunUsage
 from domain.session import estimate_tokens
 from domain.step import NewMessage, llm_step, step_place
 
@@ -253,16 +253,17 @@ def _copy_calls(tx: Tx, run: Row, kept: Kept, new: NewRun, now: int) -> list[Eve
         )
         if call in kept.again:
             tx.run(_AGAIN, now=now, id=new_id)
-            drafts.append(_created(call, new_id))
+            drafts.append(_created(call, new_id, new.spec))
     return drafts
 
 
-def _created(call: Row, new_id: str) -> EventDraft:
+def _created(call: Row, new_id: str, spec: RunSpec) -> EventDraft:
+    by_client = any(tool.client for tool in spec.tools if tool.name == call["tool_name"])
     data = {
         "tool_call_id": new_id,
         "tool_name": call["tool_name"],
         "args": as_json(call["args"]),
-        "kind": "server",
+        "kind": "client" if by_client else "server",
         "step": call["step_id"],
     }
     return EventDraft(type=EventType.TOOL_CALL_CREATED, key=f"{new_id}:created", data=data)
