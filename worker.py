@@ -15,6 +15,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.agents import AgentActivities
 from activities.chat import ChatActivities
+from activities.children import ChildActivities
 from activities.decisions import DecisionActivities
 from activities.runs import RunActivities
 from activities.tools import ToolActivities
@@ -32,6 +33,7 @@ class ActivitySet:
     tools: ToolActivities
     runs: RunActivities
     decisions: DecisionActivities
+    children: ChildActivities
 
     def all(self) -> Sequence[Callable[..., Any]]:
         """Return every activity that is served."""
@@ -39,6 +41,7 @@ class ActivitySet:
             self.chat.complete_chat,
             self.agents.invoke_agent,
             self.tools.run_tool,
+            self.children.spawn_run,
             self.runs.finalize_run,
             self.runs.begin_run,
             self.runs.read_turn,

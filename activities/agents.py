@@ -35,6 +35,7 @@ from domain.step import (
     AlreadyClosed,
     Attempt,
     AwaitingApproval,
+    AwaitingChild,
     AwaitingClient,
     CallBill,
     Closing,
@@ -88,7 +89,7 @@ class AgentActivities:
         opening = await self._frame.open(order.run_id, order.step_id)
         if isinstance(opening, AlreadyClosed):
             return ChatReply.model_validate(opening.result)
-        if isinstance(opening, (OutcomeUnknown, AwaitingApproval, AwaitingClient)):
+        if isinstance(opening, (OutcomeUnknown, AwaitingApproval, AwaitingChild, AwaitingClient)):
             raise TypeError("an agent's call has no unknown outcome")
         attempt = Attempt(order.run_id, order.step_id, opening.attempt)
         try:

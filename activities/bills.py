@@ -61,9 +61,14 @@ def output_cap(
     if limits.max_tokens is not None:
         left = limits.max_tokens - used.input_tokens - used.output_tokens
         caps.append(OutputCap(max(1, left), "max_tokens"))
-    if limits.max_cost_usd is not None and plan.output_rate:
-        money = to_pico(limits.max_cost_usd) - to_pico(used.cost_usd or "0")
-        money -= _said(messages) * (plan.input_rate or 0)
+    if opened.left_tokens is not None:
+        caps.append(OutputCap(opened.left_tokens, "max_tokens"))
+    own = to_pico(limits.max_cost_usd) if limits.max_cost_usd is not None else None
+    left_pico = None if own is None else own - to_pico(used.cost_usd or "0")
+    if opened.left_pico is not None:
+        left_pico = min(opened.left_pico, left_pico if left_pico is not None else opened.left_pico)
+    if left_pico is not None and plan.output_rate:
+        money = left_pico - _said(messages) * (plan.input_rate or 0)
         caps.append(OutputCap(max(1, money // plan.output_rate), "max_cost_usd"))
     return min(caps, key=lambda cap: cap.tokens)
 

@@ -43,6 +43,7 @@ from domain.step import (
     AlreadyClosed,
     Attempt,
     AwaitingApproval,
+    AwaitingChild,
     AwaitingClient,
     CallBill,
     CallPlan,
@@ -125,7 +126,7 @@ class ChatActivities:
         opening = await self._frame.open(order.run_id, order.step_id, plan)
         if isinstance(opening, AlreadyClosed):
             return ChatReply.model_validate(opening.result)
-        if isinstance(opening, (OutcomeUnknown, AwaitingApproval, AwaitingClient)):
+        if isinstance(opening, (OutcomeUnknown, AwaitingApproval, AwaitingChild, AwaitingClient)):
             raise TypeError("a model call has no unknown outcome")
         attempt = Attempt(order.run_id, order.step_id, opening.attempt)
         call = _Call(order, plan, opening, attempt, self._clock.now_ms())

@@ -19,6 +19,7 @@ from domain.ports import Clock, RunGateway
 from domain.records import StepBook, UpkeepBook
 from domain.run import RunState
 from domain.step import Finish
+from domain.stopping import Stopping
 from domain.upkeep import Lease, Mend, OpenRun, what_to_mend
 
 _log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class ReconcilePorts:
     view: EngineView
     clock: Clock
     deciding: Deciding
+    stopping: Stopping
     dispatching: Dispatching
 
 
@@ -90,6 +92,7 @@ class Reconciler:
         self._stuck = StuckRuns(ports.book)
         self._clock = ports.clock
         self._deciding = ports.deciding
+        self._stopping = ports.stopping
         self._dispatching = ports.dispatching
         self._worker_id = worker_id
         self._settings = settings or ReconcileSettings()
@@ -240,8 +243,7 @@ class Reconciler:
             finished = await self._steps.finalize(run_id, finish)
         except NotFoundError:
             return
-        if finished.woken_run_id is not None:
-            await self._gateway.wake(finished.woken_run_id)
+        await self._stopping.tell(run_id, finished)
 
 
 def _why_closed(how: str) -> tuple[str, str]:

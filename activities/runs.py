@@ -10,7 +10,8 @@ from domain.order import BeginReply, FinishOrder, RunResult, TurnOrder
 from domain.ports import RunGateway
 from domain.records import StepBook
 from domain.run import RunState
-from domain.step import Finish
+from domain.step import Finish, Finished
+from domain.stopping import Stopping
 
 _log = logging.getLogger(__name__)
 
@@ -18,15 +19,17 @@ _log = logging.getLogger(__name__)
 class RunActivities:
     """Terminal moves and session turns."""
 
-    def __init__(self, book: StepBook, gateway: RunGateway) -> None:
+    def __init__(self, book: StepBook, gateway: RunGateway, stopping: Stopping) -> None:
         self._book = book
         self._gateway = gateway
+        self._stopping = stopping
 
     @activity.defn(name="finalize_run")
     async def finalize_run(self, order: FinishOrder) -> RunResult:
-        """End the run in the store, wake whoever gets its session, return the state on record.
+        """End the run in the store, tell whom it concerns, return the state on record.
 
-        Safe to repeat: the first terminal move counts, and the heir is woken again.
+        Those are who gets its session, the parent that waits for it, and the runs below it that
+        stop with it. Safe to repeat: the first terminal move counts, and all are told again.
         """
         finish = Finish(
             state=RunState(order.state),
@@ -39,17 +42,16 @@ class RunActivities:
             finished = await self._book.finalize(order.run_id, finish)
         except OrchestratorError as error:
             raise failures.named(error) from error
-        if finished.woken_run_id is not None:
-            await self._wake(finished.woken_run_id)
+        await self._tell(order.run_id, finished)
         if finished.state is RunState.CANCELLED and not order.engine_asked:
             await self._ask_engine(order.run_id)
         return RunResult(state=finished.state, code=finished.code, message=finished.message)
 
-    async def _wake(self, run_id: str) -> None:
+    async def _tell(self, run_id: str, finished: Finished) -> None:
         try:
-            await self._gateway.wake(run_id)
+            await self._stopping.tell(run_id, finished)
         except EngineUnavailableError as error:
-            _log.warning("run %s gets the session but was not woken yet: %s", run_id, error)
+            _log.warning("the end of run %s is told by the reconciler: %s", run_id, error)
 
     async def _ask_engine(self, run_id: str) -> None:
         try:

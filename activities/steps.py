@@ -15,6 +15,7 @@ from domain.step import (
     AlreadyClosed,
     Attempt,
     AwaitingApproval,
+    AwaitingChild,
     AwaitingClient,
     CallPlan,
     Execution,
@@ -53,7 +54,9 @@ class StepFrame:
 
     async def open(
         self, run_id: str, step_id: str, plan: CallPlan | None = None
-    ) -> Opened | AlreadyClosed | OutcomeUnknown | AwaitingApproval | AwaitingClient:
+    ) -> (
+        Opened | AlreadyClosed | OutcomeUnknown | AwaitingApproval | AwaitingChild | AwaitingClient
+    ):
         """Open the step for the current activity.
 
         Raises:

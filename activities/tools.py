@@ -17,6 +17,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from activities import failures
+from activities.children import waits_for_others
 from activities.live import LiveAttempt
 from activities.steps import StepFrame
 from domain.errors import OrchestratorError, StepRefusedError, StoreUnavailableError, TransientError
@@ -26,6 +27,7 @@ from domain.step import (
     AlreadyClosed,
     Attempt,
     AwaitingApproval,
+    AwaitingChild,
     AwaitingClient,
     Opened,
     OutcomeUnknown,
@@ -86,7 +88,9 @@ class ToolActivities:
         if isinstance(opening, OutcomeUnknown):
             return ToolReply(status="outcome_unknown", tool_call_id=opening.tool_call_id)
         if isinstance(opening, AwaitingApproval | AwaitingClient):
-            return _waits(opening)
+            return waits_for_others(opening)
+        if isinstance(opening, AwaitingChild):
+            raise TypeError("only spawn_run waits for a run")
         attempt = Attempt(order.run_id, order.step_id, opening.attempt)
         if spec is None:
             said = ToolOutcome(
@@ -158,16 +162,6 @@ class ToolActivities:
     ) -> ToolReply:
         await self._frame.book.close_tool(attempt, status, outcome)
         return ToolReply(status=status.value)
-
-
-def _waits(opening: AwaitingApproval | AwaitingClient) -> ToolReply:
-    left = opening.expires_in_ms
-    is_client = isinstance(opening, AwaitingClient)
-    return ToolReply(
-        status="waiting_client" if is_client else ToolCallStatus.WAITING_APPROVAL.value,
-        tool_call_id=opening.tool_call_id,
-        expires_in_seconds=None if left is None else left / 1000,
-    )
 
 
 def _invocation(call: _Call) -> ToolInvocation:

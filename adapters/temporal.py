@@ -33,16 +33,24 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.live import LiveAttempts
 from domain.errors import EngineUnavailableError
-from domain.order import RunOrder, Timing, ToolOrder
-from domain.run import Run, RunKind, RunSpec
+from domain.order import Timing, order_of, summary_of_run
+from domain.run import Run, RunSpec
+from workflows.naming import run_id_of, workflow_id
 from workflows.run import RunWorkflow
+
+__all__ = [
+    "EngineSettings",
+    "TemporalGateway",
+    "engine_identity",
+    "has_closed",
+    "run_id_of",
+    "workflow_id",
+]
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 RPC_SECONDS = 10.0
-ASKING_SECONDS = 30.0
-"""What asking a client may take: a write to the store."""
 STUCK_ATTEMPTS = 5
 """Of one workflow task, after which its run is stuck: a mistake in the code, no accident."""
 _MISMATCH = (
@@ -54,16 +62,6 @@ _AGENT_ID = SearchAttributeKey.for_keyword("AgentId")
 _SESSION_ID = SearchAttributeKey.for_keyword("SessionId")
 _GOAL_ID = SearchAttributeKey.for_keyword("GoalId")
 _RUN_KIND = SearchAttributeKey.for_keyword("RunKind")
-
-
-def workflow_id(run_id: str) -> str:
-    """Return the Temporal workflow id of a run."""
-    return f"run-{run_id.removeprefix('run_')}"
-
-
-def run_id_of(temporal_workflow_id: str) -> str:
-    """Return the run of a Temporal workflow id."""
-    return f"run_{temporal_workflow_id.removeprefix('run-')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ class TemporalGateway:
     async def start(self, run: Run, spec: RunSpec, *, queued: bool) -> None:
         if self.mismatch is not None:
             raise EngineUnavailableError(self.mismatch)
-        order = self._order(run, spec, queued)
+        order = order_of(run, spec, queued=queued, timing=self._settings.timing)
         try:
             await _bounded(
                 self._client.start_workflow(
@@ -109,7 +107,7 @@ class TemporalGateway:
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                     request_eager_start=True,
                     task_timeout=timedelta(seconds=5),
-                    static_summary=_summary(run, spec),
+                    static_summary=summary_of_run(run, spec),
                     search_attributes=_attributes(run),
                     priority=Priority(priority_key=run.priority, fairness_key=run.owner[:64]),
                 )
@@ -118,31 +116,6 @@ class TemporalGateway:
             _log.info("run %s has ended already", run.run_id)
         except _MissingError as error:
             raise EngineUnavailableError("the Temporal server cannot start runs") from error
-
-    def _order(self, run: Run, spec: RunSpec, queued: bool) -> RunOrder:
-        tools = [
-            ToolOrder(
-                name=tool.name,
-                effect=tool.effect,
-                # A client's tool is only asked for here; the request keeps its own time.
-                timeout_seconds=ASKING_SECONDS if tool.client else tool.timeout_seconds,
-            )
-            for tool in spec.tools
-        ]
-        return RunOrder(
-            run_id=run.run_id,
-            kind=run.kind,
-            agent_kind=spec.agent_kind,
-            agent_id=run.agent_id or "",
-            session_id=run.session_id or "",
-            models=spec.models,
-            tools=tuple(tools),
-            limits=spec.limits,
-            timing=self._settings.timing,
-            queued=queued,
-            start_at_ms=run.start_at,
-            deadline_ms=run.deadline_at,
-        )
 
     async def cancel(self, run_id: str) -> None:
         request = asyncio.ensure_future(
@@ -264,11 +237,6 @@ def has_closed(found: WorkflowExecutionDescription) -> bool:
         WorkflowExecutionStatus.RUNNING,
         WorkflowExecutionStatus.CONTINUED_AS_NEW,
     )
-
-
-def _summary(run: Run, spec: RunSpec) -> str:
-    what = spec.tools[0].name if run.kind is RunKind.TOOL else run.agent_id
-    return f"{run.kind} {what}"[:200]
 
 
 def _attributes(run: Run) -> TypedSearchAttributes:

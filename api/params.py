@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import Header, Path, Query
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from domain.approval import ApprovalStatus
@@ -52,14 +52,17 @@ class EventQuery(BaseModel):
         int | None, Field(ge=0, le=_BIGGEST, description="Later than this, in ms. Seed B.")
     ] = None
     cursor: Annotated[
-        str | None, Field(pattern=r"^\d{1,15}$", description="`next_cursor` of the last page.")
+        str | None,
+        Field(pattern=r"^[A-Za-z0-9_-]{1,20000}$", description="`next_cursor` of the last page."),
     ] = None
     types: Annotated[
         str | None,
         Field(pattern=r"^[a-z_]{1,60}(,[a-z_]{1,60}){0,49}$", description="Types, by commas."),
     ] = None
     limit: Annotated[int, Field(ge=1, le=1000, description="Most events of a page.")] = 100
-    tree: Annotated[bool | None, Field(description="Not served yet.")] = None
+    tree: Annotated[
+        bool, Field(description="The runs below it too, in one order; `id` is then a cursor.")
+    ] = False
 
     @field_validator("types")
     @classmethod
@@ -71,6 +74,13 @@ class EventQuery(BaseModel):
                 sentence = "there is no event type {name}"
                 raise PydanticCustomError("event_type", sentence, {"name": name})
         return types
+
+    @model_validator(mode="after")
+    def _has_a_cursor_of_its_kind(self) -> "EventQuery":
+        is_seq = self.cursor is None or (self.cursor.isdigit() and len(self.cursor) <= 15)
+        if not self.tree and not is_seq:
+            raise PydanticCustomError("cursor", "the cursor is not one of this list")
+        return self
 
     @property
     def start(self) -> int:
@@ -91,6 +101,10 @@ class RunQuery(BaseModel):
     session_id: Annotated[str | None, Field(pattern=_ID)] = None
     kind: RunKind | None = None
     forked_from: Annotated[str | None, Field(pattern=_ID, description="Forks of this run.")] = None
+    parent_run_id: Annotated[str | None, Field(pattern=_ID, description="Its children.")] = None
+    root_run_id: Annotated[str | None, Field(pattern=_ID, description="It, and all below it.")] = (
+        None
+    )
     limit: Annotated[int, Field(ge=1, le=1000, description="Most runs of a page.")] = 100
     cursor: Annotated[
         str | None,

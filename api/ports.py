@@ -12,6 +12,7 @@ from domain.intake import IntakePorts, IntakeSettings
 from domain.ports import Clock
 from domain.records import EventLog, KeyRing
 from domain.stats import WorkerSlot
+from domain.treelog import TreeLog
 
 Check = Callable[[], Awaitable[str | None]]
 """Looks at one thing the product needs: None when it serves, else a sentence that says why not."""
@@ -67,6 +68,7 @@ class ApiPorts:
 
     intake: IntakePorts
     events: EventLog
+    trees: TreeLog
     approvals: ApprovalBook
     clients: ClientBook
     forks: ForkBook

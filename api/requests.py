@@ -62,6 +62,9 @@ class LimitsBody(Body):
     max_tokens: Annotated[int, Field(ge=1, le=10**12)] | None = None
     max_cost_usd: Money | None = None
     max_seconds: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
+    max_depth: Annotated[int, Field(ge=0, le=10)] | None = None
+    max_children: Annotated[int, Field(ge=0, le=1000)] | None = None
+    max_spawns: Annotated[int, Field(ge=0, le=10_000)] | None = None
 
 
 class InputMessage(Body):

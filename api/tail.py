@@ -112,9 +112,3 @@ def _chunks(batch: Batch, types: Collection[str] | None) -> Iterator[bytes]:
             gathered, size = [], 0
     if gathered:
         yield b"".join(gathered)
-
-
-def time_of(event: StoredEvent) -> int:
-    """Return the event's `ts` in milliseconds, read off the envelope without parsing it whole."""
-    _, _, rest = event.envelope.partition('"ts":')
-    return int(rest[: rest.index(",")])

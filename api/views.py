@@ -94,6 +94,8 @@ def message_view(message: Message) -> View:
     }
     if message.tool_calls:
         view["tool_calls"] = [call.model_dump() for call in message.tool_calls]
+    if message.partial:
+        view["partial"] = True
     if message.tool_call_id is not None:
         view["tool_call_id"] = message.tool_call_id
     return view

@@ -25,6 +25,7 @@ from bench.measures import (
     recovery,
     replay,
     startup,
+    tree,
     workers,
 )
 from bench.ours import default_command
@@ -40,6 +41,8 @@ MEASURES: tuple[tuple[Measure, tuple[str, ...]], ...] = (
     (lateness.measure, ("lateness", "lateness_p50")),
     (cancel.measure, ("cancel",)),
     (parked.measure, ("parked_memory", "parked_cpu", "decide")),
+    (cancel.measure_apart, ("cancel_apart",)),
+    (tree.measure, ("cancel_tree",)),
     (history.measure, ("history", "history_turn")),
     (growth.measure, ("growth_history", "growth_store", "growth_time")),
     (fanout.measure, ("fanout",)),

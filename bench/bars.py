@@ -135,7 +135,15 @@ BARS: tuple[Bar, ...] = (
     Bar("help", "`orchestrator --help`", "s", 0.4),
     Bar("idle_cpu", "idle: CPU of our process", "% of a core", 2.0, 0.5),
     Bar("idle_memory", "idle: memory of our process", "MiB", 160.0, 110.0),
-    Bar("cancel", "cancel asked to socket closed at the model, p95", "ms", None, 50.0),
+    Bar("cancel", "cancel asked to socket closed at the model, p95", "ms", 200.0, 50.0),
+    Bar(
+        "cancel_apart",
+        "the same with API and worker apart, p95",
+        "ms",
+        1500.0,
+        500.0,
+    ),
+    Bar("cancel_tree", "cancel of a tree of 20 runs: all is stopped and final", "s", 5.0, 1.0),
 )
 """Source: the bars of the first issue; reference/performance.md 3."""
 

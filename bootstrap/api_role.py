@@ -18,15 +18,14 @@ from api.server import ApiProtocol
 from bootstrap.capabilities import Capabilities
 from bootstrap.exposure import is_loopback
 from bootstrap.identity import SortableIds
+from bootstrap.intake import intake_settings
 from bootstrap.logs.telemetry import log_feed
 from bootstrap.settings import Settings
 from bootstrap.slots import LivePool
 from bootstrap.storage import Storage
-from domain.agent import Limits
 from domain.errors import SetupError
-from domain.intake import IntakePorts, IntakeSettings
+from domain.intake import IntakePorts
 
-_DEFAULT_LIMITS = Limits(max_turns=50, max_tool_calls=200)
 _READY_SECONDS = 10.0
 _DRAIN_SECONDS = 3.0
 _ANY = ("0.0.0.0", "::")  # noqa: S104 - recognised, not bound: exposure.py decides that
@@ -127,6 +126,7 @@ def build_api_role(
             hosted=storage.clients,
         ),
         events=storage.events,
+        trees=storage.trees,
         approvals=storage.approvals,
         clients=storage.clients,
         forks=storage.forks,
@@ -140,12 +140,7 @@ def build_api_role(
         stuck=storage.stuck_runs,
     )
     config = ApiConfig(
-        intake=IntakeSettings(
-            default_limits=_DEFAULT_LIMITS,
-            default_models=default_models(settings),
-            max_open_runs=settings.max_open_runs,
-            default_agent_id="assistant",
-        ),
+        intake=intake_settings(settings),
         open_without_keys=settings.auth == "auto" and is_loopback(settings.host),
         allowed_hosts=frozenset({"localhost", "127.0.0.1", "::1", *settings.allowed_hosts}),
         allowed_origins=frozenset(settings.allowed_origins),
@@ -173,15 +168,3 @@ def build_api_role(
         )
     )
     return ApiRole(app, server, listener)
-
-
-def default_models(settings: Settings) -> tuple[str, ...]:
-    """Return the chain of agents that name none: the operator's, or the best that is configured."""
-    if settings.default_models:
-        return settings.default_models
-    chain = []
-    if settings.anthropic_api_key or settings.anthropic_auth_token:
-        chain.append("anthropic/claude-sonnet-5")
-    if settings.openai_api_key:
-        chain.append("openai/gpt-5.5")
-    return tuple(chain) or ("offline/assistant",)

@@ -11,6 +11,7 @@ from adapters.store.clientbook import SqlClientBook
 from adapters.store.deadletters import SqlDeadLetters
 from adapters.store.directory import SqlDirectory
 from adapters.store.eventlog import SqlEventLog, watch_other_processes
+from adapters.store.familybook import SqlFamilyBook
 from adapters.store.forkbook import SqlForkBook
 from adapters.store.hub import Hub
 from adapters.store.keyring import SqlKeyRing
@@ -18,6 +19,7 @@ from adapters.store.migrate import upgrade
 from adapters.store.runbook import SqlRunBook
 from adapters.store.sqlite import SqliteEngine
 from adapters.store.stepbook import SqlStepBook
+from adapters.store.treelog import SqlTreeLog
 from adapters.store.upkeep import SqlUpkeep
 from adapters.store.urls import Database, SqliteFile, parse_database_url
 from bootstrap.crash import crash_at
@@ -53,9 +55,11 @@ class Storage:
     runs: SqlRunBook
     forks: SqlForkBook
     dead_letters: SqlDeadLetters
+    family: SqlFamilyBook
     directory: SqlDirectory
     keys: SqlKeyRing
     events: SqlEventLog
+    trees: SqlTreeLog
     upkeep: SqlUpkeep
 
     async def watch(self, *, apart: bool) -> None:
@@ -136,9 +140,11 @@ async def open_storage(settings: Settings, crash: Callable[[str], None] | None =
         runs=SqlRunBook(engine, clock, hook),
         forks=SqlForkBook(engine),
         dead_letters=SqlDeadLetters(engine, clock, hook),
+        family=SqlFamilyBook(engine, clock, hook),
         directory=SqlDirectory(engine, clock),
         keys=SqlKeyRing(engine),
         events=SqlEventLog(engine, hub),
+        trees=SqlTreeLog(engine, hub),
         upkeep=SqlUpkeep(engine),
     )
 

@@ -12,6 +12,7 @@ from temporalio.worker import Worker
 
 from activities.agents import AgentActivities, AgentSettings
 from activities.chat import ChatActivities, ChatSettings
+from activities.children import ChildActivities, ChildPorts, ChildSettings
 from activities.decisions import DecisionActivities, DecisionPorts, TakesUnverified
 from activities.leases import Holder, WorkerLease
 from activities.live import LiveAttempts
@@ -22,10 +23,13 @@ from activities.tools import ToolActivities
 from adapters.temporal import TemporalGateway
 from bootstrap.capabilities import Capabilities
 from bootstrap.identity import SortableIds, is_gone, process_name
+from bootstrap.intake import intake_settings
 from bootstrap.settings import Settings
 from bootstrap.storage import Storage
 from domain.clients import Dispatching
 from domain.deciding import Deciding
+from domain.snapshot import Defaults
+from domain.stopping import Stopping
 from worker import ActivitySet, WorkerLimits, build_worker
 
 _log = logging.getLogger(__name__)
@@ -93,6 +97,7 @@ def build_worker_role(
     """Return a worker with everything in place, not started."""
     clock, ids = storage.clock, SortableIds()
     frame = StepFrame(storage.steps, live, gateway)
+    stopping = Stopping(storage.runs, gateway)
     chat = ChatSettings(
         # Below the engine's own limit, so that the attempt itself says why it ended.
         total_seconds=settings.attempt_seconds * 0.98,
@@ -106,11 +111,12 @@ def build_worker_role(
         chat=ChatActivities(frame, can.models, can.prices, clock, ids, chat),
         agents=AgentActivities(frame, can.invoker, ids, agents),
         tools=ToolActivities(frame, can.toolbox),
-        runs=RunActivities(storage.steps, gateway),
+        runs=RunActivities(storage.steps, gateway, stopping),
         decisions=DecisionActivities(
             DecisionPorts(storage.approvals, storage.keys),
             TakesUnverified(settings.signal_decisions),
         ),
+        children=_children(settings, storage, frame, can),
     )
     reconciler = Reconciler(
         ReconcilePorts(
@@ -120,6 +126,7 @@ def build_worker_role(
             gateway,
             clock,
             Deciding(storage.approvals, gateway),
+            stopping,
             Dispatching(storage.clients, gateway),
         ),
         live.worker_id,
@@ -149,3 +156,15 @@ def build_worker_role(
         ),
     )
     return WorkerRole(worker, live, lease, reconciler, settings.drain_seconds, [])
+
+
+def _children(
+    settings: Settings, storage: Storage, frame: StepFrame, can: Capabilities
+) -> ChildActivities:
+    taken_in = intake_settings(settings)
+    defaults = Defaults(taken_in.default_limits, taken_in.default_models)
+    return ChildActivities(
+        frame,
+        ChildPorts(storage.family, storage.directory, can.toolbox),
+        ChildSettings(defaults, taken_in.max_open_runs),
+    )

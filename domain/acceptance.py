@@ -60,6 +60,8 @@ class NewRun:
     priority: int = 3
     goal_id: str | None = None
     parent_run_id: str | None = None
+    parent_step: str | None = None
+    """The step of the parent that makes this run its child."""
     metadata: dict[str, Any] | None = None
     route: dict[str, Any] | None = None
     tool_call_id: str | None = None
@@ -95,6 +97,8 @@ class RunFilter:
     session_id: str | None = None
     kind: str | None = None
     forked_from: str | None = None
+    parent_run_id: str | None = None
+    root_run_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,12 @@ class Limits(BaseModel):
     max_tokens: int | None = Field(default=None, ge=1)
     max_cost_usd: str | None = Field(default=None, pattern=r"^\d{1,9}(\.\d{1,12})?$")
     max_seconds: float | None = Field(default=None, gt=0, le=31_536_000)
+    max_depth: int | None = Field(default=None, ge=0, le=10)
+    """Levels of runs that may stand below this one."""
+    max_children: int | None = Field(default=None, ge=0, le=1000)
+    """Children of its own that work at the same time."""
+    max_spawns: int | None = Field(default=None, ge=0, le=10_000)
+    """Runs below this one, over its whole life."""
 
     def over(self, other: "Limits") -> "Limits":
         """Return these limits, with `other` filling what is None here."""

@@ -43,6 +43,7 @@ class EventType(StrEnum):
     TOOL_REQUEST = "tool_request"
     TOOL_RESULT = "tool_result"
     OUTCOME_UNKNOWN = "outcome_unknown"
+    AGENT_SPAWNED = "agent_spawned"
 
 
 TERMINAL_EVENTS = frozenset({EventType.RUN_DONE, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
@@ -163,6 +164,13 @@ DATA_OF: dict[EventType, dict[str, str]] = {
         "error": "null or {code, message}",
     },
     EventType.OUTCOME_UNKNOWN: {"tool_call_id": "tc_...", "reason": "a sentence"},
+    EventType.AGENT_SPAWNED: {
+        "child_run_id": "the run that was made",
+        "agent_id": "who does it",
+        "tool_call_id": "tc_..., the call that made it",
+        "detached": "true when nobody waits for its end",
+        "limits": "the child's caps, cut to what was left",
+    },
 }
 """What `data` holds, field by field."""
 

@@ -21,6 +21,7 @@ from domain.records import Directory, RunBook
 from domain.run import Run, RunKind, RunSpec
 from domain.session import OnBusy
 from domain.snapshot import Defaults, check_agent, snapshot, with_client_tools
+from domain.stopping import Stopping
 from domain.tool import ToolSpec, Verdict
 
 _MOST_AGENTS = 1000
@@ -92,6 +93,7 @@ class Intake:
         self._settings = settings
         self._defaults = Defaults(settings.default_limits, settings.default_models)
         self._hand_over = HandOver(spawn)
+        self._stopping = Stopping(ports.runs, ports.gateway)
 
     async def start_run(
         self,
@@ -170,14 +172,16 @@ class Intake:
         return await self._accept(new, before_accept)
 
     async def cancel(self, who: Principal, run_id: str, reason: str | None) -> Run:
-        """Put on record that a run is to stop, and tell the engine; one that ended stays as it is.
+        """Put on record that a run and all below it are to stop, and tell the engine.
+
+        What has ended stays as it is.
 
         Raises:
             NotFoundError: no such run for this owner.
         """
         run = await self._ports.runs.ask_cancel(who.owner, run_id, reason)
-        if not run.is_terminal:
-            await self._hand_over(run.run_id, "cancel", self._ports.gateway.cancel(run.run_id))
+        stop = self._stopping.stop_tree(run.run_id, itself=not run.is_terminal)
+        await self._hand_over(run.run_id, "cancel", stop)
         return run
 
     async def resolve(self, who: Principal, tool_call_id: str, said: Verdict) -> Run:
@@ -208,7 +212,7 @@ class Intake:
         accepted = await self._ports.runs.accept(new)
         run = accepted.run
         for earlier in accepted.stopped:
-            await self._hand_over(earlier, "cancel", self._ports.gateway.cancel(earlier))
+            await self._hand_over(earlier, "cancel", self._stopping.stop_tree(earlier))
         if not run.is_terminal and accepted.steered_seq is None:
             start = self._ports.gateway.start(run, accepted.spec, queued=accepted.queued)
             await self._hand_over(run.run_id, "start", start)

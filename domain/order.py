@@ -9,8 +9,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from domain.agent import AgentKind, Limits
-from domain.run import RunKind, RunUsage
+from domain.run import Run, RunKind, RunSpec, RunUsage
 from domain.tool import Effect
+
+ASKING_SECONDS = 30.0
+"""To ask for a tool that a client runs."""
 
 
 class _Payload(BaseModel):
@@ -119,17 +122,27 @@ class ToolCallOrder(_Payload):
     retry_seconds: float = 1.0
 
 
+class ChildOrder(_Payload):
+    """A run to start as a child. `summary` is what the Temporal UI shows of it."""
+
+    run: RunOrder
+    summary: str
+    goal_id: str | None = None
+
+
 class ToolReply(_Payload):
     """How a tool call ended: `succeeded`, `failed`, `timeout`, `rejected`.
 
-    Or what it waits for a person with: `outcome_unknown`, `waiting_approval`; `waiting_client` for
-    a client that runs it.
+    Or what it waits for: a person with `outcome_unknown`, `waiting_approval`, a run with
+    `waiting_child`, a client that runs it with `waiting_client`.
     """
 
     status: str
     tool_call_id: str | None = None
     expires_in_seconds: float | None = None
     """When to look again, if nobody decided or answered."""
+    child: ChildOrder | None = None
+    """The run that this call made, while no workflow has begun it."""
 
 
 class DecisionOrder(_Payload):
@@ -147,6 +160,38 @@ class DecisionReply(_Payload):
 
     accepted: bool
     said: str
+
+
+def order_of(run: Run, spec: RunSpec, *, queued: bool, timing: Timing | None = None) -> RunOrder:
+    """Return the input of a run's workflow."""
+    return RunOrder(
+        run_id=run.run_id,
+        kind=run.kind,
+        agent_kind=spec.agent_kind,
+        agent_id=run.agent_id or "",
+        session_id=run.session_id or "",
+        models=spec.models,
+        tools=tuple(
+            ToolOrder(
+                name=tool.name,
+                effect=tool.effect,
+                # A client's tool is only asked for here; the request keeps its own time.
+                timeout_seconds=ASKING_SECONDS if tool.client else tool.timeout_seconds,
+            )
+            for tool in spec.tools
+        ),
+        limits=spec.limits,
+        timing=timing or Timing(),
+        queued=queued,
+        start_at_ms=run.start_at,
+        deadline_ms=run.deadline_at,
+    )
+
+
+def summary_of_run(run: Run, spec: RunSpec) -> str:
+    """Return what the Temporal UI shows of a run."""
+    what = spec.tools[0].name if run.kind is RunKind.TOOL else run.agent_id
+    return f"{run.kind} {what}"[:200]
 
 
 class FinishOrder(_Payload):

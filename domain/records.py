@@ -11,6 +11,7 @@ from domain.acceptance import Accepted, NewRun, Page, RunFilter
 from domain.agent import Agent
 from domain.chat import ChatMessage
 from domain.event import EventDraft, StoredEvent
+from domain.family import Unstarted
 from domain.principal import ApiKey
 from domain.run import Run, RunSpec
 from domain.session import Message, Session
@@ -66,11 +67,17 @@ class RunBook(Protocol):
         ...
 
     async def ask_cancel(self, owner: str | None, run_id: str, reason: str | None) -> Run:
-        """Record that a run is to stop and return it; one that has ended is returned unchanged.
+        """Record that a run, and all below it, are to stop; return the run.
+
+        One that has ended is returned unchanged.
 
         Raises:
             NotFoundError: no such run for this owner.
         """
+        ...
+
+    async def to_stop(self, run_id: str) -> Sequence[Unstarted]:
+        """Return the runs below a run that were asked to stop and have not ended, top down."""
         ...
 
     async def get_tool_call(self, owner: str | None, tool_call_id: str) -> ToolCall:

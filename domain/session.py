@@ -56,6 +56,8 @@ class Message(BaseModel):
     agent_id: str | None = None
     tokens: int = 0
     """An estimate for people's messages, the provider's count for a model's."""
+    partial: bool = False
+    """A cancel cut this answer."""
     created_at: int
 
 

@@ -90,6 +90,9 @@ class Opened:
     idempotency_key: str = ""
     """Of the tool call; in a fork that of the original."""
     failures: int = 0
+    left_tokens: int | None = None
+    """What the caps of the tree leave, None while none counts more than this run itself."""
+    left_pico: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,13 @@ class AwaitingApproval:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitingChild:
+    """The call made a run and waits for its end; nothing was opened."""
+
+    tool_call_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class AwaitingClient:
     """A client was asked to run the call, and has so long; nothing was opened."""
 
@@ -130,7 +140,15 @@ class Older:
     attempt: int
 
 
-Opening = Opened | AlreadyClosed | OutcomeUnknown | AwaitingApproval | AwaitingClient | Older
+Opening = (
+    Opened
+    | AlreadyClosed
+    | OutcomeUnknown
+    | AwaitingApproval
+    | AwaitingChild
+    | AwaitingClient
+    | Older
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +244,10 @@ class Finished:
     message: str = ""
     woken_run_id: str | None = None
     changed: bool = False
+    parent_run_id: str | None = None
+    """The run that waits for this one's end."""
+    stops_below: bool = False
+    """Whether runs below this one were asked to stop and have not ended."""
 
 
 def llm_step(turn: int, index: int) -> str:

@@ -24,6 +24,7 @@ class ToolCallStatus(StrEnum):
 
     CREATED = "created"
     WAITING_APPROVAL = "waiting_approval"
+    WAITING_CHILD = "waiting_child"
     DISPATCHED = "dispatched"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -37,6 +38,7 @@ OPEN_STATUSES = frozenset(
     {
         ToolCallStatus.CREATED,
         ToolCallStatus.WAITING_APPROVAL,
+        ToolCallStatus.WAITING_CHILD,
         ToolCallStatus.DISPATCHED,
         ToolCallStatus.RUNNING,
     }

@@ -38,6 +38,7 @@ from domain.errors import (
     SessionBusyError,
 )
 from domain.event import EventDraft, EventType, Lineage, StoredEvent, envelope
+from domain.family import Unstarted
 from domain.intake import IntakePorts, IntakeSettings
 from domain.policy import OnTimeout
 from domain.ports import ChatModel
@@ -55,6 +56,7 @@ from domain.tool import (
     ToolSpec,
     Verdict,
 )
+from domain.treelog import Seen, Shelf, TreePage, advance, merge, place_of
 from tests.fakes_clients import FakeClients
 from tests.fakes_forks import FakeForks, FakeLetters
 
@@ -156,6 +158,38 @@ class FakeEvents:
                     await grown.wait()
         finally:
             self.followers -= 1
+
+
+class FakeTrees:
+    """The logs of a run and its children, in memory."""
+
+    def __init__(self, events: FakeEvents, runs: "FakeRuns") -> None:
+        self._events = events
+        self._runs = runs
+
+    def _below(self, run_id: str) -> list[Run]:
+        found = [self._runs.runs[run_id]]
+        for run in found:
+            found += [r for r in self._runs.runs.values() if r.parent_run_id == run.run_id]
+        return found
+
+    async def read_tree(self, run_id: str, seen: Seen) -> TreePage:
+        runs = self._below(run_id)
+        shelves = [
+            Shelf(run.run_id, run.parent_run_id, run.depth, log)
+            for run in runs
+            if (log := self._events.logs[run.run_id][seen.get(place_of(run.run_id), 0) :])
+        ]
+        return TreePage(merge(shelves), not shelves and all(run.is_terminal for run in runs))
+
+    async def follow_tree(self, run_id: str, seen: Seen) -> AsyncIterator[Sequence[StoredEvent]]:
+        so_far = dict(seen)
+        while not (page := await self.read_tree(run_id, so_far)).is_over:
+            if page.events:
+                yield page.events
+            for event in page.events:
+                advance(so_far, event)
+            await asyncio.sleep(0.001)
 
 
 class FakeRuns:
@@ -323,6 +357,13 @@ class FakeRuns:
         """Overwrite fields of a run."""
         self.runs[run_id] = self.runs[run_id].model_copy(update=changes)
 
+    async def to_stop(self, run_id: str) -> Sequence[Unstarted]:
+        return [
+            Unstarted(run, self.specs[run.run_id])
+            for run in self.runs.values()
+            if run.parent_run_id == run_id and run.cancel_asked and not run.is_terminal
+        ]
+
     async def get_run(self, owner: str | None, run_id: str) -> Run:
         run = self.runs.get(run_id)
         if run is None or not _sees(owner, run.owner):
@@ -340,6 +381,8 @@ class FakeRuns:
             and which.agent_id in {None, run.agent_id}
             and which.session_id in {None, run.session_id}
             and which.forked_from in {None, run.forked_from and run.forked_from.run_id}
+            and which.parent_run_id in {None, run.parent_run_id}
+            and which.root_run_id in {None, run.root_run_id}
             and which.kind in {None, run.kind}
         ]
         return _paged(found, page)
@@ -877,6 +920,7 @@ class World:
                 hosted=self.clients,
             ),
             events=self.events,
+            trees=FakeTrees(self.events, self.runs),
             approvals=self.approvals,
             clients=self.clients,
             forks=FakeForks(self.runs.runs, self.runs.specs),

@@ -1,4 +1,4 @@
-"""The ways a run's work can end, and what an activity's failure means for its run."""
+"""The ways a run's work can end or wait, and what an activity's failure means for its run."""
 
 import asyncio
 
@@ -8,6 +8,8 @@ from temporalio.exceptions import ActivityError, ApplicationError
 with workflow.unsafe.imports_passed_through():
     from domain.order import RunResult
 
+FINAL_CODES = frozenset({"run_terminal", "poison_step", "max_cost_usd", "max_tokens", "superseded"})
+"""Failures that no other model of the chain can mend."""
 _CANCEL_CODES = frozenset({"cancel_asked", "RunCancelled"})
 
 

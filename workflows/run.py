@@ -12,7 +12,6 @@ from datetime import timedelta
 from typing import TypeVar
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 from temporalio.exceptions import (
     ActivityError,
     FailureError,
@@ -39,17 +38,20 @@ with workflow.unsafe.imports_passed_through():
     from domain.run import RunKind, RunState, check_caps
     from domain.step import invoke_step, llm_step, tool_step
     from workflows import policies, store
+    from workflows.children import start_child
     from workflows.clock import check_time, now_ms, seconds_left
     from workflows.delay import wait_for_start
-    from workflows.outcomes import RunFailedError, RunStoppedError, failure_of
+    from workflows.display import show_details, show_waiting
+    from workflows.outcomes import (
+        FINAL_CODES,
+        RunFailedError,
+        RunStoppedError,
+        failure_of,
+    )
     from workflows.waits import PARKED, Waits
 
 StepOrder = ChatOrder | InvokeOrder | ToolCallOrder
 Reply = TypeVar("Reply", ChatReply, ToolReply)
-
-WAITING_ON = SearchAttributeKey.for_keyword("WaitingOn")
-FINAL_CODES = frozenset({"run_terminal", "poison_step", "max_cost_usd", "superseded"})
-"""Failures that no other model of the chain can mend."""
 
 
 @workflow.defn(
@@ -256,7 +258,7 @@ class RunWorkflow:
             raise
 
     async def _call_tool(self, call: CallTicket) -> None:
-        """Run one call; while people or a client have to say something, wait and look again."""
+        """Run one call; while anybody else has to say something first, wait and look again."""
         tool = self._tools[call.tool]
         order = ToolCallOrder(
             run_id=self._order.run_id,
@@ -273,6 +275,8 @@ class RunWorkflow:
                 f"tool {call.tool}",
                 tool.timeout_seconds + policies.SERVER_GRACE.total_seconds(),
             )
+            if reply.child is not None:
+                await start_child(reply.child, self._order.timing)
             if reply.status not in PARKED:
                 return
             await self._wait_for_answer(seen, reply)
@@ -375,17 +379,9 @@ class RunWorkflow:
 
     def _wait_on(self, what: str | None, why: str) -> None:
         """Show in the search attributes and the UI that the run waits, or no longer does."""
-        update: SearchAttributeUpdate[str] = (
-            WAITING_ON.value_unset() if what is None else WAITING_ON.value_set(what)
-        )
-        workflow.upsert_search_attributes([update])
+        show_waiting(what)
         self._show(f"waiting on {what}: {why}" if what else "going on")
 
     def _show(self, now: str) -> None:
         """Tell the Temporal UI where the run stands; costs no history."""
-        order, done = self._order, self._progress
-        workflow.set_current_details(
-            f"**{now}**\n\n- run `{order.run_id}`, agent `{order.agent_id}`\n"
-            f"- session `{order.session_id}`\n- turns {done.turn}, tool calls {done.tool_calls},"
-            f" tokens {done.usage.input_tokens} + {done.usage.output_tokens}"
-        )
+        show_details(self._order, self._progress, now)

@@ -5,10 +5,11 @@ from collections import Counter
 PARKED = {
     "outcome_unknown": ("approval", "resolve"),
     "waiting_approval": ("approval", "decide"),
+    "waiting_child": ("child", "the run of"),
     "waiting_client": ("client_tool", "answer"),
 }
 """Replies that ask somebody to do something about a call: who is waited for, and to do what."""
-ORDER = ("approval", "client_tool")
+ORDER = ("approval", "child", "client_tool")
 """What is shown first: a person is asked for more than a program."""
 
 

@@ -2,7 +2,8 @@
 
 Arithmetic goes to the tool `calculator`: `a op b` as {operation, a, b}, and what is longer as
 {expression}, if the tool takes that. "what time" goes to `time` {action}, "reverse 'some text'" and
-its like to `text` {operation, text}, if the agent has them. After tool results it answers with
+its like to `text` {operation, text}, if the agent has them. "ask math: ..." is handed to the agent
+`math` with `spawn_run`, and nothing else of it is looked at. After tool results it answers with
 them. It remembers the conversation as far as it says what was said before.
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 
 from adapters.llm.offline_plan import Plan
 from domain.chat import ChatMessage, ChatRequest
+from domain.family import SPAWN_TOOL
 
 _NUMBER = r"(-?\d{1,30}(?:\.\d{1,30})?)"
 _ARITHMETIC = re.compile(
@@ -60,6 +62,7 @@ _TEXT = re.compile(
     r"\b(uppercase|lowercase|title|reverse|count|trim|word_count)\b[^\"']{0,40}[\"'](.+?)[\"']",
     re.IGNORECASE,
 )
+_ASK = re.compile(r"\s*ask\s+([A-Za-z0-9][A-Za-z0-9_.-]{0,99})\s*:\s*(\S.*)", re.I | re.DOTALL)
 _QUOTED = 200
 """Characters of an earlier message that are repeated."""
 
@@ -71,6 +74,10 @@ def plan_assistant(request: ChatRequest) -> Plan:
         return Plan(text=" ".join(results))
     asked = next((m.content for m in reversed(request.messages) if m.role == "user"), "")
     tools = {tool.name: tool.parameters for tool in request.tools}
+    handed_on = _ASK.fullmatch(asked) if SPAWN_TOOL in tools else None
+    if handed_on:
+        work = {"agent_id": handed_on[1], "input": handed_on[2]}
+        return Plan(calls=((SPAWN_TOOL, json.dumps(work, ensure_ascii=False)),))
     whole = "expression" in tools.get("calculator", {}).get("properties", {})
     calls = tuple(
         (name, json.dumps(arguments, ensure_ascii=False))

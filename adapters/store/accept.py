@@ -22,11 +22,11 @@ from domain.step import NewMessage, tool_step
 
 _INSERT_RUN = (
     "INSERT INTO runs (run_id, owner, session_id, agent_id, kind, state, spec, input, goal_id,"
-    " priority, parent_run_id, root_run_id, depth, metadata, created_at, queue_seq, forked_from,"
-    " forked_turn, start_at, deadline_at)"
+    " priority, parent_run_id, parent_step, root_run_id, depth, metadata, created_at, queue_seq,"
+    " forked_from, forked_turn, start_at, deadline_at)"
     " VALUES (:run_id, :owner, :session_id, :agent_id, :kind, 'CREATED', :spec, :input, :goal_id,"
-    " :priority, :parent_run_id, :root_run_id, :depth, :metadata, :now, :queue_seq, :forked_from,"
-    " :forked_turn, :start_at, :deadline_at)"
+    " :priority, :parent_run_id, :parent_step, :root_run_id, :depth, :metadata, :now, :queue_seq,"
+    " :forked_from, :forked_turn, :start_at, :deadline_at)"
 )
 INSERT_TOOL_CALL = (
     "INSERT INTO tool_calls (tool_call_id, owner, run_id, step_id, tool_name, args, status, effect,"
@@ -69,6 +69,7 @@ def accept(tx: Tx, new: NewRun, now: int) -> Accepted:
         goal_id=new.goal_id,
         priority=new.priority,
         parent_run_id=new.parent_run_id,
+        parent_step=new.parent_step,
         root_run_id=parent["root_run_id"] if parent else new.run_id,
         depth=parent["depth"] + 1 if parent else 0,
         metadata=encode_json(new.metadata or {}),
@@ -168,8 +169,8 @@ def _open_parent(tx: Tx, new: NewRun) -> Row | None:
     if new.parent_run_id is None:
         return None
     parent = tx.one(
-        "SELECT run_id, root_run_id, depth, state FROM runs WHERE run_id = :id AND owner = :owner"
-        + tx.lock,
+        "SELECT run_id, root_run_id, depth, state, cancel_asked_at FROM runs"
+        f" WHERE run_id = :id AND owner = :owner{tx.lock}",
         id=new.parent_run_id,
         owner=new.owner,
     )
@@ -177,6 +178,8 @@ def _open_parent(tx: Tx, new: NewRun) -> Row | None:
         raise NotFoundError(f"there is no run {new.parent_run_id}")
     if parent["state"] in TERMINAL:
         raise RunTerminalError(f"run {new.parent_run_id} is {parent['state']}; start a new one")
+    if parent["cancel_asked_at"] is not None:
+        raise RunTerminalError(f"run {new.parent_run_id} is being cancelled; start a new one")
     return parent
 
 

@@ -5,8 +5,10 @@ from typing import Any
 
 from adapters.store import approvals, billing, deadletters, requests, toolcalls, transcript
 from adapters.store.appender import append
+from adapters.store.family import ask_to_stop, mark_stopped, to_stop
 from adapters.store.fence import lock_run, note_execution, read_step
 from adapters.store.gate import first_events
+from adapters.store.partial import keep_partial, partial_text
 from adapters.store.rows import usage_from
 from adapters.store.steering import goes_on, place_left_behind
 from adapters.store.tx import Row, Tx
@@ -35,13 +37,14 @@ def finalize(tx: Tx, run_id: str, finish: Finish, now: int) -> Finished:
     session = _lock_session(tx, plain)
     run = lock_run(tx, run_id)
     if run["state"] in TERMINAL:
-        return _on_record(run, session)
+        return _on_record(tx, run, session)
     if finish.state is RunState.DONE and goes_on(tx, run, finish.turn):
         return Finished(RunState.RUNNING)
     begun = append(tx, run, first_events(run), now, run["last_seq"])
+    _stop_below(tx, run, finish, now)
     last = _close_what_is_open(tx, run, finish, now, begun)
     run = _reread(tx, run_id)
-    last = append(tx, run, _last_events(tx, run, finish), now, last)
+    last = append(tx, run, _last_events(tx, run, finish, now), now, last)
     tx.run(
         "UPDATE runs SET state = :state, waiting_on = NULL, error = :error, ended_at = :now,"
         " started_at = coalesce(started_at, :now), last_seq = :last WHERE run_id = :id",
@@ -54,15 +57,29 @@ def finalize(tx: Tx, run_id: str, finish: Finish, now: int) -> Finished:
     if finish.dead_letter_step is not None:
         deadletters.put(tx, run, finish, now)
     woken = _hand_over(tx, run, session, now)
-    return Finished(finish.state, finish.code, finish.message, woken, changed=True)
+    return Finished(
+        finish.state,
+        finish.code,
+        finish.message,
+        woken,
+        changed=True,
+        parent_run_id=_who_waits(tx, run),
+        stops_below=finish.state is not RunState.DONE and bool(to_stop(tx, run_id)),
+    )
 
 
-def _on_record(run: Row, session: Row | None) -> Finished:
+def _on_record(tx: Tx, run: Row, session: Row | None) -> Finished:
     error = json.loads(run["error"]) if run["error"] else {}
     holder = session["active_run_id"] if session else None
     woken = holder if holder != run["run_id"] else None
     return Finished(
-        RunState(run["state"]), error.get("code"), error.get("message", ""), woken, changed=False
+        RunState(run["state"]),
+        error.get("code"),
+        error.get("message", ""),
+        woken,
+        changed=False,
+        parent_run_id=_who_waits(tx, run),
+        stops_below=bool(to_stop(tx, run["run_id"])),
     )
 
 
@@ -140,7 +157,7 @@ def _close_call(tx: Tx, run: Row, call: Row, finish: Finish, now: int) -> list[E
     return [EventDraft(type=EventType.OUTCOME_UNKNOWN, key=key, data=reason), *drafts]
 
 
-def _last_events(tx: Tx, run: Row, finish: Finish) -> list[EventDraft]:
+def _last_events(tx: Tx, run: Row, finish: Finish, now: int) -> list[EventDraft]:
     usage = usage_from(run).model_dump()
     if finish.state is RunState.DONE:
         message = json.loads(run["output"]) if run["output"] else None
@@ -149,7 +166,9 @@ def _last_events(tx: Tx, run: Row, finish: Finish) -> list[EventDraft]:
         return [EventDraft(type=EventType.RUN_DONE, key="end", data=data)]
     if finish.state is RunState.CANCELLED:
         reason = finish.message or run["cancel_reason"]
-        data = {"reason": reason, "partial": _partial(tx, run), "usage": usage}
+        partial = partial_text(tx, run)
+        keep_partial(tx, run, partial, now)
+        data = {"reason": reason, "partial": partial, "usage": usage}
         return [EventDraft(type=EventType.RUN_CANCELLED, key="end", data=data)]
     drafts = []
     if finish.dead_letter_step is not None:
@@ -159,23 +178,38 @@ def _last_events(tx: Tx, run: Row, finish: Finish) -> list[EventDraft]:
     return [*drafts, EventDraft(type=EventType.RUN_FAILED, key="end", data=data)]
 
 
-def _partial(tx: Tx, run: Row) -> str | None:
-    """Return the text that the last attempt streamed before it was cut, if it was."""
-    step = tx.one(
-        "SELECT step_id, attempt FROM steps WHERE run_id = :id AND state <> 'closed'"
-        " AND has_deltas = true ORDER BY opened_at DESC LIMIT 1",
-        id=run["run_id"],
-    )
-    if step is None:
+def _who_waits(tx: Tx, run: Row) -> str | None:
+    """Return the parent if it waits for this run's end."""
+    if run["parent_step"] is None:
         return None
-    rows = tx.all(
-        "SELECT envelope FROM events WHERE run_id = :id AND type = 'agent_stream_delta'"
-        " ORDER BY seq",
-        id=run["run_id"],
+    waiting = tx.one(
+        "SELECT 1 AS one FROM tool_calls WHERE run_id = :run AND step_id = :step"
+        " AND status = 'waiting_child'",
+        run=run["parent_run_id"],
+        step=run["parent_step"],
     )
-    pieces = [json.loads(row["envelope"])["data"] for row in rows]
-    name = (step["step_id"], step["attempt"])
-    return "".join(p["text"] for p in pieces if (p["step"], p["attempt"]) == name)
+    return run["parent_run_id"] if waiting else None
+
+
+def _stop_below(tx: Tx, run: Row, finish: Finish, now: int) -> None:
+    """Have those stop that work for a run which ends before them.
+
+    All that are below a cancelled run, and what a failed one was waiting for: nobody would take
+    their answers. What was let go works on for a failed or finished parent.
+    """
+    why = f"run {run['run_id']} was {finish.state.value.lower()}"
+    if finish.state is RunState.CANCELLED:
+        mark_stopped(tx, run["run_id"], run["cancel_reason"] or why, now)
+        return
+    if finish.state is RunState.DONE or not run["spawned"]:
+        return
+    for child in tx.all(
+        "SELECT c.run_id FROM runs c JOIN tool_calls t ON t.run_id = c.parent_run_id"
+        " AND t.step_id = c.parent_step WHERE c.parent_run_id = :id AND t.status = 'waiting_child'"
+        " AND c.ended_at IS NULL ORDER BY c.run_id",
+        id=run["run_id"],
+    ):
+        ask_to_stop(tx, child["run_id"], why, now)
 
 
 def _hand_over(tx: Tx, run: Row, session: Row | None, now: int) -> str | None:

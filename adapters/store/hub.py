@@ -79,9 +79,9 @@ class Hub:
         """Return the runs that somebody watches."""
         return list(self._viewers)
 
-    def subscribe(self, run_id: str) -> Subscription:
-        """Begin to watch a run."""
-        viewer = Subscription()
+    def subscribe(self, run_id: str, viewer: Subscription | None = None) -> Subscription:
+        """Begin to watch a run; one viewer may watch several."""
+        viewer = viewer or Subscription()
         self._viewers[run_id].add(viewer)
         return viewer
 

@@ -47,6 +47,8 @@ def list_runs(
         "session_id": which.session_id,
         "kind": which.kind,
         "forked_from": which.forked_from,
+        "parent_run_id": which.parent_run_id,
+        "root_run_id": which.root_run_id,
     }
     rows, cursor = newest_first(tx, "runs", conditions, page, "run_id")
     return [run_from(row) for row in rows], cursor

@@ -85,14 +85,16 @@ def message_from(row: Row) -> Message:
         agent_id=row["agent_id"],
         tokens=row["tokens"],
         created_at=row["created_at"],
+        partial=bool(row["partial"]),
     )
 
 
 def chat_message_from(row: Row) -> ChatMessage:
     """Return a row of `messages` as a model is shown it."""
+    cut = "\n[cut short: the run was cancelled]" if row["partial"] else ""
     return ChatMessage(
         role=row["role"],
-        content=row["content"],
+        content=row["content"] + cut,
         tool_calls=_tool_calls(row["tool_calls"]),
         tool_call_id=row["tool_call_id"],
     )

@@ -46,7 +46,7 @@ def judge(tx: Tx, run: Row, call: Row) -> Judged:
         print=mark,
         agent_id=asking["agent_id"] if asking else None,
         session_id=asking["session_id"] if asking else None,
-        is_tainted=effect is not Effect.NONE and _is_tainted(tx, run, call, asking),
+        is_tainted=effect is not Effect.NONE and is_tainted(tx, run, call, asking),
     )
     question = CallInQuestion(
         tool=call["tool_name"],
@@ -84,11 +84,23 @@ def _asking_run(tx: Tx, run: Row) -> Row | None:
     return found
 
 
-def _is_tainted(tx: Tx, run: Row, call: Row, asking: Row | None) -> bool:
+def has_read_strangers(tx: Tx, run: Row) -> bool:
+    """Whether text of strangers may be in what a run answers."""
+    found = tx.one(
+        "SELECT 1 AS one FROM tool_calls WHERE run_id = :run AND untrusted = true"
+        " AND ended_at IS NOT NULL LIMIT 1",
+        run=run["run_id"],
+    )
+    return bool(run["untrusted"]) or found is not None
+
+
+def is_tainted(tx: Tx, run: Row, call: Row, asking: Row | None = None) -> bool:
     """Whether text of strangers was there before this call was asked for.
 
     What runs beside it does not count: the model had not read that yet.
     """
+    if run["untrusted"] or (asking is not None and asking["untrusted"]):
+        return True
     rows = tx.all(
         "SELECT t.run_id, t.step_id FROM tool_calls t JOIN runs r ON r.run_id = t.run_id"
         " WHERE t.untrusted = true AND t.ended_at IS NOT NULL"

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
-from adapters.store import accept, cancelling, reads, toolcalls
+from adapters.store import accept, cancelling, family, reads, toolcalls
 from adapters.store.commits import Commits, CrashPoint, no_crash
+from adapters.store.familybook import unstarted_from
 from adapters.store.tx import Engine, Tx
 from domain.acceptance import Accepted, NewRun, Page, RunFilter
+from domain.family import Unstarted
 from domain.ports import Clock
 from domain.run import Run
 from domain.stats import RunStats
@@ -41,6 +43,11 @@ class SqlRunBook:
         return await self._commit(
             "ask_cancel", lambda tx: cancelling.ask_cancel(tx, owner, run_id, reason, now)
         )
+
+    async def to_stop(self, run_id: str) -> Sequence[Unstarted]:
+        """Return the runs below one that were asked to stop and have not ended."""
+        rows = await self._engine.read(lambda tx: family.to_stop(tx, run_id))
+        return [unstarted_from(row) for row in rows]
 
     async def get_tool_call(self, owner: str | None, tool_call_id: str) -> ToolCall:
         """Return one tool call."""

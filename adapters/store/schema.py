@@ -76,6 +76,9 @@ runs = Table(
     Column("start_at", BigInteger),
     Column("begun_at", BigInteger),
     Column("deadline_at", BigInteger),
+    Column("parent_step", Text),
+    Column("spawned", Integer, nullable=False, server_default="0"),
+    Column("untrusted", Boolean, nullable=False, server_default=text("false")),
     Index("runs_by_owner", "owner", "created_at", "run_id"),
     Index("runs_open", "state", sqlite_where=_OPEN_RUNS, postgresql_where=_OPEN_RUNS),
     Index(
@@ -84,6 +87,7 @@ runs = Table(
     Index("runs_by_session", "owner", "session_id", "queue_seq"),
     Index("runs_by_parent", "parent_run_id"),
     Index("runs_by_fork", "forked_from", sqlite_where=_FORKS, postgresql_where=_FORKS),
+    Index("runs_by_root", "root_run_id", "depth"),
 )
 
 run_executions = Table(
@@ -319,6 +323,7 @@ messages = Table(
     Column("tokens", BigInteger, nullable=False, server_default="0"),
     Column("created_at", BigInteger, nullable=False),
     Column("arrival", BigInteger),
+    Column("partial", Boolean, nullable=False, server_default=text("false")),
     Index("messages_in_order", "owner", "session_id", "seq"),
     Index("messages_by_run", "run_id"),
 )

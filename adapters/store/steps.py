@@ -1,9 +1,11 @@
 """Opening a step: the transaction that mints an attempt, or says why none is needed."""
 
 import json
+from dataclasses import replace
 
-from adapters.store import billing, requests, toolcalls, transcript
+from adapters.store import billing, requests, spawning, toolcalls, transcript
 from adapters.store.appender import append
+from adapters.store.family import Left, check_tree
 from adapters.store.fence import (
     check_open,
     lock_run,
@@ -101,6 +103,8 @@ def _answer_from(
         return Older(step["attempt"])
     if step["state"] == StepState.OPEN:
         return _after_silence(tx, run, step, who, now)
+    if who.step_id.startswith("tool-"):
+        return spawning.look(tx, run, who.step_id, now)
     return None
 
 
@@ -129,11 +133,12 @@ def _abandoned(step: Row | None) -> int:
     return 0 if got_further else int(step["abandoned"]) + 1
 
 
-def _check_money(run: Row, plan: CallPlan, input_tokens: int) -> None:
-    """Refuse a call that the run's own money cap does not cover, or whose price nobody knows."""
+def _check_money(tx: Tx, run: Row, plan: CallPlan, input_tokens: int) -> Left:
+    """Refuse a call that a cap does not cover, or whose price nobody knows."""
+    left = check_tree(tx, run, input_tokens * (plan.input_rate or 0))
     cap = RunSpec.model_validate_json(run["spec"]).limits.max_cost_usd
     if cap is None:
-        return
+        return left
     if plan.input_rate is None:
         raise StepRefusedError(
             f"the price of {plan.model} is not known, so the cap of {cap} USD cannot be kept; name"
@@ -144,6 +149,7 @@ def _check_money(run: Row, plan: CallPlan, input_tokens: int) -> None:
         raise StepRefusedError(
             f"run {run['run_id']} reached its cap of {cap} USD", reason="max_cost_usd"
         )
+    return left
 
 
 def _open_attempt(
@@ -159,8 +165,7 @@ def _open_attempt(
         place_unseen(tx, run)
     messages = _messages(tx, run, plan.model if plan else None)
     input_estimate = billing.estimate_input(run, messages) if plan else 0
-    if plan is not None:
-        _check_money(run, plan, input_estimate)
+    left = _check_money(tx, run, plan, input_estimate) if plan else Left()
     tx.run(
         _PUT_STEP,
         run_id=who.run_id,
@@ -191,7 +196,8 @@ def _open_attempt(
         now=now,
         id=who.run_id,
     )
-    return _opened(tx, run, step, who, attempt, messages)
+    opened = _opened(tx, run, step, who, attempt, messages)
+    return replace(opened, left_pico=left.pico, left_tokens=left.tokens)
 
 
 def _messages(tx: Tx, run: Row, model: str | None) -> tuple[ChatMessage, ...] | None:

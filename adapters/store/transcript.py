@@ -101,7 +101,7 @@ def edit_call(tx: Tx, run: Row, tool_call_id: str, args: str) -> None:
 def read_transcript(tx: Tx, owner: str, session_id: str) -> tuple[ChatMessage, ...]:
     """Return the whole conversation, in order."""
     rows = tx.all(
-        "SELECT role, content, tool_calls, tool_call_id FROM messages WHERE owner = :owner"
+        "SELECT role, content, tool_calls, tool_call_id, partial FROM messages WHERE owner = :owner"
         " AND session_id = :session_id AND seq IS NOT NULL ORDER BY seq",
         owner=owner,
         session_id=session_id,

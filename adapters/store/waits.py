@@ -1,4 +1,4 @@
-"""A run that waits for people or clients: begun by the first call, ended with the last."""
+"""A run whose calls wait for people, clients or runs: begun by the first, ended with the last."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,18 @@ from adapters.store.appender import append
 from adapters.store.tx import Row, Tx
 from domain.event import EventDraft, EventType
 
-WAITS = "status IN ('outcome_unknown', 'waiting_approval')"
+_PEOPLE = "status IN ('outcome_unknown', 'waiting_approval')"
 """Tool calls that a person has to say something about."""
+_CHILDREN = "status = 'waiting_child'"
+"""Tool calls that made a run and wait for its end."""
 CLIENTS = "status IN ('waiting', 'taken')"
-"""Requests that a client has to answer. A run that waits for both waits for people, it says."""
+"""Requests that a client has to answer."""
+_KINDS = (
+    ("approval", "tool_calls", _PEOPLE, "another call waits"),
+    ("child", "tool_calls", _CHILDREN, "another run works"),
+    ("client_tool", "tool_requests", CLIENTS, "a client runs a tool"),
+)
+"""What a run says that it waits for, the first of them that is true."""
 
 
 def begin(
@@ -22,7 +30,7 @@ def begin(
 ) -> None:
     """Append `drafts` and `run_waiting`, and park the run. `why` is an event key and a reason."""
     key, reason = why
-    if on == "client_tool" and run["waiting_on"] is not None:
+    if on != "approval" and run["waiting_on"] is not None:
         waits, on = [], run["waiting_on"]
     else:
         waits = [_waiting(key, on, reason)]
@@ -39,20 +47,20 @@ def begin(
 
 def end(tx: Tx, run: Row, key: str) -> list[EventDraft]:
     """Return `run_resumed` once no call of the run waits any more, or what it still waits for."""
-    is_at = {"run": run["run_id"]}
-    if tx.one(f"SELECT 1 FROM tool_calls WHERE run_id = :run AND {WAITS} LIMIT 1", **is_at):
+    left = [kind for kind in _KINDS if _is_left(tx, run, kind[1], kind[2])]
+    if run["waiting_on"] in [kind[0] for kind in left]:
         return []
-    clients = tx.one(
-        f"SELECT 1 FROM tool_requests WHERE run_id = :run AND {CLIENTS} LIMIT 1", **is_at
-    )
-    left = "client_tool" if clients else None
-    if left is not None and left == run["waiting_on"]:
-        return []
-    tx.run("UPDATE runs SET waiting_on = :left WHERE run_id = :run", left=left, **is_at)
-    if left is not None:
-        return [_waiting(key, left, "a client runs a tool")]
+    now_on = left[0][0] if left else None
+    tx.run("UPDATE runs SET waiting_on = :on WHERE run_id = :run", on=now_on, run=run["run_id"])
+    if now_on is not None:
+        return [_waiting(key, now_on, left[0][3])]
     data = {"waiting_on": run["waiting_on"] or "approval"}
     return [EventDraft(type=EventType.RUN_RESUMED, key=key, data=data)]
+
+
+def _is_left(tx: Tx, run: Row, table: str, which: str) -> bool:
+    sql = f"SELECT 1 AS one FROM {table} WHERE run_id = :run AND {which} LIMIT 1"
+    return tx.one(sql, run=run["run_id"]) is not None
 
 
 def _waiting(key: str, what: str, reason: str) -> EventDraft:

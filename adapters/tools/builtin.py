@@ -11,6 +11,7 @@ from adapters.tools.chance import random_tool
 from adapters.tools.clock import system_now, time_tool
 from adapters.tools.decorator import FunctionTool
 from adapters.tools.fetch import fetch_tool
+from adapters.tools.spawn import spawn_run
 from adapters.tools.text import text
 from adapters.tools.weather import weather_tool
 
@@ -29,4 +30,5 @@ def builtin_tools(
         text,
         weather_tool(client),
         fetch_tool(client),
+        spawn_run,
     ]

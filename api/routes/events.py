@@ -16,11 +16,12 @@ from api.replies import wants_stream
 from api.services import Desk, Reader, Services
 from api.shapes.work import EventList
 from api.sse import EventStream
-from api.starting import refuse_later
-from api.tail import Tail, frames, time_of
+from api.tail import Tail, frames
+from api.trees import tree_page, tree_stream
 from domain.event import StoredEvent
 from domain.records import EventLog
 from domain.run import Run
+from domain.treelog import time_of
 
 router = APIRouter(tags=["events"], route_class=JsonRoute)
 _PAGE = 500
@@ -66,9 +67,15 @@ async def list_events(
     With `Accept: text/event-stream` they are replayed and then followed until the terminal one,
     which a filter by type never hides. The stream resumes after `Last-Event-ID` or `after_seq`:
     nothing up to there is sent again, also when the log has not come so far yet.
+
+    With `?tree=1` the events of all runs below it come too, in one order. Their `id`, and the
+    `next_cursor` of a page, is a cursor over the whole tree; the stream ends when every run has.
     """
-    refuse_later(tree=query.tree or None)
     run = await desk.runs.get_run(access.who.owner, run_id)
+    if query.tree and wants_stream(request):
+        return await tree_stream(desk, access, run_id, query, last_event_id)
+    if query.tree:
+        return await tree_page(desk, run_id, query)
     start = query.start
     if last_event_id and wants_stream(request):
         start = _seq_of(last_event_id)

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from api.bodies import JsonRoute
 from api.openapi import EVENT_STREAM, one_of
-from api.params import IdempotencyHeader, RunId, RunQuery, Wait
+from api.params import Cursor, IdempotencyHeader, Limit, RunId, RunQuery, Wait
 from api.replies import listed, reply, wants_stream
 from api.requests import CancelBody, StartRunBody
 from api.routes.events import open_stream
@@ -104,7 +104,15 @@ async def list_runs(
     query: Annotated[RunQuery, Query()],
 ) -> Response:
     """List runs, newest first."""
-    which = RunFilter(query.state, query.agent_id, query.session_id, query.kind, query.forked_from)
+    which = RunFilter(
+        query.state,
+        query.agent_id,
+        query.session_id,
+        query.kind,
+        forked_from=query.forked_from,
+        parent_run_id=query.parent_run_id,
+        root_run_id=query.root_run_id,
+    )
     page = Page(query.limit, query.cursor)
     runs, following = await desk.runs.list_runs(access.who.owner, which, page)
     return listed("runs", [run_view(run, desk.link(run.run_id)) for run in runs], following)
@@ -119,6 +127,21 @@ async def get_run(desk: Desk, access: Reader, run_id: RunId) -> Response:
     return reply(run_view(run, desk.link(run_id)))
 
 
+@router.get(
+    "/v1/runs/{run_id}/children",
+    operation_id="list_children",
+    responses={200: {"model": RunList}, 404: {}},
+)
+async def list_children(
+    desk: Desk, access: Reader, run_id: RunId, limit: Limit = 100, cursor: Cursor = None
+) -> Response:
+    """List the runs that a run made, newest first; `?root_run_id=` of the list has whole trees."""
+    await desk.runs.get_run(access.who.owner, run_id)
+    which = RunFilter(parent_run_id=run_id)
+    runs, following = await desk.runs.list_runs(access.who.owner, which, Page(limit, cursor))
+    return listed("runs", [run_view(run, desk.link(run.run_id)) for run in runs], following)
+
+
 @router.post(
     "/v1/runs/{run_id}/cancel",
     operation_id="cancel_run",
@@ -128,6 +151,6 @@ async def get_run(desk: Desk, access: Reader, run_id: RunId) -> Response:
 async def cancel_run(
     desk: Desk, access: Invoker, run_id: RunId, body: CancelBody | None = None
 ) -> Response:
-    """Ask a run to stop. One that has ended is returned as it is."""
+    """Ask a run, and all below it, to stop. One that has ended is returned as it is."""
     run = await desk.intake.cancel(access.who, run_id, body.reason if body else None)
     return run_reply(desk, run, 202)

@@ -18,6 +18,9 @@ class LimitsOut(Shape):
     max_tokens: int | None
     max_cost_usd: Money
     max_seconds: float | None
+    max_depth: int | None
+    max_children: int | None
+    max_spawns: int | None
 
 
 class AgentOut(Shape):
@@ -41,6 +44,9 @@ class AgentOut(Shape):
                     "max_tokens": None,
                     "max_cost_usd": "0.50",
                     "max_seconds": None,
+                    "max_depth": None,
+                    "max_children": None,
+                    "max_spawns": None,
                 },
                 "tool_policy": {},
                 "status": "active",

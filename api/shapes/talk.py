@@ -79,6 +79,7 @@ class MessageOut(Shape):
     content: str
     tool_calls: list[ToolCallAsked] | None = None
     tool_call_id: str | None = None
+    partial: bool | None = None
     agent_id: str | None = None
     tokens: int
     created_at: AwareDatetime

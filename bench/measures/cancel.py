@@ -6,7 +6,7 @@ import time
 from bench.bars import Figure, WrongAnswerError
 from bench.events import check_order, events_of
 from bench.lab import Lab
-from bench.ours import start_request
+from bench.ours import Orchestrator, agent, start_request
 from bench.stats import percentile
 from bench.wire import Connection, request_bytes
 
@@ -16,12 +16,37 @@ _RUN_ID = re.compile(rb'"run_id":"([^"]+)"')
 
 def measure(lab: Lab) -> list[Figure]:
     """Cancel runs in mid-stream, one at a time."""
-    seen = [_cancel_one(lab) for _ in range(6 if lab.quick else 25)]
+    return [_figure(lab, lab.ours, "cancel")]
+
+
+def measure_apart(lab: Lab) -> list[Figure]:
+    """The same where a worker of its own runs them: the cancel has to get there."""
+    server = lab.child(
+        "cluster", "-m", "bench.anchors.devserver", "--data-file", str(lab.folder / "cancel.db")
+    )
+    server.hear()
+    shared = {
+        "TEMPORAL_ADDRESS": server.ask({"do": "serve"})["address"],
+        "DATABASE_URL": f"sqlite:///{lab.folder / 'cancel-apart.db'}",
+    }
+    api = lab.orchestrator("cancel-api", "api", **shared)
+    api.spawn()
+    worker = lab.orchestrator("cancel-worker", "worker", **shared).start()
+    api.wait_ready().register(agent())
+    figure = _figure(lab, api, "cancel_apart")
+    for process in (api, worker):
+        process.stop()
+    server.kill()
+    return [figure]
+
+
+def _figure(lab: Lab, ours: Orchestrator, bar: str) -> Figure:
+    seen = [_cancel_one(lab, ours) for _ in range(6 if lab.quick else 25)]
     closed = [to_close for to_close, _ in seen]
     p95, p50 = percentile(closed, 0.95), percentile(closed, 0.5)
     ended = percentile([to_end for _, to_end in seen], 0.95)
     note = f"p50 {p50:.3g} ms; the viewer sees CANCELLED after {ended:.3g} ms (p95)"
-    return [Figure("cancel", p95, f"{p95:.3g} ms", "", closed, note)]
+    return Figure(bar, p95, f"{p95:.3g} ms", "", closed, note)
 
 
 class _Canceller:
@@ -42,10 +67,10 @@ class _Canceller:
         return False
 
 
-def _cancel_one(lab: Lab) -> tuple[float, float]:
+def _cancel_one(lab: Lab, ours: Orchestrator) -> tuple[float, float]:
     """Return the milliseconds until the model's socket was closed and the stream ended."""
     lab.fake.reset()
-    with lab.ours.connect() as viewer, lab.ours.connect() as api:
+    with ours.connect() as viewer, ours.connect() as api:
         canceller = _Canceller(api)
         events = events_of(viewer.send(start_request(PROMPT), canceller))
     check_order(events)

@@ -22,6 +22,7 @@ _STYLE = {
     "approval_required": "yellow",
     "approval_expired": "yellow",
     "model_fallback": "yellow",
+    "agent_spawned": "cyan",
     "tool_call_created": "cyan",
     "tool_result": "cyan",
 }
@@ -82,6 +83,9 @@ _SUMMARY: dict[str, Callable[[Data], str]] = {
     "outcome_unknown": lambda data: f"{data['tool_call_id']}: {data['reason']}",
     "model_fallback": lambda data: f"{data['from']} -> {data['to']}: {data['reason']}",
     "route_decided": lambda data: f"{data['agent_id']}: {data['reason']}",
+    "agent_spawned": lambda data: (
+        f"{data['child_run_id']} of {data['agent_id']}{', detached' if data['detached'] else ''}"
+    ),
     "run_waiting": lambda data: f"{data['waiting_on']}: {data['reason']}",
     "run_resumed": lambda data: str(data["waiting_on"]),
     "run_forked": lambda data: f"from turn {data['turn']} of {data['run_id']}",

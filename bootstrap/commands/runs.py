@@ -10,10 +10,12 @@ from bootstrap.commands.follow import RunStream
 from bootstrap.commands.options import ApiKey, ApiUrl, AsJson, Limit, examples
 from bootstrap.commands.output import out_json, out_list, out_object
 from bootstrap.commands.servers import connect
+from bootstrap.commands.tree import answer_of, show_tree
 from bootstrap.commands.wire import at
 from bootstrap.terminal import out
 
 runs = typer.Typer(help="Look at runs, follow them, stop them.", no_args_is_help=True)
+runs.command("tree", epilog=examples("orchestrator runs tree run_01k9"))(show_tree)
 
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="run_...")]
 _COLUMNS = ("run_id", "state", "agent_id", "session_id", "created_at", "answer")
@@ -42,6 +44,9 @@ def list_runs(  # noqa: PLR0913 - each option is a parameter
     forked_from: Annotated[
         str | None, typer.Option("--forked-from", metavar="RUN_ID", help="Forks of this run only.")
     ] = None,
+    parent: Annotated[
+        str | None, typer.Option("--parent", metavar="RUN_ID", help="Children of this run only.")
+    ] = None,
     limit: Limit = 20,
     api_url: ApiUrl = None,
     api_key: ApiKey = None,
@@ -50,9 +55,14 @@ def list_runs(  # noqa: PLR0913 - each option is a parameter
     """List runs, newest first."""
     state = state.upper() if state else None
     with connect(api_url, api_key) as api:
-        which = {"agent_id": agent, "session_id": session, "forked_from": forked_from}
+        which = {
+            "agent_id": agent,
+            "session_id": session,
+            "forked_from": forked_from,
+            "parent_run_id": parent,
+        }
         found = api.pages("/v1/runs", "runs", limit, state=state, **which)
-    rows = found if as_json else [{**run, "answer": _answer(run)} for run in found]
+    rows = found if as_json else [{**run, "answer": answer_of(run)} for run in found]
     out_list(rows, _COLUMNS, as_json=as_json, empty="there are no such runs")
 
 
@@ -111,7 +121,7 @@ def cancel_run(
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a run to stop; one that has ended stays as it is."""
+    """Ask a run and all below it to stop; one that has ended stays as it is."""
     body = {"reason": reason} if reason else {}
     with connect(api_url, api_key) as api:
         run = api.call("POST", at("/v1/runs/{}/cancel", run_id), body=body)
@@ -120,10 +130,3 @@ def cancel_run(
     else:
         ended = run["ended_at"] is not None
         out(f"{run_id} is {run['state']}" if ended else f"{run_id} was asked to stop")
-
-
-def _answer(run: dict[str, object]) -> str:
-    said = run["output"] or run["error"]
-    if not isinstance(said, dict):
-        return f"waits for {run['waiting_on']}" if run["waiting_on"] else ""
-    return str(said.get("content") or said.get("message") or "")

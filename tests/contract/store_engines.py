@@ -21,6 +21,7 @@ from adapters.store.clientbook import SqlClientBook
 from adapters.store.deadletters import SqlDeadLetters
 from adapters.store.directory import SqlDirectory
 from adapters.store.eventlog import SqlEventLog
+from adapters.store.familybook import SqlFamilyBook
 from adapters.store.forkbook import SqlForkBook
 from adapters.store.hub import Hub
 from adapters.store.keyring import SqlKeyRing
@@ -30,6 +31,7 @@ from adapters.store.runbook import SqlRunBook
 from adapters.store.schema import metadata
 from adapters.store.sqlite import SqliteEngine
 from adapters.store.stepbook import SqlStepBook
+from adapters.store.treelog import SqlTreeLog
 from adapters.store.tx import Row, Tx, Unit
 from adapters.store.upkeep import SqlUpkeep
 from adapters.store.urls import Database, PostgresUrl, SqliteFile
@@ -69,10 +71,12 @@ class StoreBox:
         self.runs = SqlRunBook(self.engine, self.clock)
         self.steps = SqlStepBook(self.engine, self.clock)
         self.approvals = SqlApprovalBook(self.engine, self.clock)
+        self.family = SqlFamilyBook(self.engine, self.clock)
         self.clients = SqlClientBook(self.engine, self.clock)
         self.forks = SqlForkBook(self.engine)
         self.letters = SqlDeadLetters(self.engine, self.clock)
         self.log = SqlEventLog(self.engine, self.hub)
+        self.trees = SqlTreeLog(self.engine, self.hub)
         self.directory = SqlDirectory(self.engine, self.clock)
         self.keys = SqlKeyRing(self.engine)
         self.upkeep = SqlUpkeep(self.engine)

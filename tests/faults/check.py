@@ -220,6 +220,29 @@ def usage_faults(books: Books) -> Problems:
     return found
 
 
+def family_faults(books: Books) -> Problems:
+    """I8: no live run below a cancelled one, each child where it belongs, and counted once."""
+    found: Problems = []
+    by_id = {run["run_id"]: run for run in books.runs}
+    below: Counter[str] = Counter()
+    for run in books.runs:
+        parent = by_id.get(run["parent_run_id"])
+        if parent is None:
+            continue
+        if (run["root_run_id"], run["depth"]) != (parent["root_run_id"], parent["depth"] + 1):
+            found.append(f"I8: {run['run_id']} is not where a child of {parent['run_id']} belongs")
+        if parent["state"] == "CANCELLED" and run["state"] not in STATUS_OF:
+            found.append(f"I8: {run['run_id']} lives below {parent['run_id']}, which is cancelled")
+        above: Row | None = parent if run["parent_step"] is not None else None
+        while above is not None:
+            below[above["run_id"]] += 1
+            above = by_id.get(above["parent_run_id"])
+    for run_id, run in by_id.items():
+        if run["spawned"] != below[run_id]:
+            found.append(f"I8: {run_id} counts {run['spawned']} runs below it, not {below[run_id]}")
+    return found
+
+
 def conversation_faults(books: Books) -> Problems:
     """A transcript is 1..n, and each call in it is answered before anybody else speaks.
 
@@ -390,5 +413,6 @@ def store_faults(books: Books) -> Problems:
         + text_faults(books)
         + conversation_faults(books)
         + usage_faults(books)
+        + family_faults(books)
         + rest_faults(books)
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from domain.family import child_run_id
 from tests.faults.check import Books
 from tests.faults.report import record
 from tests.rig.temporal import TemporalServer
@@ -162,6 +163,53 @@ async def play_relaxed(scene: Scene) -> Played:
     return charged_once(scene, run_id, viewer, "tool policy")
 
 
+def handing_down(script: str, **more: object) -> str:
+    """Return the line with which a run has another agent work."""
+    return f"call spawn_run {json.dumps({'agent_id': 'helper', 'input': script, **more})}"
+
+
+async def play_child(scene: Scene) -> Played:
+    """A run waits for one child, which charges, and lets another one go."""
+    tools = ["spawn_run", "charge_keyed"]
+    await scene.world.send("PATCH", "/v1/agents/helper", {"tools": tools})
+    held = handing_down(f"call charge_keyed {scene.url_args}\n---\nsay paid")
+    free = handing_down("say free", wait=False)
+    run_id = await scene.world.start(f"{held}\n{free}\n---\nsay {{result}}")
+    viewer = scene.world.watch(run_id)
+    children = [child_run_id(run_id, f"tool-1-{n}") for n in range(2)]
+    assert await viewer.ends() == "run_done"
+    await scene.world.ended(children[1])
+
+    def look(books: Books) -> None:
+        assert "paid" in content(books, run_id)
+        assert {row["run_id"] for row in books.runs} == {run_id, *children}
+        assert [books.run(one)["state"] for one in children] == ["DONE"] * 2
+        assert viewer.count("agent_spawned") == 2
+        assert [effect.tool for effect in scene.ledger.effects.values()] == ["charge_keyed"]
+        assert books.run(run_id)["spawned"] == 2
+
+    return look
+
+
+async def play_child_cancelled(scene: Scene) -> Played:
+    """A whole tree is told to stop, again if not answered."""
+    await scene.world.send("PATCH", "/v1/agents/helper", {"tools": ["spawn_run"]})
+    below = handing_down("say x\nstall")
+    run_id = await scene.world.start(f"{handing_down(below)}\n{handing_down('say y', wait=False)}")
+    viewer = scene.world.watch(run_id)
+    await viewer.sees("agent_spawned", 2)
+    child = child_run_id(run_id, "tool-1-0")
+    await scene.world.watch(child).sees("agent_spawned")
+    await scene.world.send("POST", f"/v1/runs/{run_id}/cancel", {"reason": "enough"})
+    assert await viewer.ends() == "run_cancelled"
+
+    def look(books: Books) -> None:
+        stopped = {run_id, child, child_run_id(child, "tool-1-0")}
+        assert {books.run(one)["state"] for one in stopped} == {"CANCELLED"}
+
+    return look
+
+
 async def play_failing(scene: Scene) -> Played:
     """A provider fails once in every process; the retry answers."""
     run_id = await scene.world.start(f"fail unavailable times=1 id={secrets.token_hex(4)}\nsay ok")
@@ -270,6 +318,7 @@ SMALL: dict[str, Play] = {
     "resolve": play_unknown,
     "decide": play_approval,
     "revisit": play_relaxed,
+    "spawn": play_child,
     "mark_unknown": play_unknown,
     "fail_attempt": play_failing,
     "append_events": play_http_agent,
@@ -395,10 +444,28 @@ async def test_a_fork_crashed_at_its_commits(temporal: TemporalServer, tmp_path:
     await crash_all(cases, temporal.address, tmp_path, play=play_fork)
 
 
+@pytest.mark.timeout(300)
+async def test_a_run_with_children_crashed_at_every_commit(
+    temporal: TemporalServer, tmp_path: Path
+) -> None:
+    """Made, started, waited for, ended, read: whoever dies in between, there is one of each."""
+    cases = before_and_after(["close_step", "spawn", "finalize"])
+    cases.append(("open_step:after:3", "close_tool:before"))
+    await crash_all(cases, temporal.address, tmp_path, play=play_child)
+
+
+@pytest.mark.timeout(300)
+async def test_a_tree_that_is_cancelled_crashed_at_every_commit(
+    temporal: TemporalServer, tmp_path: Path
+) -> None:
+    cases = before_and_after(["ask_cancel", "finalize"])
+    await crash_all(cases, temporal.address, tmp_path, play=play_child_cancelled)
+
+
 def test_every_commit_has_a_play() -> None:
     """The names stand in the code once: a new commit needs a place here."""
     named = set()
-    for book in ("stepbook", "runbook", "approvalbook", "deadletters"):
+    for book in ("stepbook", "runbook", "approvalbook", "deadletters", "familybook"):
         text = Path(f"adapters/store/{book}.py").read_text()
         named |= {
             part.lstrip().partition('"')[2].partition('"')[0]
@@ -447,6 +514,24 @@ async def test_a_seeded_loop_over_all_crash_points(
         cases.append(tuple(f"{name}:{rng.choice(BOTH)}" for name in names))
     await crash_all(cases, temporal.address, tmp_path)
     record("crash_points", seed, cases=len(cases))
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(3600)
+async def test_a_seeded_loop_over_children(
+    temporal: TemporalServer, tmp_path: Path, seed: int
+) -> None:
+    """Every process dies at a random commit of a run with children, the next one at another."""
+    rng = random.Random(seed)
+    names = ("open_step", "append_delta", "close_step", "spawn", "close_tool", "finalize")
+    cases: list[tuple[str, ...]] = []
+    for _ in range(int(os.environ.get("FAULT_ROUNDS", "50"))):
+        points = range(rng.randint(1, 3))
+        cases.append(
+            tuple(f"{rng.choice(names)}:{rng.choice(BOTH)}:{rng.randint(1, 4)}" for _ in points)
+        )
+    await crash_all(cases, temporal.address, tmp_path, play=play_child)
+    record("child_crash_points", seed, cases=len(cases))
 
 
 @pytest.mark.heavy

@@ -21,6 +21,7 @@ from bootstrap.logs.telemetry import forward_core_logs
 from domain.agent import AgentKind, Limits
 from domain.clients import Claim, Dispatching, Submission
 from domain.event import EventType
+from domain.family import child_run_id
 from domain.fork import Edits, Forking
 from domain.intake import InvokeTool
 from domain.tool import Audience, ClientSide, ToolOutcome, ToolSpec
@@ -28,6 +29,7 @@ from tests.rig.temporal import TemporalServer
 from tests.rig.tools import TARGETS
 from tests.stub.agent import StubAgent
 from tests.workflows.stage import ANN, Stage, open_stage
+from tests.workflows.test_executions import reset
 
 HISTORIES = Path(__file__).parent / "histories"
 SOON = {"limit.historyCount.suggestContinueAsNew": "40"}
@@ -145,6 +147,28 @@ async def approval_by_signal(stage: Stage) -> str:
     return run.run_id
 
 
+def _hand_down(script: str, **more: object) -> str:
+    return f"call spawn_run {json.dumps({'agent_id': 'helper', 'input': script, **more})}"
+
+
+async def child(stage: Stage) -> str:
+    """Waits for two children, one of which fails, and lets a third go."""
+    await stage.agent(tools=("spawn_run",))
+    slow = "say x\nfirst_ms=200"
+    lines = [_hand_down(slow), _hand_down("fail bad_request"), _hand_down(slow, wait=False)]
+    return (await stage.run("\n".join(lines) + "\n---\nsay done")).run_id
+
+
+async def child_cancelled(stage: Stage) -> str:
+    """A tree is cancelled while its root waits."""
+    await stage.agent(tools=("spawn_run",))
+    run = await stage.start(_hand_down("say x\nstall"))
+    await stage.seen(child_run_id(run.run_id, "tool-1-0"), EventType.LLM_CALL_STARTED)
+    await stage.intake.cancel(ANN, run.run_id, None)
+    await stage.ended(run.run_id)
+    return run.run_id
+
+
 async def client_tools(stage: Stage) -> str:
     """One call is answered by a client, one is approved first, one times out."""
     names = ("print_page", "print_map", "print_late")
@@ -181,6 +205,16 @@ async def later(stage: Stage) -> str:
     holder = await stage.start("say first\nfirst_ms=700", session_id="s")
     await stage.gateway.wake(run.run_id)
     await stage.ended(holder.run_id)
+    await stage.ended(run.run_id)
+    return run.run_id
+
+
+async def child_adopted(stage: Stage) -> str:
+    """A reset parent finds its child at work."""
+    await stage.agent(tools=("spawn_run",))
+    run = await stage.start(f"{_hand_down('say x' + chr(10) + 'first_ms=1000')}\n---\nsay done")
+    await stage.seen(run.run_id, EventType.RUN_WAITING)
+    await reset(stage, run.run_id)
     await stage.ended(run.run_id)
     return run.run_id
 
@@ -235,6 +269,7 @@ PATHS: dict[str, Way] = {
     for path in (
         *(simple, tools, parallel_tools, fallback, failed, capped, cancelled, cancelled_tool),
         *(queued, outcome_unknown, continued, tool_run, external_agent),
+        *(child, child_cancelled, child_adopted),
         *(approval, approval_by_signal, client_tools),
         *(later, deadline, forked),
     )

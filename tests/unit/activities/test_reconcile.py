@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from activities.reconcile import ReconcilePorts, Reconciler, ReconcileSettings
 from domain.errors import EngineUnavailableError, NotFoundError
+from domain.family import Unstarted
 from domain.run import Run, RunKind, RunSpec, RunState, RunUsage
 from domain.step import Finish, Finished
+from domain.stopping import Stopping
 from domain.upkeep import STUCK_KEY, Lease, OpenRun, stuck_runs
 
 
@@ -71,6 +74,9 @@ class World:
     async def cancel(self, run_id: str) -> None:
         self.done.append(("cancel", run_id))
 
+    async def to_stop(self, run_id: str) -> Sequence[Unstarted]:
+        return []
+
     async def wake(self, run_id: str) -> None:
         self.done.append(("wake", run_id))
 
@@ -127,7 +133,10 @@ class Swept:
 
 
 def _reconciler(world: World, every: float = 60.0) -> Reconciler:
-    ports = ReconcilePorts(world, world, world, world, Clock(), Settled(), Swept())  # type: ignore[arg-type]
+    stopping = Stopping(world, world)  # type: ignore[arg-type]
+    said: Any = Settled(), stopping, Swept()
+    book: Any = world
+    ports = ReconcilePorts(book, book, book, world, Clock(), *said)
     return Reconciler(ports, "w1", ReconcileSettings(every_seconds=every))
 
 

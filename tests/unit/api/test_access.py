@@ -20,6 +20,7 @@ SCOPES = {
     "start_run": "invoke",
     "list_runs": "read",
     "get_run": "read",
+    "list_children": "read",
     "cancel_run": "invoke",
     "list_events": "read",
     "invoke_agent": "invoke",

@@ -258,7 +258,7 @@ async def test_a_query_parameter_that_nobody_knows_is_named(
     assert world.runs.accepted == []
 
 
-@pytest.mark.parametrize("name", ["waiting_on", "goal_id", "tree"])
+@pytest.mark.parametrize("name", ["waiting_on", "goal_id"])
 async def test_a_query_parameter_of_a_later_release_is_not_supported(
     client: httpx2.AsyncClient, name: str
 ) -> None:

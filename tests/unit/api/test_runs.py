@@ -348,15 +348,6 @@ async def test_seed_bs_time_cursor_gives_what_is_later(
     assert stream.text.count("id: ") == 2
 
 
-async def test_a_tree_of_runs_comes_later(client: httpx2.AsyncClient) -> None:
-    run_id = (await client.post("/v1/runs?wait=5", json={"input": "x"})).json()["run_id"]
-
-    answer = await client.get(f"/v1/runs/{run_id}/events?tree=1")
-
-    assert answer.status_code == 422
-    assert answer.json()["code"] == "not_supported"
-
-
 async def test_the_access_log_names_the_run_and_forges_no_line(
     client: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:

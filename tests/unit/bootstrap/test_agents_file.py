@@ -41,7 +41,7 @@ async def test_a_missing_file_is_made_with_agents_that_work(
     agents = shared(directory)
     assert list(agents) == ["assistant", "math", "writer"]
     known = {tool.spec.name for tool in builtin_tools(None)}  # type: ignore[arg-type]
-    assert set(agents["assistant"].tools) == known
+    assert set(agents["assistant"].tools) == known - {"spawn_run"}
     assert all(agent.models == () and agent.kind is AgentKind.LLM for agent in agents.values())
     assert all(agent.description and agent.instructions for agent in agents.values())
     assert (tmp_path / "new" / FILE_NAME).read_text().startswith("#")

@@ -154,3 +154,26 @@ def test_another_web_server_is_told_from_an_orchestrator(
     assert "not as an orchestrator does" in said.err
     assert f"{stand.url}/v1/runs" in said.err
     assert "--api-url" in said.err
+
+
+def test_a_tree_of_runs_is_shown_with_its_branches(ask: Command, world: World) -> None:
+    ask("run", "Hello")
+    root = last_run(ask)
+    runs = world.runs
+    for name, parent in (("run_a", root), ("run_b", root), ("run_c", "run_a")):
+        made = runs.runs[root].model_copy(
+            update={"run_id": name, "parent_run_id": parent, "output": {"content": f"I am {name}"}}
+        )
+        runs.runs[name] = made
+
+    shown = ask("runs", "tree", root).out.splitlines()
+    as_json = json.loads(ask("runs", "tree", root, "--json").out)
+    below = ask("runs", "tree", "run_a").out
+
+    assert [line.split("run_")[0] for line in shown[1:]] == [
+        *("├─ ", "│  └─ ", "└─ "),
+    ]
+    assert [run["run_id"] for run in as_json] == [root, "run_a", "run_c", "run_b"]
+    assert "run_b" not in below
+    assert "I am run_c" in below
+    assert "run_c" not in ask("runs", "list", "--parent", root).out

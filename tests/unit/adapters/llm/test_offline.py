@@ -159,6 +159,15 @@ async def test_the_answer_shows_the_whole_expression() -> None:
     assert reply == "[offline] 12*(3+4) = 84."
 
 
+async def test_work_for_another_agent_is_handed_on_by_who_can() -> None:
+    question = user("ask math: what is 6 * 7?")
+
+    assert await asked(question, tools=("spawn_run", "calculator")) == [
+        ("spawn_run", '{"agent_id": "math", "input": "what is 6 * 7?"}')
+    ]
+    assert [name for name, _ in await asked(question, tools=("calculator",))] == ["calculator"]
+
+
 async def test_several_questions_are_asked_at_once() -> None:
     calls = await asked(
         user("1 + 2, then 'abc' reversed: reverse \"abc\", and what time is it?"),

@@ -1,0 +1,36 @@
+"""What is filled in where an agent or a request says nothing: for the API and for workers alike."""
+
+from bootstrap.settings import Settings
+from domain.agent import Limits
+from domain.family import MAX_CHILDREN, MAX_DEPTH, MAX_SPAWNS
+from domain.intake import IntakeSettings
+
+_DEFAULT_LIMITS = Limits(
+    max_turns=50,
+    max_tool_calls=200,
+    max_depth=MAX_DEPTH,
+    max_children=MAX_CHILDREN,
+    max_spawns=MAX_SPAWNS,
+)
+
+
+def intake_settings(settings: Settings) -> IntakeSettings:
+    """Return how work is taken in."""
+    return IntakeSettings(
+        default_limits=_DEFAULT_LIMITS,
+        default_models=default_models(settings),
+        max_open_runs=settings.max_open_runs,
+        default_agent_id="assistant",
+    )
+
+
+def default_models(settings: Settings) -> tuple[str, ...]:
+    """Return the chain of agents that name none: the operator's, or the best that is configured."""
+    if settings.default_models:
+        return settings.default_models
+    chain = []
+    if settings.anthropic_api_key or settings.anthropic_auth_token:
+        chain.append("anthropic/claude-sonnet-5")
+    if settings.openai_api_key:
+        chain.append("openai/gpt-5.5")
+    return tuple(chain) or ("offline/assistant",)
