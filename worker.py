@@ -18,10 +18,12 @@ from activities.chat import ChatActivities
 from activities.children import ChildActivities
 from activities.decisions import DecisionActivities
 from activities.runs import RunActivities
+from activities.schedules import ScheduleActivities
 from activities.tools import ToolActivities
+from workflows.fire import FireWorkflow
 from workflows.run import RunWorkflow
 
-WORKFLOWS: Sequence[type] = [RunWorkflow]
+WORKFLOWS: Sequence[type] = [RunWorkflow, FireWorkflow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class ActivitySet:
     runs: RunActivities
     decisions: DecisionActivities
     children: ChildActivities
+    schedules: ScheduleActivities
 
     def all(self) -> Sequence[Callable[..., Any]]:
         """Return every activity that is served."""
@@ -46,6 +49,9 @@ class ActivitySet:
             self.runs.begin_run,
             self.runs.read_turn,
             self.decisions.decide_unverified,
+            self.schedules.fire_schedule,
+            self.schedules.read_firing,
+            self.schedules.stop_firing,
         ]
 
 

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from domain.errors import EngineUnavailableError, StoreUnavailableError
 from domain.ports import Clock
+from domain.push import INGRESS
 from domain.records import UpkeepBook
 from domain.upkeep import HeldStep, Lease
 
@@ -113,6 +114,7 @@ class WorkerLease:
             _log.warning("worker %s is gone with %d attempts", lease.holder, len(steps))
             failed += await self._hand_on(steps)
             await self._book.drop_lease(RECONCILER, lease.holder)
+            await self._book.drop_lease(INGRESS, lease.holder)
             self._on_loss()
         return failed
 

@@ -6,8 +6,8 @@ One pass at boot, on reconnect and every minute, in one worker at a time (a leas
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from activities.leases import RECONCILER
@@ -74,6 +74,8 @@ class ReconcilePorts:
     deciding: Deciding
     stopping: Stopping
     dispatching: Dispatching
+    chores: Mapping[str, Callable[[], Awaitable[int]]] = field(default_factory=dict)
+    """What else a pass makes agree, by name; each returns how many it had to mend."""
 
 
 class Reconciler:
@@ -94,6 +96,7 @@ class Reconciler:
         self._deciding = ports.deciding
         self._stopping = ports.stopping
         self._dispatching = ports.dispatching
+        self._chores = ports.chores
         self._worker_id = worker_id
         self._settings = settings or ReconcileSettings()
         self._nudge = asyncio.Event()
@@ -172,6 +175,8 @@ class Reconciler:
         await self._stuck.report(looks)
         counts[_REVISITED] = await self._deciding.revisit()
         counts[_SWEPT] = await self._dispatching.sweep()
+        for name, chore in self._chores.items():
+            counts[name] += await self._do(name, chore)
         await self._book.purge_idempotency(now - IDEMPOTENCY_MS)
         del counts[Mend.NOTHING]
         counts = +counts
@@ -181,6 +186,16 @@ class Reconciler:
             self._on_restarted()
             self._on_restarted = None
         return counts
+
+    async def _do(self, name: str, chore: Callable[[], Awaitable[int]]) -> int:
+        """Do a chore; one that breaks off must not keep the pass from its end."""
+        try:
+            return await chore()
+        except (StoreUnavailableError, EngineUnavailableError):
+            raise
+        except Exception:  # noqa: BLE001 - the next pass tries again
+            _log.exception("reconciling %s broke off", name)
+            return 0
 
     async def _hold_lease(self) -> bool:
         now = self._clock.now_ms()

@@ -1,6 +1,7 @@
 """The ends of a run: `begin_run`, `read_turn`, `finalize_run`. Short, idempotent store writes."""
 
 import logging
+from typing import Protocol
 
 from temporalio import activity
 
@@ -16,13 +17,28 @@ from domain.stopping import Stopping
 _log = logging.getLogger(__name__)
 
 
+class WakesFirings(Protocol):
+    """How the firing of a schedule learns that its run has ended."""
+
+    async def wake_firing(self, firing_id: str) -> bool:
+        """Tell a firing's workflow to look at the store."""
+        ...
+
+
 class RunActivities:
     """Terminal moves and session turns."""
 
-    def __init__(self, book: StepBook, gateway: RunGateway, stopping: Stopping) -> None:
+    def __init__(
+        self,
+        book: StepBook,
+        gateway: RunGateway,
+        stopping: Stopping,
+        firings: WakesFirings | None = None,
+    ) -> None:
         self._book = book
         self._gateway = gateway
         self._stopping = stopping
+        self._firings = firings
 
     @activity.defn(name="finalize_run")
     async def finalize_run(self, order: FinishOrder) -> RunResult:
@@ -43,6 +59,8 @@ class RunActivities:
         except OrchestratorError as error:
             raise failures.named(error) from error
         await self._tell(order.run_id, finished)
+        if finished.firing_id is not None and self._firings is not None:
+            await self._wake_firing(finished.firing_id)
         if finished.state is RunState.CANCELLED and not order.engine_asked:
             await self._ask_engine(order.run_id)
         return RunResult(state=finished.state, code=finished.code, message=finished.message)
@@ -52,6 +70,13 @@ class RunActivities:
             await self._stopping.tell(run_id, finished)
         except EngineUnavailableError as error:
             _log.warning("the end of run %s is told by the reconciler: %s", run_id, error)
+
+    async def _wake_firing(self, firing_id: str) -> None:
+        assert self._firings is not None
+        try:
+            await self._firings.wake_firing(firing_id)
+        except EngineUnavailableError as error:
+            _log.warning("firing %s ends later: %s", firing_id, error)
 
     async def _ask_engine(self, run_id: str) -> None:
         try:

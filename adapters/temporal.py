@@ -33,7 +33,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.live import LiveAttempts
 from domain.errors import EngineUnavailableError
-from domain.order import Timing, order_of, summary_of_run
+from domain.order import StartTicket, Timing, order_of, summary_of_run
 from domain.run import Run, RunSpec
 from workflows.naming import run_id_of, workflow_id
 from workflows.run import RunWorkflow
@@ -92,6 +92,16 @@ class TemporalGateway:
         self.mismatch: str | None = None
         """A sentence while the cluster is not the store's own; nothing is started then."""
 
+    @property
+    def client(self) -> Client:
+        """Return the connection."""
+        return self._client
+
+    @property
+    def task_queue(self) -> str:
+        """Return where workflows run."""
+        return self._settings.task_queue
+
     async def start(self, run: Run, spec: RunSpec, *, queued: bool) -> None:
         if self.mismatch is not None:
             raise EngineUnavailableError(self.mismatch)
@@ -116,6 +126,17 @@ class TemporalGateway:
             _log.info("run %s has ended already", run.run_id)
         except _MissingError as error:
             raise EngineUnavailableError("the Temporal server cannot start runs") from error
+
+    def ticket(self, run: Run, spec: RunSpec, *, queued: bool) -> StartTicket:
+        """Return what a workflow needs to start a run's workflow as its child."""
+        return StartTicket(
+            workflow_id=workflow_id(run.run_id),
+            order=order_of(run, spec, queued=queued, timing=self._settings.timing),
+            summary=summary_of_run(run, spec),
+            attributes={pair.key.name: str(pair.value) for pair in _attributes(run)},
+            priority=run.priority,
+            fairness_key=run.owner[:64],
+        )
 
     async def cancel(self, run_id: str) -> None:
         request = asyncio.ensure_future(

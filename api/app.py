@@ -8,7 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api import failures, openapi
 from api.access import Authenticator
-from api.background import Background
+from api.background import Background, Promptly
 from api.edge import Edge
 from api.guards import AccessGuard, BodyGuard, DrainGuard, HostGuard
 from api.methods import Heads
@@ -27,6 +27,7 @@ from api.routes import (
     models,
     pages,
     runs,
+    schedules,
     seed_b,
     seed_c,
     sessions,
@@ -39,10 +40,11 @@ from domain.clients import Dispatching
 from domain.deciding import Deciding
 from domain.fork import Forking
 from domain.intake import Intake
+from domain.scheduling import Scheduling
 
 _ROUTES = (
     *(runs, events, seed_b, tools, approvals, sessions, agents, models, health, keys, logs),
-    *(client_calls, tool_hosts, forks, deadletters, seed_c, pages),
+    *(schedules, client_calls, tool_hosts, forks, deadletters, seed_c, pages),
 )
 """In the order in which paths are tried: the busiest first."""
 _CORS_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
@@ -101,6 +103,7 @@ def _services(ports: ApiPorts, config: ApiConfig) -> Services:
         ),
         deciding=Deciding(ports.approvals, ports.intake.gateway, background.spawn),
         dispatching=Dispatching(ports.clients, ports.intake.gateway, background.spawn),
+        scheduling=Scheduling(ports.schedules, ports.scheduler, Promptly(background)),
         authenticator=authenticator,
         keeper=StreamKeeper(config.stream, authenticator, metrics),
         background=background,

@@ -1,9 +1,12 @@
 """Work that goes on behind an answer, held until it ended."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine
 from typing import Any
+
+from domain.handover import HandOver
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,3 +32,26 @@ class Background:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _LOG.error("work behind an answer failed", exc_info=task.exception())
+
+
+class Promptly:
+    """Calls to the engine behind the answer, which waits for them a moment to tell the outcome."""
+
+    def __init__(self, background: Background, seconds: float = 1.0) -> None:
+        self._background = background
+        self._seconds = seconds
+
+    async def __call__(self, what_id: str, what: str, call: Coroutine[Any, Any, None]) -> None:
+        """Make a call that may fail; the reconciler repeats it then."""
+        told = asyncio.Event()
+
+        async def tell() -> None:
+            try:
+                await HandOver()(what_id, what, call)
+            finally:
+                told.set()
+
+        self._background.spawn(tell())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._seconds):
+                await told.wait()

@@ -2,6 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from domain.push import PushLag
 from domain.stats import RunStats, WorkerSlot
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -51,6 +52,22 @@ class Metrics:
             "run_start_wait_seconds", "From acceptance to the first step.", "quantile"
         )
         self._slots = self._gauge("worker_slots", "Places where steps run.", "state")
+
+        self._push: dict[str, Gauge] = {}
+
+    def set_push(self, lag: PushLag | None) -> None:
+        """Set how far the receiver of events is behind; without a receiver there is no gauge."""
+        if lag is None:
+            return
+        if not self._push:
+            self._push = {
+                "events": self._gauge("ingress_events_behind", "Events not yet pushed."),
+                "failing": self._gauge("ingress_runs_failing", "Runs whose next event failed."),
+                "oldest": self._gauge("ingress_lag_seconds", "Age of the oldest not pushed."),
+            }
+        self._push["events"].set(lag.events)
+        self._push["failing"].set(lag.failing)
+        self._push["oldest"].set(lag.oldest_ms / 1000)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"orchestrator_{name}", text, labels, registry=self.registry)

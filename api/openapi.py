@@ -67,6 +67,7 @@ TAGS = [
     {"name": "agents", "description": "Who can do a run."},
     {"name": "tools", "description": "Functions that agents, or you, may call."},
     {"name": "tool hosts", "description": "Tools that clients run, and what they are asked."},
+    {"name": "schedules", "description": "Runs that start by the clock."},
     {"name": "approvals", "description": "Tool calls that a person has to approve first."},
     {"name": "dead letters", "description": "Runs that were given up on."},
     {"name": "models", "description": "Language models that may be named."},

@@ -23,6 +23,7 @@ ToolCallId = Annotated[str, Path(pattern=_ID, examples=["tc_01k9"])]
 DeadLetterId = Annotated[str, Path(pattern=_ID, examples=["dl_01k9"])]
 ApprovalId = Annotated[str, Path(pattern=_ID, examples=["ap_01k9"])]
 HostKey = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", examples=["laptop-1"])]
+ScheduleKey = Annotated[str, Path(pattern=_ID, examples=["morning-report"])]
 KeyId = Annotated[str, Path(pattern=_ID, examples=["key_01k9"])]
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most items of this page.")]
@@ -154,6 +155,16 @@ class ApprovalQuery(BaseModel):
     status: ApprovalStatus | None = None
     run_id: Annotated[str | None, Field(pattern=_ID)] = None
     limit: Annotated[int, Field(ge=1, le=1000, description="Most approvals of a page.")] = 100
+    cursor: Annotated[
+        str | None,
+        Field(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),
+    ] = None
+
+
+class ScheduleQuery(BaseModel):
+    """Which schedules, or which of their firings."""
+
+    limit: Annotated[int, Field(ge=1, le=1000, description="Most items of a page.")] = 100
     cursor: Annotated[
         str | None,
         Field(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),

@@ -10,7 +10,9 @@ from domain.deciding import ApprovalBook
 from domain.fork import ForkBook
 from domain.intake import IntakePorts, IntakeSettings
 from domain.ports import Clock
+from domain.push import PushLag
 from domain.records import EventLog, KeyRing
+from domain.scheduling import ScheduleBook, ScheduleEngine
 from domain.stats import WorkerSlot
 from domain.treelog import TreeLog
 
@@ -62,6 +64,11 @@ async def nothing_stuck() -> Sequence[str]:
     return ()
 
 
+async def nothing_pushed() -> PushLag | None:
+    """Say that no receiver is named."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class ApiPorts:
     """What the API speaks to. `checks` are what `/readyz` and `/health` look at, by name."""
@@ -73,6 +80,8 @@ class ApiPorts:
     clients: ClientBook
     forks: ForkBook
     dead_letters: DeadLetterBook
+    schedules: ScheduleBook
+    scheduler: ScheduleEngine
     keys: KeyRing
     clock: Clock
     workers: WorkerPool
@@ -81,6 +90,8 @@ class ApiPorts:
     checks: Mapping[str, Check] = field(default_factory=dict)
     stuck: Callable[[], Awaitable[Sequence[str]]] = nothing_stuck
     """Returns the runs whose workflow task keeps failing."""
+    push_lag: Callable[[], Awaitable[PushLag | None]] = nothing_pushed
+    """Returns how far the receiver of the event push is behind; None without one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from domain.fork import Forking
 from domain.intake import Intake
 from domain.principal import Scope
 from domain.records import Directory, EventLog, RunBook
+from domain.scheduling import Scheduling
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Services:
     deciding: Deciding
     dispatching: Dispatching
     forking: Forking
+    scheduling: Scheduling
     authenticator: Authenticator
     keeper: StreamKeeper
     background: Background

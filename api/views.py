@@ -12,6 +12,8 @@ from domain.deadletter import DeadLetter
 from domain.event import as_json
 from domain.principal import ApiKey
 from domain.run import Run
+from domain.schedule import Firing
+from domain.scheduling import Shown
 from domain.session import Message, Session
 from domain.stats import WorkerSlot
 from domain.tool import ToolCall, ToolSpec
@@ -201,6 +203,39 @@ def dead_letter_view(letter: DeadLetter) -> View:
         "settled_by": letter.settled_by,
         "settled_at": iso(letter.settled_at),
         "created_at": iso(letter.created_at),
+    }
+
+
+def firing_view(firing: Firing) -> View:
+    """Return one time of a schedule."""
+    error = None
+    if firing.error_code is not None:
+        error = {"code": firing.error_code, "message": firing.error_message or ""}
+    return {
+        "firing_id": firing.firing_id,
+        "scheduled_at": iso(firing.scheduled_at),
+        "fired_at": iso(firing.created_at),
+        "run_id": firing.run_id,
+        "state": firing.state.value if firing.state else None,
+        "error": error,
+    }
+
+
+def schedule_view(shown: Shown) -> View:
+    """Return a schedule with what has come of it and what will."""
+    schedule, upcoming = shown.schedule, shown.upcoming
+    return {
+        "schedule_id": schedule.schedule_id,
+        "run": as_json(schedule.run),
+        "spec": schedule.spec.model_dump(mode="json"),
+        "policy": schedule.policy.model_dump(mode="json"),
+        "paused": schedule.paused,
+        "note": schedule.note,
+        "applied": schedule.is_applied,
+        "next_runs": None if upcoming is None else [iso(ms) for ms in upcoming],
+        "recent_runs": [firing_view(firing) for firing in shown.recent],
+        "created_at": iso(schedule.created_at),
+        "updated_at": iso(schedule.updated_at),
     }
 
 

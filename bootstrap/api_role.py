@@ -10,21 +10,20 @@ import uvicorn
 from fastapi import FastAPI
 
 from activities.live import LiveAttempts
+from adapters.schedules import TemporalSchedules
 from adapters.store.slots import StoredPool
 from adapters.temporal import TemporalGateway
 from api.app import create_app, drain
-from api.ports import ApiConfig, ApiPorts, RateConfig, StreamConfig
+from api.ports import ApiConfig, ApiPorts, RateConfig, StreamConfig, nothing_pushed
 from api.server import ApiProtocol
 from bootstrap.capabilities import Capabilities
 from bootstrap.exposure import is_loopback
-from bootstrap.identity import SortableIds
-from bootstrap.intake import intake_settings
+from bootstrap.intake import intake_ports, intake_settings
 from bootstrap.logs.telemetry import log_feed
 from bootstrap.settings import Settings
 from bootstrap.slots import LivePool
 from bootstrap.storage import Storage
 from domain.errors import SetupError
-from domain.intake import IntakePorts
 
 _READY_SECONDS = 10.0
 _DRAIN_SECONDS = 3.0
@@ -116,21 +115,15 @@ def build_api_role(
 ) -> ApiRole:
     """Return the HTTP server with everything in place, not yet serving."""
     ports = ApiPorts(
-        intake=IntakePorts(
-            runs=storage.runs,
-            directory=storage.directory,
-            toolbox=can.toolbox,
-            models=can.models,
-            gateway=gateway,
-            ids=SortableIds(),
-            hosted=storage.clients,
-        ),
+        clients=storage.clients,
+        intake=intake_ports(storage, gateway, can),
         events=storage.events,
         trees=storage.trees,
         approvals=storage.approvals,
-        clients=storage.clients,
         forks=storage.forks,
         dead_letters=storage.dead_letters,
+        schedules=storage.schedules,
+        scheduler=TemporalSchedules(gateway),
         keys=storage.keys,
         clock=storage.clock,
         workers=LivePool(live) if live else StoredPool(storage.engine, settings.worker_slots),
@@ -138,6 +131,7 @@ def build_api_role(
         addresses=can.policy,
         checks={"engine": gateway.check, "store": storage.check, "worker": storage.check_workers},
         stuck=storage.stuck_runs,
+        push_lag=storage.pushes.lag if settings.ingress_url else nothing_pushed,
     )
     config = ApiConfig(
         intake=intake_settings(settings),

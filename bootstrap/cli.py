@@ -24,6 +24,7 @@ from bootstrap.commands import (
     processes,
     run,
     runs,
+    schedules,
     sessions,
     tools,
 )
@@ -34,8 +35,8 @@ from domain.errors import OrchestratorError
 
 INTERRUPTED = 130
 _GROUPS = (
-    *(processes, run, runs, forks, agents, sessions, tools, host, approvals, deadletters, keys),
-    *(config, demo, doctor),
+    *(processes, run, runs, forks, agents, sessions, tools, host, approvals, deadletters),
+    *(schedules, keys, config, demo, doctor),
 )
 
 app = typer.Typer(

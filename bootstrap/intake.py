@@ -1,9 +1,13 @@
-"""What is filled in where an agent or a request says nothing: for the API and for workers alike."""
+"""The way in for work, as a process is wired: the same for what callers ask and what fires."""
 
+from adapters.temporal import TemporalGateway
+from bootstrap.capabilities import Capabilities
+from bootstrap.identity import SortableIds
 from bootstrap.settings import Settings
+from bootstrap.storage import Storage
 from domain.agent import Limits
 from domain.family import MAX_CHILDREN, MAX_DEPTH, MAX_SPAWNS
-from domain.intake import IntakeSettings
+from domain.intake import IntakePorts, IntakeSettings
 
 _DEFAULT_LIMITS = Limits(
     max_turns=50,
@@ -14,8 +18,21 @@ _DEFAULT_LIMITS = Limits(
 )
 
 
+def intake_ports(storage: Storage, gateway: TemporalGateway, can: Capabilities) -> IntakePorts:
+    """Return what taking work in needs."""
+    return IntakePorts(
+        runs=storage.runs,
+        directory=storage.directory,
+        toolbox=can.toolbox,
+        models=can.models,
+        gateway=gateway,
+        ids=SortableIds(),
+        hosted=storage.clients,
+    )
+
+
 def intake_settings(settings: Settings) -> IntakeSettings:
-    """Return how work is taken in."""
+    """Return what is filled in where an agent or a request says nothing."""
     return IntakeSettings(
         default_limits=_DEFAULT_LIMITS,
         default_models=default_models(settings),

@@ -7,6 +7,7 @@ prefix `ORCHESTRATOR_`; names that other tools or the seeds established are take
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import (
@@ -100,6 +101,12 @@ class Settings(BaseSettings):
     """Whether approvals may be decided by a Temporal signal, which nobody signs; `auto`: while no
     API key exists."""
 
+    # Event push
+    ingress_url: str | None = Field(None, validation_alias="ingress_url")
+    """Where every event is pushed to, as `POST {INGRESS_URL}/internal/send`; nowhere if unset."""
+    ingress_token: SecretStr | None = Field(None, validation_alias=_names("INGRESS_TOKEN"))
+    """Sent along as a bearer token."""
+
     # Capacity
     max_open_runs: Count = Field(10_000, validation_alias=_names("MAX_OPEN_RUNS"))
     """Runs in flight, beyond which a start answers 503."""
@@ -171,6 +178,16 @@ class Settings(BaseSettings):
     """More tools as `module:function`."""
     crash_point: CrashPoint | None = Field(None, validation_alias=_names("CRASH_POINT"))
     """For fault tests: `<commit>:<before|after>[:<n>]`, where the process kills itself."""
+
+    @field_validator("ingress_url")
+    @classmethod
+    def _is_http(cls, url: str | None) -> str | None:
+        if not url:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+            raise ValueError("it is an address as http://localhost:8090")
+        return url
 
     @field_validator("default_models")
     @classmethod

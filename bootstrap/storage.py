@@ -16,7 +16,9 @@ from adapters.store.forkbook import SqlForkBook
 from adapters.store.hub import Hub
 from adapters.store.keyring import SqlKeyRing
 from adapters.store.migrate import upgrade
+from adapters.store.pushes import SqlPushBook
 from adapters.store.runbook import SqlRunBook
+from adapters.store.schedulebook import SqlScheduleBook
 from adapters.store.sqlite import SqliteEngine
 from adapters.store.stepbook import SqlStepBook
 from adapters.store.treelog import SqlTreeLog
@@ -61,6 +63,8 @@ class Storage:
     events: SqlEventLog
     trees: SqlTreeLog
     upkeep: SqlUpkeep
+    schedules: SqlScheduleBook
+    pushes: SqlPushBook
 
     async def watch(self, *, apart: bool) -> None:
         """Notice what other processes commit, until cancelled."""
@@ -146,6 +150,8 @@ async def open_storage(settings: Settings, crash: Callable[[str], None] | None =
         events=SqlEventLog(engine, hub),
         trees=SqlTreeLog(engine, hub),
         upkeep=SqlUpkeep(engine),
+        schedules=SqlScheduleBook(engine, clock, hook),
+        pushes=SqlPushBook(engine, clock),
     )
 
 

@@ -16,18 +16,24 @@ from activities.children import ChildActivities, ChildPorts, ChildSettings
 from activities.decisions import DecisionActivities, DecisionPorts, TakesUnverified
 from activities.leases import Holder, WorkerLease
 from activities.live import LiveAttempts
+from activities.push import Pusher, PushPorts
 from activities.reconcile import ReconcilePorts, Reconciler, ReconcileSettings
 from activities.runs import RunActivities
+from activities.schedules import ScheduleActivities, SchedulePorts
 from activities.steps import StepFrame
 from activities.tools import ToolActivities
+from adapters.ingress import HttpIngress
+from adapters.schedules import TemporalSchedules
 from adapters.temporal import TemporalGateway
 from bootstrap.capabilities import Capabilities
 from bootstrap.identity import SortableIds, is_gone, process_name
-from bootstrap.intake import intake_settings
+from bootstrap.intake import intake_ports, intake_settings
 from bootstrap.settings import Settings
 from bootstrap.storage import Storage
 from domain.clients import Dispatching
 from domain.deciding import Deciding
+from domain.intake import Intake
+from domain.scheduling import Scheduling
 from domain.snapshot import Defaults
 from domain.stopping import Stopping
 from worker import ActivitySet, WorkerLimits, build_worker
@@ -41,6 +47,24 @@ def new_live_attempts(settings: Settings, storage: Storage) -> LiveAttempts:
     return LiveAttempts(worker_id, settings.worker_slots, storage.clock.now_ms())
 
 
+@dataclass(frozen=True)
+class Push:
+    """The event push of a worker, where one is asked for."""
+
+    pusher: Pusher
+    receiver: HttpIngress
+
+
+def build_push(settings: Settings, storage: Storage, worker_id: str) -> Push | None:
+    """Return the event push; None while no receiver is named."""
+    if settings.ingress_url is None:
+        return None
+    token = settings.ingress_token
+    receiver = HttpIngress(settings.ingress_url, token.get_secret_value() if token else None)
+    ports = PushPorts(storage.pushes, storage.events, storage.upkeep, receiver, storage.clock)
+    return Push(Pusher(ports, worker_id), receiver)
+
+
 @dataclass
 class WorkerRole:
     """A running worker and its loops."""
@@ -51,6 +75,7 @@ class WorkerRole:
     reconciler: Reconciler
     drain_seconds: float
     _tasks: list[asyncio.Task[None]]
+    push: "Push | None" = None
 
     async def start(self) -> None:
         """Take over from dead workers, then begin to serve."""
@@ -62,6 +87,9 @@ class WorkerRole:
             asyncio.create_task(self.reconciler.watch_engine(), name="engine watch"),
             asyncio.create_task(self.worker.run(), name="temporal worker"),
         ]
+        if self.push is not None:
+            task = asyncio.create_task(self.push.pusher.run_forever(), name="event push")
+            self._tasks.append(task)
 
     @property
     def watched(self) -> list[asyncio.Task[None]]:
@@ -84,6 +112,9 @@ class WorkerRole:
         with contextlib.suppress(Exception):
             await self.lease.drop()
             await self.reconciler.drop()
+            if self.push is not None:
+                await self.push.pusher.drop()
+                await self.push.receiver.close()
 
 
 def build_worker_role(
@@ -107,16 +138,27 @@ def build_worker_role(
     agents = AgentSettings(
         idle_seconds=settings.idle_seconds, total_seconds=settings.agent_timeout_ms / 1000
     )
+    engine = TemporalSchedules(gateway)
+    schedules = ScheduleActivities(
+        SchedulePorts(
+            storage.schedules,
+            Intake(intake_ports(storage, gateway, can), intake_settings(settings)),
+            gateway,
+            Scheduling(storage.schedules, engine),
+            engine,
+        )
+    )
     activities = ActivitySet(
         chat=ChatActivities(frame, can.models, can.prices, clock, ids, chat),
         agents=AgentActivities(frame, can.invoker, ids, agents),
         tools=ToolActivities(frame, can.toolbox),
-        runs=RunActivities(storage.steps, gateway, stopping),
+        runs=RunActivities(storage.steps, gateway, stopping, engine),
         decisions=DecisionActivities(
             DecisionPorts(storage.approvals, storage.keys),
             TakesUnverified(settings.signal_decisions),
         ),
         children=_children(settings, storage, frame, can),
+        schedules=schedules,
     )
     reconciler = Reconciler(
         ReconcilePorts(
@@ -128,6 +170,7 @@ def build_worker_role(
             Deciding(storage.approvals, gateway),
             stopping,
             Dispatching(storage.clients, gateway),
+            {"schedules": schedules.mend},
         ),
         live.worker_id,
         ReconcileSettings(every_seconds=settings.reconcile_seconds),
@@ -155,7 +198,8 @@ def build_worker_role(
             timedelta(seconds=settings.drain_seconds),
         ),
     )
-    return WorkerRole(worker, live, lease, reconciler, settings.drain_seconds, [])
+    push = build_push(settings, storage, live.worker_id)
+    return WorkerRole(worker, live, lease, reconciler, settings.drain_seconds, [], push)
 
 
 def _children(

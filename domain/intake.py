@@ -111,11 +111,20 @@ class Intake:
             NotFoundError: no such agent.
             QueueFullError, SessionBusyError, IdempotencyKeyConflictError: nothing was kept.
         """
+        return await self._accept(await self.prepare(who, ask), before_accept)
+
+    async def prepare(self, who: Principal, ask: StartRun, run_id: str | None = None) -> NewRun:
+        """Return the run that a request asks for, ready to be accepted; nothing is kept yet.
+
+        Raises:
+            InvalidRequestError: no agent fits, or the chosen one names a tool that is gone.
+            NotFoundError: no such agent.
+        """
         agent, route = await self._choose(who, ask)
         tools = await self._tools(who.owner, agent.tools)
         spec = snapshot(agent, tools, self._defaults, asked=ask.limits, context=ask.context)
-        new = NewRun(
-            run_id=self._ports.ids.new("run"),
+        return NewRun(
+            run_id=run_id or self._ports.ids.new("run"),
             owner=who.owner,
             kind=RunKind.AGENT,
             spec=with_client_tools(spec, ask.client_tools),
@@ -132,7 +141,6 @@ class Intake:
             route=route,
             idempotency=ask.idempotency,
         )
-        return await self._accept(new, before_accept)
 
     async def invoke_tool(
         self,
@@ -211,12 +219,16 @@ class Intake:
             before_accept(new)
         accepted = await self._ports.runs.accept(new)
         run = accepted.run
-        for earlier in accepted.stopped:
-            await self._hand_over(earlier, "cancel", self._stopping.stop_tree(earlier))
+        await self.make_way(accepted)
         if not run.is_terminal and accepted.steered_seq is None:
             start = self._ports.gateway.start(run, accepted.spec, queued=accepted.queued)
             await self._hand_over(run.run_id, "start", start)
         return accepted
+
+    async def make_way(self, accepted: Accepted) -> None:
+        """Tell the engine of the runs that were asked to make way for an accepted one."""
+        for earlier in accepted.stopped:
+            await self._hand_over(earlier, "cancel", self._stopping.stop_tree(earlier))
 
     async def _choose(
         self, who: Principal, ask: StartRun

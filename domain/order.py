@@ -229,3 +229,49 @@ class TurnOrder(_Payload):
     """Ask whether a run may work in its session now."""
 
     run_id: str
+
+
+class FireOrder(_Payload):
+    """The input of a firing's workflow: whose time has come. `revision` tells versions apart."""
+
+    uid: str
+    revision: int = 0
+
+
+class FireRequest(_Payload):
+    """Ask for the run of a firing. `scheduled_at` is the time that has come, in ms."""
+
+    uid: str
+    firing_id: str
+    scheduled_at: int
+
+
+class StartTicket(_Payload):
+    """Everything a workflow needs to start a run's workflow as a child."""
+
+    workflow_id: str
+    order: RunOrder
+    summary: str
+    attributes: dict[str, str]
+    priority: int
+    fairness_key: str
+
+
+class FireReply(_Payload):
+    """What to start for a firing; without a ticket there is nothing to start, and why."""
+
+    ticket: StartTicket | None = None
+    run_id: str | None = None
+    code: str | None = None
+    message: str = ""
+    state: str = ""
+    """`refused`, `gone`, or that of the run."""
+
+
+class FiringEnd(_Payload):
+    """How a firing's run stands. `state` is a `RunState`."""
+
+    state: str
+    is_over: bool
+    code: str | None = None
+    message: str = ""

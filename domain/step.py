@@ -248,6 +248,8 @@ class Finished:
     """The run that waits for this one's end."""
     stops_below: bool = False
     """Whether runs below this one were asked to stop and have not ended."""
+    firing_id: str | None = None
+    """The firing of a schedule that waits for this end."""
 
 
 def llm_step(turn: int, index: int) -> str:

@@ -59,6 +59,7 @@ from domain.tool import (
 from domain.treelog import Seen, Shelf, TreePage, advance, merge, place_of
 from tests.fakes_clients import FakeClients
 from tests.fakes_forks import FakeForks, FakeLetters
+from tests.fakes_schedules import FakeScheduler, FakeSchedules
 
 NOW = 1_763_632_800_000
 T = TypeVar("T")
@@ -836,6 +837,8 @@ class World:
         self.approvals = FakeApprovals(self.clock)
         self.clients = FakeClients()
         self.letters = FakeLetters()
+        self.schedules = FakeSchedules()
+        self.scheduler = FakeScheduler()
         self.gateway = FakeGateway(self.runs)
         self.add_agent("assistant", description="general help with anything")
 
@@ -886,6 +889,7 @@ class World:
         self.approvals.ask(self.runs.calls["tc_01k9"])
         self.clients.ask(self.runs.calls["tc_01k9"])
         self.letters.put(self.runs.runs["run_01k9"])
+        self.schedules.furnish()
         minted = mint_key(b"k" * 32)
         key = ApiKey(
             key_id="key_01k9",
@@ -925,6 +929,8 @@ class World:
             clients=self.clients,
             forks=FakeForks(self.runs.runs, self.runs.specs),
             dead_letters=self.letters,
+            schedules=self.schedules,
+            scheduler=self.scheduler,
             keys=self.keys,
             clock=self.clock,
             workers=FakeWorkers(),

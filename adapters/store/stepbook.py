@@ -1,10 +1,11 @@
 """The `StepBook` over a database: each method is one transaction with a name of its own."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from adapters.store import delays, ending, steps, transcript, writes
+from adapters.store import delays, ending, firings, steps, transcript, writes
 from adapters.store.commits import Commits, CrashPoint, no_crash
-from adapters.store.tx import Engine
+from adapters.store.tx import Engine, Tx
 from domain.chat import ChatMessage
 from domain.event import EventDraft
 from domain.ports import Clock
@@ -79,7 +80,12 @@ class SqlStepBook:
 
     async def finalize(self, run_id: str, finish: Finish) -> Finished:
         now = self._clock.now_ms()
-        return await self._commit("finalize", lambda tx: ending.finalize(tx, run_id, finish, now))
+
+        def unit(tx: Tx) -> Finished:
+            finished = ending.finalize(tx, run_id, finish, now)
+            return replace(finished, firing_id=firings.waiting_for(tx, run_id))
+
+        return await self._commit("finalize", unit)
 
     async def begin(self, run_id: str, temporal_run_id: str) -> Beginning:
         now = self._clock.now_ms()

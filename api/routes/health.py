@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from api.ports import Check
+from api.ports import Check, nothing_pushed
 from api.replies import reply
 from api.services import Desk, Reader, Services
 from api.shapes.operations import AliveOut, HealthOut, ReadyOut, VersionOut
 from domain.errors import OrchestratorError
+from domain.push import complaint
 
 router = APIRouter(tags=["operations"])
 _CHECK_SECONDS = 2.0
@@ -41,7 +42,10 @@ async def get_readyz(desk: Desk) -> Response:
 @router.get("/health", operation_id="get_health", responses={200: {"model": HealthOut}})
 async def get_health(desk: Desk) -> Response:
     """Say how the product is. Answers 200 as long as the process can."""
-    checks = await _look(desk, {"runs": lambda: _stuck(desk)})
+    besides: dict[str, Check] = {"runs": lambda: _stuck(desk)}
+    if desk.ports.push_lag is not nothing_pushed:
+        besides["ingress"] = lambda: _push(desk)
+    checks = await _look(desk, besides)
     degraded = any(checks.values())
     status = "draining" if desk.keeper.is_draining else "degraded" if degraded else "ok"
     uptime = (desk.ports.clock.now_ms() - desk.started_at) / 1000
@@ -72,6 +76,7 @@ async def get_metrics(desk: Desk, _access: Reader) -> Response:
     stats = await desk.runs.stats(None)
     slots = await desk.ports.workers.slots()
     stuck = len(await desk.ports.stuck())
+    desk.metrics.set_push(await desk.ports.push_lag())
     return Response(desk.metrics.exposition(stats, list(slots), stuck), media_type=_METRICS_TYPE)
 
 
@@ -81,6 +86,12 @@ async def _stuck(desk: Services) -> str | None:
     if not stuck:
         return None
     return f"stuck runs: {stuck}; their workflow tasks keep failing, see the log of the worker"
+
+
+async def _push(desk: Services) -> str | None:
+    """Say when the receiver of events is too far behind."""
+    lag = await desk.ports.push_lag()
+    return None if lag is None else complaint(lag)
 
 
 async def _look(

@@ -27,7 +27,9 @@ from adapters.store.hub import Hub
 from adapters.store.keyring import SqlKeyRing
 from adapters.store.migrate import upgrade
 from adapters.store.postgres import PostgresEngine
+from adapters.store.pushes import SqlPushBook
 from adapters.store.runbook import SqlRunBook
+from adapters.store.schedulebook import SqlScheduleBook
 from adapters.store.schema import metadata
 from adapters.store.sqlite import SqliteEngine
 from adapters.store.stepbook import SqlStepBook
@@ -75,6 +77,8 @@ class StoreBox:
         self.clients = SqlClientBook(self.engine, self.clock)
         self.forks = SqlForkBook(self.engine)
         self.letters = SqlDeadLetters(self.engine, self.clock)
+        self.schedules = SqlScheduleBook(self.engine, self.clock)
+        self.pushes = SqlPushBook(self.engine, self.clock)
         self.log = SqlEventLog(self.engine, self.hub)
         self.trees = SqlTreeLog(self.engine, self.hub)
         self.directory = SqlDirectory(self.engine, self.clock)

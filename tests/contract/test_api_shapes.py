@@ -20,6 +20,7 @@ from api.shapes.catalog import (
 )
 from api.shapes.faults import OpenAiErrorOut, ProblemOut, SeedErrorOut
 from api.shapes.operations import HealthOut, ReadyOut, VersionOut
+from api.shapes.scheduling import ScheduleList, ScheduleOut
 from api.shapes.seeds import (
     PoolAnswerOut,
     PoolStatsOut,
@@ -53,6 +54,9 @@ FIELDS = {
     " idempotency_key created_at ended_at",
     "approval": "approval_id run_id tool_call_id tool_name args args_summary args_digest risk"
     " requested_at expires_at on_timeout status decided_by decided_at reason edited_args",
+    "schedule": "schedule_id run spec policy paused note next_runs recent_runs",
+    "spec": "cron intervals calendars timezone jitter_seconds start_at end_at",
+    "policy": "overlap catchup_window_seconds pause_on_failure",
     "key": "key_id name prefix owner scopes created_at expires_at revoked_at",
     "problem": "type title status detail code request_id",
 }
@@ -253,3 +257,15 @@ async def test_seed_bs_and_seed_cs_paths(client: httpx2.AsyncClient) -> None:
     SlotOut.model_validate(await _get(client, "/api/v1/agents/worker-1/0"))
     PoolToolList.model_validate(await _get(client, "/api/v1/tools"))
     PoolStatsOut.model_validate(await _get(client, "/api/v1/stats"))
+
+
+async def test_schedule(client: httpx2.AsyncClient) -> None:
+    schedule = await _get(client, "/v1/schedules/morning-report")
+    listed = await _get(client, "/v1/schedules")
+
+    assert set(schedule) >= fields("schedule")
+    assert set(schedule["spec"]) >= fields("spec")
+    assert set(schedule["policy"]) == fields("policy")
+    assert set(listed) == {"schedules"} | LIST
+    ScheduleOut.model_validate(schedule)
+    ScheduleList.model_validate(listed)

@@ -10,20 +10,26 @@ import re
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from activities.schedules import ASK
+from adapters.schedules import TemporalSchedules
 from adapters.store.migrate import upgrade
 from adapters.store.urls import SqliteFile
 from adapters.temporal import workflow_id
 from bootstrap.exit import leave
 from bootstrap.logs.telemetry import forward_core_logs
+from domain.acceptance import Page
 from domain.agent import AgentKind, Limits
 from domain.clients import Claim, Dispatching, Submission
 from domain.event import EventType
 from domain.family import child_run_id
 from domain.fork import Edits, Forking
-from domain.intake import InvokeTool
+from domain.intake import InvokeTool, StartRun
+from domain.schedule import SchedulePolicy, ScheduleSpec, workflow_of
+from domain.scheduling import NewSchedule, Scheduling
 from domain.tool import Audience, ClientSide, ToolOutcome, ToolSpec
 from tests.rig.temporal import TemporalServer
 from tests.rig.tools import TARGETS
@@ -43,7 +49,7 @@ _STICKY = re.compile(r"\d+@[^\"]*?-(?=[0-9a-f]{32}\")")
 """A sticky queue begins with the name of its worker."""
 
 Way = Callable[[Stage], Awaitable[str]]
-"""Goes one way through the workflow and returns the run."""
+"""Goes one way through a workflow and returns the run, or the firing's workflow."""
 
 
 async def simple(stage: Stage) -> str:
@@ -244,6 +250,50 @@ async def forked(stage: Stage) -> str:
     return made.run.run_id
 
 
+async def fired(stage: Stage) -> str:
+    """A time of a schedule comes, and its run ends."""
+    return workflow_of(await _fire(stage, "say hello"))
+
+
+async def fired_and_cancelled(stage: Stage) -> str:
+    """A firing is cancelled while its run goes on."""
+    firing_id = await _fire(stage, "tokens=5000 gap_ms=50")
+    found = await stage.storage.schedules.fired(firing_id)
+    assert found is not None
+    await stage.seen(found.run.run_id, EventType.AGENT_STREAM_DELTA)
+    await stage.client.get_workflow_handle(workflow_of(firing_id)).cancel()
+    await stage.ended(found.run.run_id)
+    return workflow_of(firing_id)
+
+
+async def _fire(stage: Stage, content: str) -> str:
+    """Trigger a new schedule and return its firing."""
+    ask = ASK.dump_json(StartRun(content=content, agent_id="helper")).decode()
+    spec = ScheduleSpec(cron=("0 0 1 1 *",))
+    names = {"uid": uuid.uuid4().hex, "owner": ANN.owner, "created_by": ANN.name}
+    new = NewSchedule(
+        **names,
+        schedule_id="s",
+        run="{}",
+        ask=ask,
+        spec=spec,
+        policy=SchedulePolicy(),
+        paused=False,
+        note="",
+    )
+    book = stage.storage.schedules
+    scheduling = Scheduling(book, TemporalSchedules(stage.gateway))
+    schedule = await scheduling.create(new)
+    await scheduling.trigger(ANN.owner, "s", None)
+
+    async def has_fired() -> bool:
+        return bool((await book.firings(schedule.uid, Page(1)))[0])
+
+    await stage.until("a firing", has_fired)
+    (firing,) = (await book.firings(schedule.uid, Page(1)))[0]
+    return firing.firing_id
+
+
 async def continued(stage: Stage) -> str:
     """Long enough to continue as new."""
     return (await stage.run(f"loop 7 {ADD}\n---\nsay done")).run_id
@@ -272,9 +322,10 @@ PATHS: dict[str, Way] = {
         *(child, child_cancelled, child_adopted),
         *(approval, approval_by_signal, client_tools),
         *(later, deadline, forked),
+        *(fired, fired_and_cancelled),
     )
 }
-"""Every way through `RunWorkflow`."""
+"""Every way through the workflows."""
 
 
 async def record(name: str, server: TemporalServer, folder: Path) -> list[str]:
@@ -284,6 +335,8 @@ async def record(name: str, server: TemporalServer, folder: Path) -> list[str]:
     async with open_stage(server.address, folder, store, tools=TARGETS) as stage:
         await stage.agent(tools=("calculator", "hang", "charge_and_raise"))
         run_id = await PATHS[name](stage)
+        if run_id.startswith("fire-"):
+            return [await _history_of(stage, run_id)]
         await stage.closed(run_id)
         rows = await stage.rows(
             "SELECT temporal_run_id FROM run_executions WHERE run_id = :run ORDER BY ordinal",
@@ -296,6 +349,17 @@ async def record(name: str, server: TemporalServer, folder: Path) -> list[str]:
             )
             histories.append((await handle.fetch_history()).to_json())
         return histories
+
+
+async def _history_of(stage: Stage, workflow: str) -> str:
+    """Return the history of a workflow that has closed, by its Temporal id."""
+    handle = stage.client.get_workflow_handle(workflow)
+
+    async def is_closed() -> bool:
+        return (await handle.describe()).close_time is not None
+
+    await stage.until(f"{workflow} closes", is_closed)
+    return (await handle.fetch_history()).to_json()
 
 
 async def main(names: list[str]) -> None:

@@ -1,6 +1,7 @@
 """Probes, metrics, pages and seed B's way in."""
 
 import asyncio
+from dataclasses import replace
 
 import httpx2
 import pytest
@@ -10,6 +11,7 @@ from api.app import create_app, drain
 from api.metrics import Metrics
 from domain.errors import EngineMismatchError
 from domain.principal import Scope
+from domain.push import PushLag
 from domain.stats import RunStats
 from tests.fakes_api import World, fake_config
 from tests.unit.api.conftest import Connect
@@ -251,3 +253,30 @@ async def test_a_host_header_puts_nothing_into_the_first_page(client: httpx2.Asy
     page = await client.get("/", headers={"host": "localhost/<script>"})
 
     assert "<script>" not in page.text
+
+
+@pytest.mark.parametrize(("oldest_ms", "status"), [(59_000, "ok"), (61_000, "degraded")])
+async def test_a_receiver_that_is_behind_is_told(
+    world: World, connect: Connect, oldest_ms: int, status: str
+) -> None:
+    async def lag() -> PushLag | None:
+        return PushLag(events=7, runs=2, failing=1, oldest_ms=oldest_ms, error="HTTP 500")
+
+    client = connect(create_app(replace(world.ports(), push_lag=lag), fake_config()))
+
+    ready, health, metrics = [await client.get(path) for path in ("/readyz", "/health", "/metrics")]
+    again = await client.get("/metrics")
+
+    assert ready.status_code == 200
+    assert "ingress" not in ready.json()["checks"]
+    assert health.json()["status"] == status
+    assert health.json()["checks"]["ingress"]["ok"] is (status == "ok")
+    for text in (metrics.text, again.text):
+        assert "orchestrator_ingress_events_behind 7.0" in text
+        assert "orchestrator_ingress_runs_failing 1.0" in text
+        assert f"orchestrator_ingress_lag_seconds {oldest_ms / 1000}" in text
+
+
+async def test_without_a_receiver_nothing_is_said_of_one(client: httpx2.AsyncClient) -> None:
+    assert "ingress" not in (await client.get("/metrics")).text
+    assert "ingress" not in (await client.get("/health")).json()["checks"]

@@ -1,0 +1,91 @@
+"""What callers send about schedules."""
+
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, JsonValue
+from pydantic_core import PydanticCustomError
+
+from api.requests import Body, StartRunBody
+from domain.schedule import Overlap, ScheduleId, SchedulePolicy, ScheduleSpec
+
+
+def _zone_exists(spec: ScheduleSpec) -> ScheduleSpec:
+    try:
+        ZoneInfo(spec.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        sentence = "there is no time zone {name}; use one as Europe/Berlin"
+        raise PydanticCustomError("timezone", sentence, {"name": spec.timezone}) from error
+    return spec
+
+
+def _left_out() -> Any:  # noqa: ANN401 -- fits every field
+    """Stand for a field that was not sent; a null that was sent is refused."""
+
+
+Spec = Annotated[ScheduleSpec, Field(strict=False), AfterValidator(_zone_exists)]
+Policy = Annotated[SchedulePolicy, Field(strict=False)]
+AnyOverlap = Annotated[
+    Overlap, Field(strict=False, description="Instead of the schedule's own overlap policy.")
+]
+Moment = Annotated[AwareDatetime, Field(strict=False)]
+Note = Annotated[str, Field(max_length=1000)]
+
+_EXAMPLE: dict[str, JsonValue] = {
+    "schedule_id": "morning-report",
+    "run": {"input": "What happened last night?", "agent_id": "assistant"},
+    "spec": {"cron": ["30 7 * * mon-fri"], "timezone": "Europe/Berlin"},
+    "policy": {"overlap": "skip", "catchup_window_seconds": 3600},
+}
+_SPAN: dict[str, JsonValue] = {
+    "start_at": "2026-11-20T00:00:00Z",
+    "end_at": "2026-11-20T12:00:00Z",
+    "overlap": "buffer_all",
+}
+
+
+class ScheduleBody(Body):
+    """A schedule to make. Without an id one is chosen."""
+
+    schedule_id: ScheduleId | None = None
+    run: StartRunBody
+    spec: Spec
+    policy: Policy = SchedulePolicy()
+    paused: bool = False
+    note: Note = ""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+
+
+class ScheduleChangesBody(Body):
+    """What to change of a schedule; a field that is left out stays, one that is sent is replaced.
+
+    `/pause` and `/resume` switch it off and on.
+    """
+
+    run: StartRunBody = Field(default_factory=_left_out)
+    spec: Spec = Field(default_factory=_left_out)
+    policy: Policy = Field(default_factory=_left_out)
+    note: Note = Field(default_factory=_left_out)
+
+
+class NoteBody(Body):
+    """Why a schedule is paused or goes on."""
+
+    note: Note = ""
+
+
+class TriggerBody(Body):
+    """How to fire now."""
+
+    overlap: AnyOverlap | None = None
+
+
+class BackfillBody(Body):
+    """A span of time to make up for; both ends are included."""
+
+    start_at: Moment
+    end_at: Moment
+    overlap: AnyOverlap | None = None
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_SPAN]})
