@@ -148,7 +148,8 @@ class TemporalSchedules:
             work.cancel()
             raise EngineUnavailableError(self._gateway.mismatch)
         try:
-            return await asyncio.wait_for(work, seconds)
+            async with asyncio.timeout(seconds):
+                return await work
         except TimeoutError as error:
             raise EngineUnavailableError("the Temporal server did not answer in time") from error
         except RPCError as error:

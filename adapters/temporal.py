@@ -154,7 +154,8 @@ class TemporalGateway:
 
     async def check(self) -> str | None:
         try:
-            identity = await asyncio.wait_for(engine_identity(self._client), 2)
+            async with asyncio.timeout(2):
+                identity = await engine_identity(self._client)
         except (RPCError, TimeoutError) as error:
             return f"the Temporal server does not answer: {error or 'timeout'}"
         # Asked anew each time: behind an address there may be another server than a moment ago.
@@ -285,7 +286,9 @@ async def _bounded(call: Awaitable[T]) -> T:
         _MissingError: what was asked about is not there.
     """
     try:
-        return await asyncio.wait_for(call, RPC_SECONDS)
+        # Not `wait_for`: Python 3.11's loses a cancel that comes together with the answer.
+        async with asyncio.timeout(RPC_SECONDS):
+            return await call
     except TimeoutError as error:
         raise EngineUnavailableError("the Temporal server did not answer in time") from error
     except RPCError as error:

@@ -24,6 +24,7 @@ from bootstrap.logs.telemetry import forward_core_logs
 from bootstrap.settings import Settings
 from bootstrap.storage import Storage, open_storage
 from bootstrap.supervisor import Endpoints, Host
+from bootstrap.tasks import end_all
 from bootstrap.temporal_setup import prepare_namespace
 from bootstrap.worker_role import WorkerRole, build_worker_role, new_live_attempts
 from domain.order import Timing
@@ -47,9 +48,7 @@ class Running:
             await self.api.stop()
         if self.worker is not None:
             await self.worker.stop()
-        for task in self.background:
-            task.cancel()
-        await asyncio.gather(*self.background, return_exceptions=True)
+        await end_all(self.background)
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,8 @@ class Storage:
     async def check(self) -> str | None:
         """Return None when the database answers, else a sentence."""
         try:
-            await asyncio.wait_for(self.engine.read(lambda tx: tx.one("SELECT 1 AS one")), 2)
+            async with asyncio.timeout(2):
+                await self.engine.read(lambda tx: tx.one("SELECT 1 AS one"))
         except (StoreUnavailableError, TimeoutError) as error:
             return f"the store does not answer: {error or 'timeout'}"
         return None
@@ -102,7 +103,8 @@ class Storage:
     async def check_workers(self) -> str | None:
         """Return None when a worker's lease is valid, else a sentence."""
         try:
-            leases = await asyncio.wait_for(self.upkeep.list_leases("worker:"), 2)
+            async with asyncio.timeout(2):
+                leases = await self.upkeep.list_leases("worker:")
         except (StoreUnavailableError, TimeoutError):
             return "the store does not say which workers live"
         now = self.clock.now_ms()

@@ -30,6 +30,7 @@ from bootstrap.identity import SortableIds, is_gone, process_name
 from bootstrap.intake import intake_ports, intake_settings
 from bootstrap.settings import Settings
 from bootstrap.storage import Storage
+from bootstrap.tasks import end_all
 from domain.clients import Dispatching
 from domain.deciding import Deciding
 from domain.intake import Intake
@@ -106,9 +107,7 @@ class WorkerRole:
                 await shutdown
         except TimeoutError:
             _log.warning("the worker did not stop in time")
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_all(self._tasks)
         with contextlib.suppress(Exception):
             await self.lease.drop()
             await self.reconciler.drop()

@@ -164,5 +164,6 @@ class ChildProcess:
     async def _how(self) -> str:
         """Say how the process ended."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), GONE_SECONDS)
+            async with asyncio.timeout(GONE_SECONDS):
+                await self._process.wait()
         return f" (exit code {self._process.returncode})"

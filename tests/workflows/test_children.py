@@ -1,5 +1,6 @@
 """Children on a real server: made before they start, waited for without holding anything."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -288,13 +289,16 @@ async def test_signals_that_come_often_change_nothing(house: Stage) -> None:
 async def test_a_lost_wake_is_repeated(house: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The child ended, its worker died before the signal: the row says it all."""
 
+    told = asyncio.Event()
+
     async def lost(_run_id: str) -> None:
-        return
+        told.set()
 
     # The one way out of this process: a signal that never leaves it.
     monkeypatch.setattr(house.gateway, "wake", lost)
     run = await house.start(then_say(spawning("say x")))
     await house.ended(child_run_id(run.run_id, "tool-1-0"))
+    await told.wait()
     assert (await house.get(run.run_id)).waiting_on is WaitingOn.CHILD
     monkeypatch.undo()
 
