@@ -1,4 +1,4 @@
-"""Tests in two processes at once: what runs together in one of them, and what goes first."""
+"""Tests in several processes at once: what runs together in one of them, and what goes first."""
 
 import pytest
 from xdist.remote import Producer
@@ -25,7 +25,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the folder that takes longest: the rest fills the other process."""
+    """Begin with the folder that takes longest: the rest fills the others."""
     for item in items:
         _name_apart(item)
     assert len({item.nodeid for item in items}) == len(items), "a test would be left out"

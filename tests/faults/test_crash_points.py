@@ -426,9 +426,8 @@ async def test_an_approval_crashed_at_every_commit(
     temporal: TemporalServer, tmp_path: Path
 ) -> None:
     """Asked, waiting, decided, run, ended: whoever dies between any two, the tool runs once."""
-    names = ("close_step", "open_step", "close_tool", "finalize")
-    cases: list[tuple[str, ...]] = [(f"{name}:{when}",) for name in names for when in BOTH]
-    cases += [(f"open_step:{when}:{nth}",) for nth in (2, 3) for when in BOTH]
+    cases = before_and_after(["close_step", "open_step", "close_tool", "finalize"])
+    cases += [tuple(f"open_step:{when}:{nth}" for when in BOTH) for nth in (2, 3)]
     await crash_all(cases, temporal.address, tmp_path, play=play_approval)
 
 

@@ -7,7 +7,7 @@ import pytest
 from adapters.tools.spawn import spawn_run
 from domain.agent import Limits
 from domain.errors import LimitReachedError
-from domain.family import Holder, SpawnArgs, child_run_id, share_of
+from domain.family import Holder, SpawnArgs, child_run_id, outcome_of, share_of
 
 
 def holder(distance: int = 1, **limits: object) -> Holder:
@@ -62,3 +62,10 @@ def test_the_tool_shows_what_the_step_takes() -> None:
     limits = {"max_cost_usd": "0.5", "max_depth": 1}
     args = {"agent_id": "a", "input": "x", "wait": False, "limits": limits}
     assert SpawnArgs.model_validate_json(json.dumps(args)).limits == Limits.model_validate(limits)
+
+
+def test_a_child_that_is_gone_from_the_record_is_an_error_the_model_can_read() -> None:
+    outcome = outcome_of(None, "run_2")
+
+    assert (outcome.ok, outcome.error_code) == (False, "child_lost")
+    assert "run_2" in outcome.content

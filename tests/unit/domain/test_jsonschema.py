@@ -27,6 +27,8 @@ FITS: list[tuple[dict[str, Any], object, bool]] = [
     ({"const": 3}, 3, True),
     ({"const": 3}, 4, False),
     ({"required": ["a"]}, {"a": 1}, True),
+    ({"properties": {"a": {}}, "additionalProperties": {"type": "null"}}, {"a": 1}, True),
+    ({"properties": {"a": {}}, "additionalProperties": {"type": "null"}}, {"b": 1}, False),
     ({"required": ["a"]}, {}, False),
     ({"required": ["a"]}, "not an object", True),
     ({"properties": {"a": {"type": "string"}}}, {"a": 1}, False),
