@@ -31,7 +31,7 @@ up: setup ## serve until Ctrl-C: API, worker, Temporal dev server and its UI
 
 test: setup ## every test but the heavy loops; coverage gates: 95 % overall, 100 % domain
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 3 --cov --cov-report= $(ARGS)
+	$(BIN)/python -m pytest -n 2 --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --include='domain/*' --fail-under=100
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -334,9 +335,9 @@ def test_run_uses_the_orchestrator_that_runs(run: Run, up: Callable[..., Child])
     assert "green tea" in messages
 
 
-def ask_slowly(tmp_path: Path, *options: str) -> subprocess.Popen[str]:
+def ask_slowly(tmp_path: Path, *options: str, words: int = 60) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*PROGRAM, "run", "--agent", "slow", "tokens=60 gap_ms=30", *options],
+        [*PROGRAM, "run", "--agent", "slow", f"tokens={words} gap_ms=30", *options],
         env=environment(tmp_path),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -400,7 +401,7 @@ def wait_for_deltas(serving: Serving, count: int) -> None:
     """Watch the newest run until it has streamed that much."""
     with Api(str(serving.api)) as api:
         while not (runs := api.call("GET", "/v1/runs")["runs"]):
-            pass
+            time.sleep(0.02)
         path = f"/v1/runs/{runs[0]['run_id']}/events"
         with api.stream("GET", path, headers={}) as stream:
             seen = b""
@@ -415,7 +416,7 @@ def test_ctrl_c_leaves_the_run_and_says_how_to_come_back(
 ) -> None:
     serving = up().wait_ready()
     register_slow(serving)
-    asked = ask_slowly(tmp_path)
+    asked = ask_slowly(tmp_path, words=300)
     wait_for_deltas(serving, 3)
 
     asked.send_signal(signal.SIGINT)

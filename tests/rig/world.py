@@ -6,10 +6,12 @@ what got no answer, with the same Idempotency-Key; a `Viewer` reconnects with `L
 
 import asyncio
 import contextlib
+import functools
 import json
 import secrets
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +21,8 @@ from typing import Any, Self
 import httpx2
 
 from adapters.llm.sse import SseParser
+from adapters.store.migrate import upgrade
+from adapters.store.urls import SqliteFile
 from tests.faults import check as rules
 from tests.rig.child import Child
 from tests.rig.tools import TARGETS
@@ -59,6 +63,15 @@ async def until(
         if time.monotonic() - started > seconds:
             raise AssertionError(f"not within {seconds:g} s: {what}")
         await asyncio.sleep(_POLL_SECONDS)
+
+
+@functools.cache
+def _empty_store() -> bytes:
+    """Return a migrated and empty database: made once, where every world would make its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.db"
+        upgrade(SqliteFile(path))
+        return path.read_bytes()
 
 
 class Role(Child):
@@ -239,6 +252,8 @@ class World:
 
     async def __aenter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.database is None:
+            Path(self.store).write_bytes(await asyncio.to_thread(_empty_store))
         return self
 
     async def __aexit__(self, *_: object) -> None:
