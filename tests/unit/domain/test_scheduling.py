@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from domain.errors import EngineUnavailableError, InvalidRequestError
+from domain.schedule import Schedule
 from domain.scheduling import Scheduling
 from tests.fakes_schedules import FakeScheduler, FakeSchedules
 
@@ -64,3 +65,29 @@ async def test_a_firing_that_nobody_waits_for_any_more_is_settled(is_closed: boo
 
     assert ("wake", firing_id) in engine.fired
     assert (await book.unseen(10) == []) is is_closed
+
+
+async def test_a_schedule_that_was_deleted_goes_from_the_engine_and_then_from_the_record() -> None:
+    book, engine = furnished(FakeSchedules()), FakeScheduler()
+    await Scheduling(book, engine).mend()
+    await book.delete(None, "morning-report")
+
+    assert await Scheduling(book, engine).mend() == 0
+
+    assert (book.rows, engine.schedules) == ({}, {})
+
+
+class Forgetting(FakeSchedules):
+    """Rows that are gone by the time they are looked at again."""
+
+    async def by_uid(self, uid: str) -> Schedule | None:
+        self.rows.pop(uid, None)
+        return await super().by_uid(uid)
+
+
+async def test_a_schedule_that_is_gone_meanwhile_is_not_told() -> None:
+    engine = FakeScheduler()
+
+    await Scheduling(furnished(Forgetting()), engine).mend()
+
+    assert engine.schedules == {}
