@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from activities.leases import RECONCILER
+from activities.looks import EngineList, Looks
 from activities.stuck import StuckRuns
 from domain.clients import Dispatching
 from domain.deciding import Deciding
@@ -33,8 +34,8 @@ _SWEPT = "sweep"
 IDEMPOTENCY_MS = 24 * 3600 * 1000
 
 
-class EngineView(Protocol):
-    """What the engine knows of a run."""
+class EngineView(EngineList, Protocol):
+    """What the engine knows of runs."""
 
     async def look(self, run_id: str) -> tuple[str, str]:
         """Return `missing`, `open` or `closed`, and for a closed one how it ended.
@@ -91,6 +92,7 @@ class Reconciler:
         self._steps = ports.steps
         self._gateway = ports.gateway
         self._view = ports.view
+        self._looks = Looks(ports.view)
         self._stuck = StuckRuns(ports.book)
         self._clock = ports.clock
         self._deciding = ports.deciding
@@ -168,7 +170,8 @@ class Reconciler:
         counts: Counter[str] = Counter()
         looks: dict[str, str] = {}
         runs = await self._book.open_runs(now - int(settle * 1000) + 1, PASS_RUNS)
-        for place, found in enumerate(runs, start=1):
+        chosen = await self._looks.choose(runs, self._stuck.known)
+        for place, found in enumerate(chosen, start=1):
             counts[await self._look_after(found, looks)] += 1
             if place % _LEASE_RUNS == 0 and not await self._hold_lease():
                 return counts

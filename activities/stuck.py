@@ -17,7 +17,8 @@ class StuckRuns:
 
     def __init__(self, book: UpkeepBook) -> None:
         self._book = book
-        self._told: set[str] = set()
+        self.known: set[str] = set()
+        """Those of the last report, each told once."""
 
     async def report(self, looks: Mapping[str, str]) -> None:
         """Take what a pass saw of open runs: by run, the attempt of a task that keeps failing.
@@ -25,7 +26,7 @@ class StuckRuns:
         One read of the store while nothing changes.
         """
         stuck = {run_id: attempt for run_id, attempt in looks.items() if attempt}
-        for run_id in stuck.keys() - self._told:
+        for run_id in stuck.keys() - self.known:
             _log.error(
                 "run %s is stuck: attempt %s of its workflow task fails; fix the worker and deploy"
                 " it, or cancel the run",
@@ -33,7 +34,7 @@ class StuckRuns:
                 stuck[run_id],
                 extra={"run_id": run_id, "attempt": int(stuck[run_id])},
             )
-        self._told = set(stuck)
+        self.known = set(stuck)
         await self._note(stuck_note(stuck))
 
     async def _note(self, note: str) -> None:

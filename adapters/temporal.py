@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
@@ -17,6 +18,8 @@ from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflowservice.v1 import (
     DescribeNamespaceRequest,
     GetClusterInfoRequest,
+    ListWorkflowExecutionsRequest,
+    ListWorkflowExecutionsResponse,
     ResetStickyTaskQueueRequest,
 )
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
@@ -53,6 +56,8 @@ _log = logging.getLogger(__name__)
 RPC_SECONDS = 10.0
 STUCK_ATTEMPTS = 5
 """Of one workflow task, after which its run is stuck: a mistake in the code, no accident."""
+_LIST_PAGE = 1000
+_OPEN_RUNS = "WorkflowType = 'RunWorkflow' AND ExecutionStatus = 'Running'"
 _MISMATCH = (
     "engine_mismatch: this store belongs to another Temporal cluster or namespace; point"
     " TEMPORAL_ADDRESS back at it, or use another DATABASE_URL"
@@ -198,6 +203,34 @@ class TemporalGateway:
             attempt = found.raw_description.pending_workflow_task.attempt
             return "open", str(attempt) if attempt >= STUCK_ATTEMPTS else ""
         return "closed", found.status.name.lower()
+
+    async def list_open(self) -> AbstractSet[str]:
+        """Return the runs whose workflow the engine's list shows as open; it may lag a little.
+
+        Raises:
+            EngineUnavailableError: the engine does not answer, or is not the store's own.
+        """
+        if self.mismatch is not None:
+            raise EngineUnavailableError(self.mismatch)
+        found: set[str] = set()
+        request = ListWorkflowExecutionsRequest(
+            namespace=self._client.namespace, page_size=_LIST_PAGE, query=_OPEN_RUNS
+        )
+        # The plain call: the client's own iterator builds an object of many parts for each.
+        while True:
+            page = await self._list_page(request)
+            found |= {run_id_of(one.execution.workflow_id) for one in page.executions}
+            if not page.next_page_token:
+                return found
+            request.next_page_token = page.next_page_token
+
+    async def _list_page(
+        self, request: ListWorkflowExecutionsRequest
+    ) -> ListWorkflowExecutionsResponse:
+        try:
+            return await _bounded(self._client.workflow_service.list_workflow_executions(request))
+        except _MissingError as error:
+            raise EngineUnavailableError("the Temporal server has no list of runs") from error
 
     async def is_wanted(self, run_id: str, activity_id: str, attempt: int) -> bool:
         """Whether the engine waits for this very attempt of a pending activity."""

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from activities.live import LiveAttempts
 from adapters.schedules import TemporalSchedules
-from adapters.store.slots import StoredPool
+from adapters.store.runs.slots import StoredPool
 from adapters.temporal import TemporalGateway
 from api.app import create_app, drain
 from api.ports import ApiConfig, ApiPorts, RateConfig, StreamConfig, nothing_pushed

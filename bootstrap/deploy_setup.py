@@ -12,7 +12,7 @@ from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError, RPCStatusCode
 
-from adapters.store.migrate import upgrade
+from adapters.store.schema.migrate import upgrade
 from bootstrap.devserver.find import to_stderr
 from bootstrap.exit import leave
 from bootstrap.settings import Settings

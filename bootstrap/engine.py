@@ -10,7 +10,7 @@ from temporalio.envconfig import ClientConfig
 from temporalio.service import GrpcCompression, RPCError
 
 from adapters.payloads import data_converter
-from adapters.store.upkeep import SqlUpkeep
+from adapters.store.runs.upkeep import SqlUpkeep
 from adapters.temporal import engine_identity
 from bootstrap.devserver.process import own_namespace
 from bootstrap.settings import Settings

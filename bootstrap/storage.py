@@ -6,24 +6,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adapters.store.approvalbook import SqlApprovalBook
-from adapters.store.clientbook import SqlClientBook
-from adapters.store.deadletters import SqlDeadLetters
-from adapters.store.directory import SqlDirectory
-from adapters.store.eventlog import SqlEventLog, watch_other_processes
-from adapters.store.familybook import SqlFamilyBook
-from adapters.store.forkbook import SqlForkBook
-from adapters.store.hub import Hub
-from adapters.store.keyring import SqlKeyRing
-from adapters.store.migrate import upgrade
-from adapters.store.pushes import SqlPushBook
-from adapters.store.runbook import SqlRunBook
-from adapters.store.schedulebook import SqlScheduleBook
-from adapters.store.sqlite import SqliteEngine
-from adapters.store.stepbook import SqlStepBook
-from adapters.store.treelog import SqlTreeLog
-from adapters.store.upkeep import SqlUpkeep
-from adapters.store.urls import Database, SqliteFile, parse_database_url
+from adapters.store.approvals.approvalbook import SqlApprovalBook
+from adapters.store.children.familybook import SqlFamilyBook
+from adapters.store.clients.clientbook import SqlClientBook
+from adapters.store.clock.pushes import SqlPushBook
+from adapters.store.clock.schedulebook import SqlScheduleBook
+from adapters.store.database.sqlite import SqliteEngine
+from adapters.store.database.urls import Database, SqliteFile, parse_database_url
+from adapters.store.forks.deadletters import SqlDeadLetters
+from adapters.store.forks.forkbook import SqlForkBook
+from adapters.store.log.eventlog import SqlEventLog, watch_other_processes
+from adapters.store.log.hub import Hub
+from adapters.store.log.treelog import SqlTreeLog
+from adapters.store.registry.directory import SqlDirectory
+from adapters.store.registry.keyring import SqlKeyRing
+from adapters.store.runs.runbook import SqlRunBook
+from adapters.store.runs.upkeep import SqlUpkeep
+from adapters.store.schema.migrate import upgrade
+from adapters.store.steps.stepbook import SqlStepBook
 from bootstrap.crash import crash_at
 from bootstrap.identity import SystemClock
 from bootstrap.settings import Settings
@@ -31,7 +31,7 @@ from domain.errors import StoreUnavailableError
 from domain.upkeep import STUCK_KEY, stuck_runs
 
 if TYPE_CHECKING:
-    from adapters.store.postgres import PostgresEngine
+    from adapters.store.database.postgres import PostgresEngine
 
 _log = logging.getLogger(__name__)
 
@@ -163,6 +163,6 @@ def _engine(database: Database, hub: Hub, settings: Settings) -> "SqliteEngine |
         engine.start()
         return engine
     # SQLAlchemy takes half a second to import, and SQLite does not need it.
-    from adapters.store.postgres import PostgresEngine  # noqa: PLC0415 - see above
+    from adapters.store.database.postgres import PostgresEngine  # noqa: PLC0415 - see above
 
     return PostgresEngine(database.url, hub.publish, settings.pool_size)

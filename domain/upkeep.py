@@ -75,6 +75,11 @@ def what_to_mend(found: OpenRun, engine: str, *, restarts_missing: bool = False)
     return Mend.NOTHING
 
 
+def is_quiet(found: OpenRun) -> bool:
+    """Whether a run waits for somebody and is owed nothing, as far as the store can tell."""
+    return found.run.waiting_on is not None and what_to_mend(found, "open") is Mend.NOTHING
+
+
 def stuck_note(run_ids: Iterable[str]) -> str:
     """Return the text that the store keeps of stuck runs."""
     return json.dumps(sorted(run_ids))

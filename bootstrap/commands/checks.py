@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from adapters.store.urls import PostgresUrl, SqliteFile, parse_database_url
+from adapters.store.database.urls import PostgresUrl, SqliteFile, parse_database_url
 from bootstrap.agents_file import FILE_NAME, read_agents_file
 from bootstrap.commands.servers import find_running
 from bootstrap.devserver.binary import Binary, probe, read_sidecar

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.store.urls import Database
+from adapters.store.database.urls import Database
 from tests.contract.store_engines import PostgresServer, SqliteTemplate, StoreBox, open_box
 
 KINDS = ("sqlite", "postgres")

@@ -16,27 +16,27 @@ from typing import Any
 
 import asyncpg
 
-from adapters.store.approvalbook import SqlApprovalBook
-from adapters.store.clientbook import SqlClientBook
-from adapters.store.deadletters import SqlDeadLetters
-from adapters.store.directory import SqlDirectory
-from adapters.store.eventlog import SqlEventLog
-from adapters.store.familybook import SqlFamilyBook
-from adapters.store.forkbook import SqlForkBook
-from adapters.store.hub import Hub
-from adapters.store.keyring import SqlKeyRing
-from adapters.store.migrate import upgrade
-from adapters.store.postgres import PostgresEngine
-from adapters.store.pushes import SqlPushBook
-from adapters.store.runbook import SqlRunBook
-from adapters.store.schedulebook import SqlScheduleBook
-from adapters.store.schema import metadata
-from adapters.store.sqlite import SqliteEngine
-from adapters.store.stepbook import SqlStepBook
-from adapters.store.treelog import SqlTreeLog
-from adapters.store.tx import Row, Tx, Unit
-from adapters.store.upkeep import SqlUpkeep
-from adapters.store.urls import Database, PostgresUrl, SqliteFile
+from adapters.store.approvals.approvalbook import SqlApprovalBook
+from adapters.store.children.familybook import SqlFamilyBook
+from adapters.store.clients.clientbook import SqlClientBook
+from adapters.store.clock.pushes import SqlPushBook
+from adapters.store.clock.schedulebook import SqlScheduleBook
+from adapters.store.database.postgres import PostgresEngine
+from adapters.store.database.sqlite import SqliteEngine
+from adapters.store.database.tx import Row, Tx, Unit
+from adapters.store.database.urls import Database, PostgresUrl, SqliteFile
+from adapters.store.forks.deadletters import SqlDeadLetters
+from adapters.store.forks.forkbook import SqlForkBook
+from adapters.store.log.eventlog import SqlEventLog
+from adapters.store.log.hub import Hub
+from adapters.store.log.treelog import SqlTreeLog
+from adapters.store.registry.directory import SqlDirectory
+from adapters.store.registry.keyring import SqlKeyRing
+from adapters.store.runs.runbook import SqlRunBook
+from adapters.store.runs.upkeep import SqlUpkeep
+from adapters.store.schema.migrate import upgrade
+from adapters.store.schema.tables import metadata
+from adapters.store.steps.stepbook import SqlStepBook
 from domain.event import StoredEvent
 
 _TEMPLATE = "migrated"

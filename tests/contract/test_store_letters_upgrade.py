@@ -9,8 +9,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
-from adapters.store import revisions
-from adapters.store.migrate import upgrade
+from adapters.store.schema import revisions
+from adapters.store.schema.migrate import upgrade
 
 EVENT = '{"data":{"code":"poison_step","step":"tool-1-0"}}'
 BEFORE = "0005"

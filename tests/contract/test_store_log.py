@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from adapters.store import eventlog
-from adapters.store.eventlog import watch_other_processes
-from adapters.store.hub import BUFFER_EVENTS, Hub
-from adapters.store.postgres import PostgresEngine
+from adapters.store.database.postgres import PostgresEngine
+from adapters.store.log import eventlog
+from adapters.store.log.eventlog import watch_other_processes
+from adapters.store.log.hub import BUFFER_EVENTS, Hub
 from domain.event import StoredEvent
 from domain.step import Attempt
 from tests.contract.store_engines import StoreBox, open_box

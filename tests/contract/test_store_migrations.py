@@ -17,10 +17,10 @@ from sqlalchemy import URL, Connection, create_engine, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import adapters.store
-from adapters.store import migrate
-from adapters.store.migrate import HEAD, upgrade
-from adapters.store.schema import metadata
-from adapters.store.urls import Database, PostgresUrl, SqliteFile
+from adapters.store.database.urls import Database, PostgresUrl, SqliteFile
+from adapters.store.schema import migrate
+from adapters.store.schema.migrate import HEAD, upgrade
+from adapters.store.schema.tables import metadata
 from domain.errors import SetupError, StoreUnavailableError
 from tests.contract.store_engines import PostgresServer, open_box
 from tests.contract.store_scenes import new_run
@@ -206,7 +206,7 @@ def test_a_database_that_is_up_to_date_costs_almost_nothing(tmp_path: Path) -> N
     """One query and no Alembic: this is part of every start."""
     upgrade(tmp_path / "a.db")
     script = (
-        "import sys, pathlib; from adapters.store.migrate import upgrade;"
+        "import sys, pathlib; from adapters.store.schema.migrate import upgrade;"
         "upgrade(pathlib.Path(sys.argv[1]));"
         "print([name for name in ('alembic', 'sqlalchemy', 'asyncpg') if name in sys.modules])"
     )

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from adapters.store.steps import POISON_OPENINGS
-from adapters.store.transcript import INLINE_MESSAGES
+from adapters.store.sessions.transcript import INLINE_MESSAGES
+from adapters.store.steps.opening import POISON_OPENINGS
 from domain.errors import NotFoundError, StepRefusedError
 from domain.step import AlreadyClosed, Attempt, CallPlan, Finish, Older, Opened, Opening
 from tests.contract.store_engines import StoreBox

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.store import postgres
-from adapters.store.postgres import CHANNEL, PostgresEngine
-from adapters.store.tx import Tx, Unit
-from adapters.store.urls import PostgresUrl
+from adapters.store.database import postgres
+from adapters.store.database.postgres import CHANNEL, PostgresEngine
+from adapters.store.database.tx import Tx, Unit
+from adapters.store.database.urls import PostgresUrl
 from bootstrap.settings import Settings
 from bootstrap.storage import open_storage
 from domain.errors import StoreFullError, StoreUnavailableError

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from adapters.store import postgres
+from adapters.store.database import postgres
 from domain.errors import StepRefusedError
 from domain.step import Attempt
 from domain.tool import Effect, ToolCallStatus, ToolOutcome

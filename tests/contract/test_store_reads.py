@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from adapters.store import reads
-from adapters.store.pages import encode_cursor
-from adapters.store.usage import list_usage
+from adapters.store.database.pages import encode_cursor
+from adapters.store.runs import reads
+from adapters.store.steps.usage import list_usage
 from domain.acceptance import Page, RunFilter
 from domain.errors import InvalidRequestError, NotFoundError
 from domain.run import Run, RunState

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.store.sqlite import SqliteEngine
-from adapters.store.tx import Tx, Unit
-from adapters.store.urls import SqliteFile
+from adapters.store.database.sqlite import SqliteEngine
+from adapters.store.database.tx import Tx, Unit
+from adapters.store.database.urls import SqliteFile
 from domain.errors import StoreFullError, StoreUnavailableError
 from domain.step import Attempt
 from tests.contract.store_engines import SqliteTemplate, StoreBox, open_box
@@ -34,7 +34,7 @@ connection.execute("COMMIT")
 _APPENDER = """
 import asyncio, sys
 from pathlib import Path
-from adapters.store.sqlite import SqliteEngine
+from adapters.store.database.sqlite import SqliteEngine
 
 async def main():
     engine = SqliteEngine(Path(sys.argv[1]), lambda events: None)

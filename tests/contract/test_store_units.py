@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
-from adapters.store.postgres import PostgresEngine
-from adapters.store.tx import Row, Tx, Unit
+from adapters.store.database.postgres import PostgresEngine
+from adapters.store.database.tx import Row, Tx, Unit
 from domain.errors import NotFoundError, StoreUnavailableError
 from tests.contract.store_engines import StoreBox
 from tests.contract.store_scenes import new_run

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from adapters.store.slots import StoredPool
+from adapters.store.runs.slots import StoredPool
 from domain.acceptance import IdempotencyKey
 from domain.errors import NotFoundError
 from domain.tool import Effect, ToolCallStatus, ToolOutcome

@@ -18,8 +18,8 @@ from temporalio.api.enums.v1 import EventType as HistoryEvent
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from adapters.store.rows import run_from
-from adapters.store.urls import SqliteFile, parse_database_url
+from adapters.store.database.rows import run_from
+from adapters.store.database.urls import SqliteFile, parse_database_url
 from adapters.temporal import workflow_id
 from domain.event import TERMINAL_EVENTS, EventType
 from domain.fold import fold

@@ -163,7 +163,7 @@ async def test_a_client_tool_crashed_at_every_commit(
 
 def test_every_commit_of_clients_has_a_play() -> None:
     """The names stand in the code once: a new commit needs a place here."""
-    text = Path("adapters/store/clientbook.py").read_text()
+    text = Path("adapters/store/clients/clientbook.py").read_text()
     named = {
         part.lstrip().partition('"')[2].partition('"')[0]
         for part in text.split("self._commit(")[1:]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.store.sqlite import SqliteEngine
-from adapters.store.tx import Tx
+from adapters.store.database.sqlite import SqliteEngine
+from adapters.store.database.tx import Tx
 
 DISK_MIB = 8
 

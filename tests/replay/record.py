@@ -16,8 +16,8 @@ from pathlib import Path
 
 from activities.schedules import ASK
 from adapters.schedules import TemporalSchedules
-from adapters.store.migrate import upgrade
-from adapters.store.urls import SqliteFile
+from adapters.store.database.urls import SqliteFile
+from adapters.store.schema.migrate import upgrade
 from adapters.temporal import workflow_id
 from bootstrap.exit import leave
 from bootstrap.logs.telemetry import forward_core_logs

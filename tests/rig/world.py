@@ -21,8 +21,8 @@ from typing import Any, Self
 import httpx2
 
 from adapters.llm.sse import SseParser
-from adapters.store.migrate import upgrade
-from adapters.store.urls import SqliteFile
+from adapters.store.database.urls import SqliteFile
+from adapters.store.schema.migrate import upgrade
 from tests.faults import check as rules
 from tests.rig.child import Child
 from tests.rig.tools import TARGETS

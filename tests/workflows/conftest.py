@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from adapters.store.migrate import upgrade
-from adapters.store.urls import SqliteFile
+from adapters.store.database.urls import SqliteFile
+from adapters.store.schema.migrate import upgrade
 from bootstrap.logs.telemetry import forward_core_logs
 from tests.rig.temporal import TemporalServer
 from tests.workflows.stage import Stage, open_stage

@@ -21,7 +21,7 @@ from temporalio.service import GrpcCompression
 
 from activities.live import LiveAttempts
 from adapters.payloads import data_converter
-from adapters.store.tx import Row
+from adapters.store.database.tx import Row
 from adapters.temporal import EngineSettings, TemporalGateway, workflow_id
 from bootstrap.capabilities import Capabilities, build_capabilities
 from bootstrap.engine import claim_engine, patiently

@@ -6,6 +6,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from adapters import temporal as engine
 from adapters.payloads import data_converter
 from adapters.temporal import TemporalGateway
 from domain.errors import EngineUnavailableError
@@ -88,6 +89,7 @@ async def test_every_refusal_has_one_name(stage: Stage, status: RPCStatusCode) -
         gateway.cancel(run.run_id),
         gateway.wake(run.run_id),
         gateway.look(run.run_id),
+        gateway.list_open(),
         gateway.fail_attempt(b"token"),
         gateway.reset_sticky(run.run_id),
     )
@@ -125,3 +127,25 @@ async def test_a_workflow_task_of_a_lost_worker_is_given_up_after_five_seconds(
     started = (await stage.history(run.run_id))[0].workflow_execution_started_event_attributes
 
     assert started.workflow_task_timeout.ToTimedelta() == timedelta(seconds=5)
+
+
+async def test_the_list_shows_runs_that_are_open_and_them_only(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Page by page: here of one each, so that there are several."""
+    monkeypatch.setattr(engine, "_LIST_PAGE", 1)
+    done = await stage.run("say hello")
+    on = {(await stage.start("stall")).run_id for _ in range(3)}
+
+    async def is_listed() -> bool:
+        shown = await stage.gateway.list_open()
+        return on <= shown and done.run_id not in shown
+
+    await stage.until("the list has caught up", is_listed)
+
+
+async def test_an_engine_that_is_not_the_stores_own_has_no_list(stage: Stage) -> None:
+    stage.gateway.mismatch = "another cluster"
+
+    with pytest.raises(EngineUnavailableError, match="another cluster"):
+        await stage.gateway.list_open()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from adapters.store.stepbook import SqlStepBook
+from adapters.store.steps.stepbook import SqlStepBook
 from domain.event import EventType
 from domain.run import RunState
 from tests.rig.tools import TARGETS

@@ -3,14 +3,16 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import pytest
 
+from activities.looks import SHARE
 from activities.reconcile import ReconcilePorts, Reconciler, ReconcileSettings
 from domain.errors import EngineUnavailableError, NotFoundError
 from domain.family import Unstarted
-from domain.run import Run, RunKind, RunSpec, RunState, RunUsage
+from domain.run import Run, RunKind, RunSpec, RunState, RunUsage, WaitingOn
 from domain.step import Finish, Finished
 from domain.stopping import Stopping
 from domain.upkeep import STUCK_KEY, Lease, OpenRun, stuck_runs
@@ -35,6 +37,9 @@ class World:
         self.broken: set[str] = set()
         self.notes: dict[str, str] = {}
         self.writes = 0
+        self.asked: list[str] = []
+        self.unlisted: set[str] = set()
+        self.listless = False
 
     async def take_lease(self, lease: Lease, now_ms: int) -> bool:
         return self.lease_free
@@ -66,7 +71,13 @@ class World:
     async def look(self, run_id: str) -> tuple[str, str]:
         if self.away:
             raise EngineUnavailableError("away")
+        self.asked.append(run_id)
         return self.engine.get(run_id, ("open", ""))
+
+    async def list_open(self) -> AbstractSet[str]:
+        if self.listless:
+            raise EngineUnavailableError("no list")
+        return {one.run.run_id for one in self.found} - self.unlisted
 
     async def start(self, run: Run, spec: RunSpec, *, queued: bool) -> None:
         self.done.append(("start", run.run_id, str(queued)))
@@ -87,7 +98,7 @@ class World:
         return Finished(finish.state, woken_run_id=self.heir)
 
 
-def _run(run_id: str, state: RunState = RunState.RUNNING, **facts: bool) -> OpenRun:
+def _run(run_id: str, state: RunState = RunState.RUNNING, **facts: Any) -> OpenRun:
     run = Run(
         run_id=run_id,
         owner="o",
@@ -95,7 +106,7 @@ def _run(run_id: str, state: RunState = RunState.RUNNING, **facts: bool) -> Open
         agent_id="a",
         kind=RunKind.AGENT,
         state=state,
-        waiting_on=None,
+        waiting_on=facts.get("waiting_on"),
         output=None,
         error=None,
         usage=RunUsage(),
@@ -112,7 +123,7 @@ def _run(run_id: str, state: RunState = RunState.RUNNING, **facts: bool) -> Open
         queued=facts.get("queued", False),
         holds_session=True,
         was_woken=False,
-        resolved_unseen=False,
+        resolved_unseen=facts.get("resolved_unseen", False),
     )
 
 
@@ -270,3 +281,57 @@ async def test_lost_runs_are_started_again_until_a_pass_has_reached_all() -> Non
     await reconciler.make_pass()
     assert ends == [True]
     assert [what for what, *_ in world.done] == ["start", "start", "start", "close", "close"]
+
+
+def _waiting(count: int) -> list[OpenRun]:
+    return [_run(f"run_{n:03}", waiting_on=WaitingOn.APPROVAL) for n in range(count)]
+
+
+async def test_runs_that_wait_in_the_engines_list_are_asked_about_in_turn() -> None:
+    """Else a thousand runs that wait for people cost a second of work in every minute."""
+    world = World(*_waiting(2 * SHARE + 10), _run("run_busy"))
+    reconciler = _reconciler(world)
+
+    passes: list[set[str]] = []
+    for _ in range(3):
+        world.asked.clear()
+        await reconciler.make_pass()
+        assert "run_busy" in world.asked
+        passes.append(set(world.asked) - {"run_busy"})
+
+    assert [len(one) for one in passes] == [SHARE, SHARE, SHARE]
+    assert set.union(*passes) == {found.run.run_id for found in _waiting(2 * SHARE + 10)}
+
+
+async def test_what_the_list_does_not_show_or_is_owed_something_is_asked_about() -> None:
+    world = World(
+        *_waiting(2 * SHARE),
+        _run("run_z", waiting_on=WaitingOn.APPROVAL, resolved_unseen=True),
+        _run("run_y", waiting_on=WaitingOn.APPROVAL),
+    )
+    world.unlisted, world.engine = {"run_y"}, {"run_y": ("closed", "terminated")}
+
+    counts = await _reconciler(world).make_pass()
+
+    assert counts == {"wake": 1, "close": 1}
+    assert len(world.asked) == SHARE + 2
+
+
+async def test_a_stuck_run_that_waits_is_asked_about_in_every_pass() -> None:
+    world = World(*_waiting(3 * SHARE))
+    world.engine = {"run_000": ("open", "7")}
+    reconciler = _reconciler(world)
+
+    for _ in range(3):
+        await reconciler.make_pass()
+
+        assert stuck_runs(world.notes[STUCK_KEY]) == ("run_000",)
+
+
+async def test_without_the_engines_list_every_run_is_asked_about() -> None:
+    world = World(*_waiting(2 * SHARE))
+    world.listless = True
+
+    await _reconciler(world).make_pass()
+
+    assert len(world.asked) == 2 * SHARE

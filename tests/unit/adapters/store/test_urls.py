@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.store.urls import PostgresUrl, SqliteFile, parse_database_url
+from adapters.store.database.urls import PostgresUrl, SqliteFile, parse_database_url
 from domain.errors import SetupError
 
 

@@ -1,0 +1,1 @@
+"""Tool calls that the policy rules on and people decide."""

@@ -1,0 +1,1 @@
+"""Trees of runs: made, shared among, and looked up as one."""

@@ -1,0 +1,1 @@
+"""Tools that clients run: hosts, and what they are asked."""

@@ -1,0 +1,1 @@
+"""What happens by itself: schedules, their firings, the event push."""

@@ -1,0 +1,1 @@
+"""Runs that go on from another, and those that were given up on."""

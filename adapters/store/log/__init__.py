@@ -1,0 +1,1 @@
+"""The event log: written at one place, read by pages and followed as it grows."""

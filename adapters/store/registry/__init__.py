@@ -1,0 +1,1 @@
+"""What is registered: agents and keys."""

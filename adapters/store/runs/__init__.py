@@ -1,0 +1,1 @@
+"""Runs as rows, from their acceptance to their one end."""

@@ -1,0 +1,1 @@
+"""Sessions: who holds one, who waits, and what was said."""

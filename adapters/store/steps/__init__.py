@@ -1,0 +1,1 @@
+"""Steps: opened behind the fence, written to, closed, billed."""

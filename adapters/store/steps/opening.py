@@ -1,0 +1,270 @@
+"""Opening a step: the transaction that mints an attempt, or says why none is needed."""
+
+import json
+from dataclasses import replace
+
+from adapters.store.approvals import toolcalls
+from adapters.store.approvals.gate import first_events, pass_gate
+from adapters.store.children import spawning
+from adapters.store.children.family import Left, check_tree
+from adapters.store.clients import requests
+from adapters.store.database.rows import usage_from
+from adapters.store.database.tx import Row, Tx
+from adapters.store.log.appender import append
+from adapters.store.sessions import transcript
+from adapters.store.sessions.steering import content_for, place_unseen
+from adapters.store.steps import billing
+from adapters.store.steps.fence import (
+    check_open,
+    lock_run,
+    lock_session_and_run,
+    note_execution,
+    read_step,
+)
+from domain.chat import ChatMessage
+from domain.errors import StepRefusedError
+from domain.event import EventDraft, EventType
+from domain.run import RunSpec
+from domain.step import (
+    AlreadyClosed,
+    CallPlan,
+    Execution,
+    Older,
+    Opened,
+    Opening,
+    OutcomeUnknown,
+    StepState,
+    invoke_step,
+    llm_step,
+)
+from domain.tool import Effect
+
+POISON_OPENINGS = 10
+"""Openings without an outcome and without getting further, after which a step is poison."""
+
+_PUT_STEP = (
+    "INSERT INTO steps (run_id, step_id, state, attempt, temporal_run_id, scheduled_at_us,"
+    " task_token, worker_id, opened_at, model, input_rate, output_rate, input_estimate, abandoned)"
+    " VALUES (:run_id, :step_id, 'open', :attempt, :temporal_run_id, :scheduled_at_us, :token,"
+    " :worker_id, :now, :model, :input_rate, :output_rate, :input_estimate, :abandoned)"
+    " ON CONFLICT (run_id, step_id) DO UPDATE SET"
+    " state = 'open', attempt = excluded.attempt, temporal_run_id = excluded.temporal_run_id,"
+    " scheduled_at_us = excluded.scheduled_at_us, task_token = excluded.task_token,"
+    " worker_id = excluded.worker_id, opened_at = excluded.opened_at,"
+    " input_estimate = excluded.input_estimate, abandoned = excluded.abandoned,"
+    " furthest_chars = CASE WHEN steps.streamed_chars > steps.furthest_chars"
+    " THEN steps.streamed_chars ELSE steps.furthest_chars END,"
+    " streamed_chars = 0, has_deltas = false"
+)
+
+
+def open_step(
+    tx: Tx, who: Execution, now: int, plan: CallPlan | None = None, wanted: bool = False
+) -> Opening:
+    """Open a step for one attempt, or say why that attempt is not needed.
+
+    `plan` names the model about to be called, None for other steps. `wanted` says that Temporal
+    waits for this very attempt, so that an older scheduled time means that a clock stepped back.
+
+    Raises:
+        StepRefusedError: the run has ended or its cancel was asked, a newer execution took over,
+            the step is poison, or the run's money cap does not cover the call.
+    """
+    is_tool = who.step_id.startswith("tool-")
+    # The transcript may grow here: by a call that the policy blocks, by what steers the run.
+    run = lock_session_and_run(tx, who.run_id)
+    check_open(run)
+    note_execution(tx, who.run_id, who.temporal_run_id)
+    step = read_step(tx, who.run_id, who.step_id)
+    if step is not None:
+        answer = _answer_from(tx, run, step, who, wanted, now)
+        if answer is not None:
+            return answer
+    if step is None and is_tool:
+        held = requests.look_again(tx, run, who, now) or pass_gate(tx, run, who, now)
+        if held is not None:
+            return held
+        run = lock_run(tx, who.run_id)  # the gate has written to it
+        asked = requests.ask(tx, run, who, now)
+        if asked is not None:
+            return asked
+    return _open_attempt(tx, run, step, who, now, plan)
+
+
+def _answer_from(
+    tx: Tx, run: Row, step: Row, who: Execution, wanted: bool, now: int
+) -> Opening | None:
+    """Return what the step's row already settles; None when a new attempt is due."""
+    if step["state"] == StepState.CLOSED:
+        toolcalls.mark_woken(tx, who, now)
+        return AlreadyClosed(json.loads(step["result"]))
+    if step["state"] == StepState.UNKNOWN:
+        return OutcomeUnknown(toolcalls.call_of_step(tx, who.run_id, who.step_id)["tool_call_id"])
+    if step["state"] == StepState.OPEN and bytes(step["task_token"]) == who.token:
+        return _opened(tx, run, step, who, step["attempt"], _messages(tx, run, step["model"]))
+    same_execution = step["temporal_run_id"] == who.temporal_run_id
+    if same_execution and not wanted and who.scheduled_at_us < step["scheduled_at_us"]:
+        return Older(step["attempt"])
+    if step["state"] == StepState.OPEN:
+        return _after_silence(tx, run, step, who, now)
+    if who.step_id.startswith("tool-"):
+        return spawning.look(tx, run, who.step_id, now)
+    return None
+
+
+def _after_silence(tx: Tx, run: Row, step: Row, who: Execution, now: int) -> Opening | None:
+    """Decide about a step whose last attempt never reported."""
+    if who.step_id.startswith("tool-"):
+        call = toolcalls.call_of_step(tx, who.run_id, who.step_id)
+        if call["effect"] == Effect.UNSAFE:
+            reason = "the worker that ran this tool was lost before it reported"
+            toolcalls.set_unknown(tx, run, call, reason, now)
+            return OutcomeUnknown(call["tool_call_id"])
+    if _abandoned(step) >= POISON_OPENINGS:
+        raise StepRefusedError(
+            f"step {who.step_id} of run {who.run_id} was opened {POISON_OPENINGS} times without an"
+            " outcome: it seems to kill its worker; start a new run with another input",
+            reason="poison_step",
+        )
+    return None
+
+
+def _abandoned(step: Row | None) -> int:
+    """Return how many openings in a row ended in silence without getting further."""
+    if step is None or step["state"] != StepState.OPEN:
+        return 0
+    got_further = step["streamed_chars"] > step["furthest_chars"]
+    return 0 if got_further else int(step["abandoned"]) + 1
+
+
+def _check_money(tx: Tx, run: Row, plan: CallPlan, input_tokens: int) -> Left:
+    """Refuse a call that a cap does not cover, or whose price nobody knows."""
+    left = check_tree(tx, run, input_tokens * (plan.input_rate or 0))
+    cap = RunSpec.model_validate_json(run["spec"]).limits.max_cost_usd
+    if cap is None:
+        return left
+    if plan.input_rate is None:
+        raise StepRefusedError(
+            f"the price of {plan.model} is not known, so the cap of {cap} USD cannot be kept; name"
+            " another model, or leave the cap out",
+            reason="price_unknown",
+        )
+    if billing.cap_reached(run, cap, input_tokens * plan.input_rate):
+        raise StepRefusedError(
+            f"run {run['run_id']} reached its cap of {cap} USD", reason="max_cost_usd"
+        )
+    return left
+
+
+def _open_attempt(
+    tx: Tx,
+    run: Row,
+    step: Row | None,
+    who: Execution,
+    now: int,
+    plan: CallPlan | None,
+) -> Opened:
+    attempt = step["attempt"] + 1 if step else 1
+    if not who.step_id.startswith("tool-"):
+        place_unseen(tx, run)
+    messages = _messages(tx, run, plan.model if plan else None)
+    input_estimate = billing.estimate_input(run, messages) if plan else 0
+    left = _check_money(tx, run, plan, input_estimate) if plan else Left()
+    tx.run(
+        _PUT_STEP,
+        run_id=who.run_id,
+        step_id=who.step_id,
+        attempt=attempt,
+        temporal_run_id=who.temporal_run_id,
+        scheduled_at_us=who.scheduled_at_us,
+        token=who.token,
+        worker_id=who.worker_id,
+        now=now,
+        model=plan.model if plan else None,
+        input_rate=plan.input_rate if plan else None,
+        output_rate=plan.output_rate if plan else None,
+        input_estimate=input_estimate,
+        abandoned=_abandoned(step),
+    )
+    last = run["last_seq"]
+    if step is not None and step["state"] == StepState.OPEN:
+        last = billing.bill_dead_attempt(tx, run, step, now, last)
+    drafts = _opening_events(tx, run, step, who, attempt, plan)
+    if who.step_id.startswith("tool-"):
+        drafts += toolcalls.dispatch(tx, who, attempt, now)
+    last = append(tx, run, drafts, now, last)
+    tx.run(
+        "UPDATE runs SET last_seq = :last, state = 'RUNNING',"
+        " started_at = coalesce(started_at, :now) WHERE run_id = :id",
+        last=last,
+        now=now,
+        id=who.run_id,
+    )
+    opened = _opened(tx, run, step, who, attempt, messages)
+    return replace(opened, left_pico=left.pico, left_tokens=left.tokens)
+
+
+def _messages(tx: Tx, run: Row, model: str | None) -> tuple[ChatMessage, ...] | None:
+    return None if model is None else transcript.read_short_transcript(tx, run)
+
+
+def _voids_text(tx: Tx, step: Row | None, who: Execution, plan: CallPlan | None) -> bool:
+    """Whether viewers have seen text that this attempt replaces: its own, or a failed model's."""
+    if step is not None:
+        return bool(step["has_deltas"])
+    if plan is None or plan.fallback_step is None:
+        return False
+    failed = read_step(tx, who.run_id, plan.fallback_step)
+    return failed is not None and bool(failed["has_deltas"])
+
+
+def _opening_events(
+    tx: Tx, run: Row, step: Row | None, who: Execution, attempt: int, plan: CallPlan | None
+) -> list[EventDraft]:
+    drafts = first_events(run)
+    if plan is None and not who.step_id.startswith("invoke-"):
+        return drafts
+    key = f"{who.step_id}:{attempt}"
+    first = (run["forked_turn"] or 0) + 1
+    if step is None and who.step_id in (llm_step(first, 1), invoke_step(first)):
+        data = {"agent_id": run["agent_id"]}
+        drafts.append(
+            EventDraft(type=EventType.AGENT_INVOKE_STARTED, key="invoke_started", data=data)
+        )
+    if plan is not None and plan.fallback_from is not None and attempt == 1:
+        data = {"from": plan.fallback_from, "to": plan.model, "reason": plan.fallback_reason}
+        drafts.append(EventDraft(type=EventType.MODEL_FALLBACK, key=f"{key}:fallback", data=data))
+    if _voids_text(tx, step, who, plan):
+        data = {"step": who.step_id, "attempt": attempt}
+        drafts.append(EventDraft(type=EventType.AGENT_STREAM_RESET, key=f"{key}:reset", data=data))
+    if plan is not None:
+        data = {"step": who.step_id, "attempt": attempt, "model": plan.model}
+        drafts.append(EventDraft(type=EventType.LLM_CALL_STARTED, key=f"{key}:start", data=data))
+    return drafts
+
+
+def _opened(
+    tx: Tx,
+    run: Row,
+    step: Row | None,
+    who: Execution,
+    attempt: int,
+    messages: tuple[ChatMessage, ...] | None,
+) -> Opened:
+    call = None
+    if who.step_id.startswith("tool-"):
+        call = toolcalls.call_of_step(tx, who.run_id, who.step_id)
+    return Opened(
+        attempt=attempt,
+        spec=RunSpec.model_validate_json(run["spec"]),
+        owner=run["owner"],
+        session_id=run["session_id"],
+        agent_id=run["agent_id"],
+        usage=usage_from(run),
+        messages=messages,
+        content=content_for(tx, run, who.step_id),
+        args=call["args"] if call else "{}",
+        tool_call_id=call["tool_call_id"] if call else None,
+        idempotency_key=call["idempotency_key"] if call else "",
+        failures=step["failures"] if step else 0,
+    )
