@@ -48,6 +48,7 @@ class ActivitySet:
             self.runs.finalize_run,
             self.runs.begin_run,
             self.runs.read_turn,
+            self.runs.read_news,
             self.decisions.decide_unverified,
             self.schedules.fire_schedule,
             self.schedules.read_firing,

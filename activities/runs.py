@@ -1,4 +1,7 @@
-"""The ends of a run: `begin_run`, `read_turn`, `finalize_run`. Short, idempotent store writes."""
+"""What a run asks of the store itself: may it begin, is it its turn, is there news, its end.
+
+Short, and safe to repeat.
+"""
 
 import logging
 from typing import Protocol
@@ -102,5 +105,13 @@ class RunActivities:
         temporal_run_id = activity.info().workflow_run_id or ""
         try:
             return await self._book.read_turn(order.run_id, temporal_run_id)
+        except OrchestratorError as error:
+            raise failures.named(error) from error
+
+    @activity.defn(name="read_news")
+    async def read_news(self, order: TurnOrder) -> list[str]:
+        """Return the steps of the run's waiting calls that are worth another look. Only reads."""
+        try:
+            return list(await self._book.read_news(order.run_id))
         except OrchestratorError as error:
             raise failures.named(error) from error

@@ -226,7 +226,7 @@ class BeginReply(_Payload):
 
 
 class TurnOrder(_Payload):
-    """Ask whether a run may work in its session now."""
+    """Ask the store about a run: whether it may work now, what is new of its calls."""
 
     run_id: str
 

@@ -306,6 +306,10 @@ class StepBook(Protocol):
         """Say whether a run may work: `held`, `queued` (now noted as waiting) or `ended`."""
         ...
 
+    async def read_news(self, run_id: str) -> Sequence[str]:
+        """Return the steps that wait for somebody who has said something meanwhile."""
+        ...
+
 
 class UpkeepBook(Protocol):
     """What the store knows of work that nobody seems to do: leases, and rows that need a push."""

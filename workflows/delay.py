@@ -1,4 +1,4 @@
-"""Waiting until a run's work may begin. The store says when; the timer only wakes."""
+"""Waiting until a run's work may begin: its time, its session. The store says when that is."""
 
 from collections.abc import Awaitable, Callable
 
@@ -8,13 +8,17 @@ with workflow.unsafe.imports_passed_through():
     from domain.order import RunOrder
     from workflows import store
 
+Wakes = Callable[[], int]
+"""How often the run was woken so far."""
 Wait = Callable[[int, float | None, str], Awaitable[None]]
 """Waits for a `wake` after the n-th, for at most so many seconds, and for what."""
 Show = Callable[[str | None, str], None]
 """Shows what the run waits on, and why; None when it goes on."""
+Waiting = tuple[RunOrder, Wakes, Wait, Show]
+"""Who waits, and how."""
 
 
-async def wait_for_start(order: RunOrder, wakes: Callable[[], int], wait: Wait, show: Show) -> bool:
+async def wait_for_start(order: RunOrder, wakes: Wakes, wait: Wait, show: Show) -> bool:
     """Wait for the run's time; return whether it then has to wait for its session."""
     is_shown = False
     while True:
@@ -29,3 +33,18 @@ async def wait_for_start(order: RunOrder, wakes: Callable[[], int], wait: Wait, 
     if is_shown:
         show(None, "")
     return found.state == "queued"
+
+
+async def wait_for_session(order: RunOrder, wakes: Wakes, wait: Wait, show: Show) -> None:
+    """Wait until the session is this run's; the row says so, the signal only wakes."""
+    is_shown = False
+    while True:
+        seen = wakes()
+        if await store.read_turn(order.run_id, order.timing.finalize_seconds) != "queued":
+            break
+        if not is_shown:
+            show("session", f"another run holds session {order.session_id}")
+            is_shown = True
+        await wait(seen, None, "session")
+    if is_shown:
+        show(None, "")

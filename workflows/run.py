@@ -40,8 +40,9 @@ with workflow.unsafe.imports_passed_through():
     from workflows import policies, store
     from workflows.children import start_child
     from workflows.clock import check_time, now_ms, seconds_left
-    from workflows.delay import wait_for_start
+    from workflows.delay import Waiting, wait_for_session, wait_for_start
     from workflows.display import show_details, show_waiting
+    from workflows.news import News
     from workflows.outcomes import (
         FINAL_CODES,
         RunFailedError,
@@ -67,6 +68,7 @@ class RunWorkflow:
         self._progress = order.progress
         self._wakes = 0
         self._waits = Waits()
+        self._news: News | None = None
         self._tools = {tool.name: tool for tool in order.tools}
 
     @workflow.run
@@ -133,12 +135,10 @@ class RunWorkflow:
     async def _work(self) -> None:
         queued = self._order.queued
         if self._order.start_at_ms is not None and self._progress.started_at_ms is None:
-            queued = await wait_for_start(
-                self._order, lambda: self._wakes, self._wait_for_wake, self._wait_on
-            )
+            queued = await wait_for_start(*self._waiting)
             self._note(started_at_ms=now_ms())
         if queued and self._progress.turn == 0:
-            await self._wait_for_session()
+            await wait_for_session(*self._waiting)
         if self._order.kind is RunKind.TOOL:
             tool = self._order.tools[0].name
             await self._call_tool(CallTicket(step_id=tool_step(1, 0), tool=tool))
@@ -247,6 +247,9 @@ class RunWorkflow:
 
     async def _call_tools(self, calls: Sequence[CallTicket]) -> None:
         """Run the calls of one reply side by side; the first failure of the run stops the rest."""
+        if len(calls) > 1:
+            self._news = News(self._order, lambda: self._wakes)
+        news = [asyncio.create_task(self._news.listen())] if self._news else []
         tasks = [asyncio.create_task(self._call_tool(call)) for call in calls]
         try:
             await asyncio.gather(*tasks)
@@ -256,6 +259,10 @@ class RunWorkflow:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             raise
+        finally:
+            self._news = None
+            for task in news:
+                task.cancel()
 
     async def _call_tool(self, call: CallTicket) -> None:
         """Run one call; while anybody else has to say something first, wait and look again."""
@@ -279,15 +286,15 @@ class RunWorkflow:
                 await start_child(reply.child, self._order.timing)
             if reply.status not in PARKED:
                 return
-            await self._wait_for_answer(seen, reply)
+            await self._wait_for_answer(seen, call.step_id, reply)
 
-    async def _wait_for_answer(self, seen: int, reply: ToolReply) -> None:
+    async def _wait_for_answer(self, seen: int, step_id: str, reply: ToolReply) -> None:
         """Wait until somebody said something, or the time for it is over: the store says which."""
         what, to_do = PARKED[reply.status]
         if self._waits.begin(what):
             self._wait_on(self._waits.shown, f"{to_do} tool call {reply.tool_call_id}")
         try:
-            await self._wait_for_wake(seen, reply.expires_in_seconds, what)
+            await self._wait_for_wake(seen, reply.expires_in_seconds, what, step_id)
         finally:
             has_changed = self._waits.end(what)
         if has_changed:
@@ -320,35 +327,33 @@ class RunWorkflow:
             raise failure_of(error, order.step_id) from error
         return answer
 
-    async def _wait_for_session(self) -> None:
-        """Wait until the session is this run's; the row says so, the signal only wakes."""
-        waited, seconds = False, self._order.timing.finalize_seconds
-        while True:
-            seen = self._wakes
-            turn = await store.read_turn(self._order.run_id, seconds)
-            if turn != "queued":
-                break
-            if not waited:
-                self._wait_on("session", f"another run holds session {self._order.session_id}")
-                waited = True
-            await self._wait_for_wake(seen)
-        if waited:
-            self._wait_on(None, "")
+    @property
+    def _waiting(self) -> Waiting:
+        return self._order, lambda: self._wakes, self._wait_for_wake, self._wait_on
 
     async def _wait_for_wake(
-        self, seen: int, at_most: float | None = None, what: str = "approval"
+        self,
+        seen: int,
+        at_most: float | None = None,
+        what: str = "approval",
+        step_id: str | None = None,
     ) -> None:
-        """Wait for a `wake` after the `seen`-th, but not past the run's deadline."""
+        """Wait for a `wake` after the `seen`-th, of that step, but not past the run's deadline."""
         left = seconds_left(self._order, self._progress.started_at_ms)
         expires = at_most is not None and (left is None or at_most < left)
         try:
             await workflow.wait_condition(
-                lambda: self._wakes > seen,
+                lambda: self._is_woken(seen, step_id),
                 timeout=at_most if expires else left,
                 timeout_summary=f"the {what} expires" if expires else "the run's deadline",
             )
         except TimeoutError:
             check_time(self._order, self._progress.started_at_ms)
+
+    def _is_woken(self, seen: int, step_id: str | None) -> bool:
+        if self._news is None or step_id is None:
+            return self._wakes > seen
+        return self._news.is_about(step_id, seen)
 
     async def _end(self, finish: FinishOrder) -> RunResult:
         """Have the store make the terminal move, and end as it says."""

@@ -34,6 +34,18 @@ async def read_turn(run_id: str, seconds: float) -> str:
     return turn
 
 
+async def read_news(run_id: str, seconds: float) -> frozenset[str]:
+    """Return the steps whose waiting call somebody has said something of."""
+    steps: list[str] = await workflow.execute_local_activity(
+        "read_news",
+        TurnOrder(run_id=run_id),
+        result_type=list[str],
+        start_to_close_timeout=timedelta(seconds=seconds),
+        retry_policy=policies.PATIENT,
+    )
+    return frozenset(steps)
+
+
 async def begin(run_id: str, seconds: float) -> BeginReply:
     """Return whether the work of a run that starts later may begin."""
     reply: BeginReply = await workflow.execute_local_activity(

@@ -43,6 +43,14 @@ async def check_transcript(store: StoreBox, session_id: str) -> None:
     assert sorted(asked) == sorted(answered)
 
 
+async def check_news(store: StoreBox, program: Program) -> None:
+    """Whether a run has news is one thing whoever asks: the reconciler, or the run itself."""
+    for found in await store.upkeep.open_runs(1 << 60, 10_000):
+        if found.run.run_id not in program.runs:
+            continue
+        assert found.resolved_unseen == bool(await store.steps.read_news(found.run.run_id))
+
+
 async def run_program(store: StoreBox, operations: list[Operation], ends: list[int]) -> None:
     """Carry out a program, check every run, end what still runs, check again."""
     name = str(next(_names))
@@ -50,6 +58,7 @@ async def run_program(store: StoreBox, operations: list[Operation], ends: list[i
     await program.carry_out(operations)
     for run_id in program.runs:
         await check_run(store, run_id)
+    await check_news(store, program)
 
     await program.carry_out(
         [(OPERATIONS - 1, index, 4 if end else 2) for index, end in enumerate(ends * 9)]

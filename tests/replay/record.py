@@ -140,6 +140,20 @@ async def approval(stage: Stage) -> str:
     return run.run_id
 
 
+async def side_by_side(stage: Stage) -> str:
+    """Three calls wait: one decision is heard alone, then a wake for nothing, then two at once."""
+    await stage.agent(tools=("calculator",), tool_policy={"rules": [ASK_ALL]})
+    run = await stage.start("\n".join([ADD] * 3) + "\n---\nsay done")
+    await stage.seen(run.run_id, EventType.APPROVAL_REQUIRED, 3)
+    first, second, third = await stage.storage.approvals.pending(None)
+    await stage.decide(first)
+    await stage.seen(run.run_id, EventType.TOOL_RESULT)
+    await stage.gateway.wake(run.run_id)
+    await asyncio.gather(stage.decide(second, False), stage.decide(third))
+    await stage.ended(run.run_id)
+    return run.run_id
+
+
 async def approval_by_signal(stage: Stage) -> str:
     """An answer is sent to the workflow itself, by update and by signal."""
     await stage.agent(tools=("calculator",), tool_policy={"rules": [ASK_ALL]})
@@ -320,7 +334,7 @@ PATHS: dict[str, Way] = {
         *(simple, tools, parallel_tools, fallback, failed, capped, cancelled, cancelled_tool),
         *(queued, outcome_unknown, continued, tool_run, external_agent),
         *(child, child_cancelled, child_adopted),
-        *(approval, approval_by_signal, client_tools),
+        *(approval, approval_by_signal, client_tools, side_by_side),
         *(later, deadline, forked),
         *(fired, fired_and_cancelled),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from adapters.store.approvals.news import ANY_OF_R
 from adapters.store.database.rows import run_from
 from adapters.store.database.tx import Engine, Row, Tx
 from domain.errors import NotFoundError
@@ -9,14 +10,7 @@ from domain.run import RunSpec
 from domain.upkeep import HeldStep, Lease, OpenRun
 
 _OPEN_RUNS = (
-    "SELECT r.*, (s.active_run_id = r.run_id) AS holds, EXISTS (SELECT 1 FROM tool_calls t"
-    " WHERE t.run_id = r.run_id AND t.resolution IS NOT NULL AND t.woken_at IS NULL) OR EXISTS"
-    " (SELECT 1 FROM approvals a WHERE a.run_id = r.run_id AND a.status <> 'pending'"
-    " AND a.woken_at IS NULL) OR EXISTS (SELECT 1 FROM runs c JOIN tool_calls t"
-    " ON t.run_id = c.parent_run_id AND t.step_id = c.parent_step WHERE c.parent_run_id = r.run_id"
-    " AND t.status = 'waiting_child' AND c.ended_at IS NOT NULL) OR EXISTS"
-    " (SELECT 1 FROM tool_requests q WHERE q.run_id = r.run_id"
-    " AND q.news_at IS NOT NULL AND q.woken_at IS NULL) AS resolved"
+    f"SELECT r.*, (s.active_run_id = r.run_id) AS holds, {ANY_OF_R} AS resolved"
     " FROM runs r LEFT JOIN sessions s ON s.owner = r.owner AND s.session_id = r.session_id"
     " WHERE r.state IN ('CREATED', 'RUNNING') AND r.created_at < :before"
     " ORDER BY r.created_at LIMIT :limit"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from adapters.store.approvals import news
 from adapters.store.clock import firings
 from adapters.store.database.commits import Commits, CrashPoint, no_crash
 from adapters.store.database.tx import Engine, Tx
@@ -101,3 +102,6 @@ class SqlStepBook:
         return await self._commit(
             "read_turn", lambda tx: ending.read_turn(tx, run_id, temporal_run_id, now)
         )
+
+    async def read_news(self, run_id: str) -> Sequence[str]:
+        return await self._engine.read(lambda tx: news.steps_with_news(tx, run_id))
