@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from bootstrap.devserver import launch
 
@@ -26,25 +27,48 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {**kept, **extra}
 
 
+class Process(Protocol):
+    """What a child needs of a process, as `subprocess.Popen` has it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float) -> int: ...
+
+    def send_signal(self, number: int, /) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+def started(command: Sequence[str], log: Path, extra: Mapping[str, str]) -> Process:
+    """Start a command; it dies with the thread that started it: call this in the main thread."""
+    launcher = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid())]
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            [*launcher, *command],
+            cwd=REPO,
+            env=environment(extra),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            process_group=0,
+        )
+
+
 class Child:
-    """A process that dies with the thread that started it: make it in the main thread."""
+    """A process with a name and a log."""
 
     def __init__(
         self, name: str, command: Sequence[str], log: Path, extra: Mapping[str, str] | None = None
     ) -> None:
         self.name = name
         self.log = log
-        launcher = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid())]
-        with log.open("ab") as out:
-            self._process = subprocess.Popen(
-                [*launcher, *command],
-                cwd=REPO,
-                env=environment(extra or {}),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                process_group=0,
-            )
+        self._process = self._start(command, extra or {})
+
+    def _start(self, command: Sequence[str], extra: Mapping[str, str]) -> Process:
+        return started(command, self.log, extra)
 
     @property
     def pid(self) -> int:

@@ -10,10 +10,9 @@ import functools
 import json
 import secrets
 import signal
-import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -24,7 +23,8 @@ from adapters.llm.sse import SseParser
 from adapters.store.database.urls import SqliteFile
 from adapters.store.schema.migrate import upgrade
 from tests.faults import check as rules
-from tests.rig.child import Child
+from tests.rig.child import Child, Process
+from tests.rig.forked import Forked
 from tests.rig.tools import TARGETS
 from tests.workflows.stage import connect
 
@@ -75,13 +75,15 @@ def _empty_store() -> bytes:
 
 
 class Role(Child):
-    """One `orchestrator <role>` process."""
+    """One `orchestrator <role>` process, forked by the nursery."""
 
     def __init__(self, role: str, folder: Path, env: Mapping[str, str], log: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "bootstrap.cli", role]
-        super().__init__(role, command, log, env)
+        super().__init__(role, [role], log, env)
+
+    def _start(self, command: Sequence[str], extra: Mapping[str, str]) -> Process:
+        return Forked(command, self.log, extra)
 
     def endpoints(self) -> Json | None:
         """Return what the process says of itself; None before it serves."""
@@ -253,7 +255,8 @@ class World:
     async def __aenter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.database is None:
-            Path(self.store).write_bytes(await asyncio.to_thread(_empty_store))
+            # Not in a thread: Alembic upgrades one database at a time.
+            Path(self.store).write_bytes(_empty_store())
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -1,0 +1,115 @@
+"""A process that has imported the product and forks `orchestrator` commands, each in milliseconds.
+
+Starting Python and importing everything is most of what a role costs before it serves, and the
+fault tests start hundreds. What is forked is the same command with its own environment, log and
+process group, and ends by the same signals; that a plain start works is for the tests in `e2e/`.
+
+`python -m tests.rig.nursery SOCKET`: a client connects, sends one line of JSON
+(`{"argv": [...], "env": {...}, "log": "..."}`), reads the process id and, once the process ended,
+its exit code. Single-threaded, so that a fork is safe. Knows nothing of what it starts.
+"""
+
+import gc
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+
+from bootstrap.devserver.launch import tie_to_parent
+
+PRELOADED = (
+    "bootstrap.cli",
+    "bootstrap.parts",
+    "bootstrap.supervisor",
+    "bootstrap.logs.telemetry",
+    "bootstrap.pace",
+    "adapters.store.database.postgres",
+    "adapters.llm.anthropic",
+    "adapters.llm.openai",
+    "api.app",
+    "tests.rig.tools",
+    "uvicorn.lifespan.on",
+    "uvicorn.protocols.http.httptools_impl",
+    "worker",
+)
+"""What brings in everything that a role imports when it starts."""
+
+
+class Nursery:
+    """Accepts, forks, and tells each client how its process ended."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._clients: dict[int, socket.socket] = {}
+        self._selector = selectors.DefaultSelector()
+
+    def run(self) -> None:
+        """Serve until this process is killed."""
+        ended, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(ended, selectors.EVENT_READ)
+        while True:
+            ready = {key.fd for key, _ in self._selector.select()}
+            if ended in ready:
+                os.read(ended, 4096)
+            self._bury()
+            if self._listener.fileno() in ready:
+                self._fork()
+
+    def _bury(self) -> None:
+        while self._clients:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            with self._clients.pop(pid) as client:
+                client.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+
+    def _fork(self) -> None:
+        client, _ = self._listener.accept()
+        with client.makefile("rb") as lines:
+            order = json.loads(lines.readline())
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            become(parent, **order)
+        self._clients[pid] = client
+        client.sendall(f"{pid}\n".encode())
+
+
+def become(parent: int, argv: list[str], env: dict[str, str], log: str) -> None:
+    """Turn this fork into the command; never returns."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setpgid(0, 0)
+    if not tie_to_parent(parent):
+        os._exit(1)
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    os.closerange(3, 1024)
+    os.environ.clear()
+    os.environ.update(env)
+    sys.argv = ["orchestrator", *argv]
+    main = importlib.import_module("bootstrap.cli").main
+    main(argv)
+
+
+def serve(path: str) -> None:
+    for name in PRELOADED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # else the first collection of each fork would copy every page
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(64)
+        Nursery(listener).run()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
