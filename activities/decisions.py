@@ -11,7 +11,7 @@ from enum import StrEnum
 from temporalio import activity
 
 from activities import failures
-from domain.approval import UNVERIFIED, Answer
+from domain.approval import REASON_CHARS, UNVERIFIED, Answer
 from domain.deciding import ApprovalBook
 from domain.errors import (
     ForbiddenError,
@@ -76,11 +76,31 @@ class DecisionActivities:
         approval = await self._ports.approvals.get_approval(None, order.approval_id)
         if approval.run_id != run_id:
             raise NotFoundError(f"run {run_id} has no approval {order.approval_id}")
+        _check(order)
         edited = None if order.edited_args is None else encode_json(order.edited_args)
-        said = Answer(approved=approved, by=UNVERIFIED, reason=order.reason, edited_args=edited)
+        said = Answer(
+            approved=approved,
+            by=UNVERIFIED,
+            reason=order.reason,
+            edited_args=edited,
+            args_digest=order.args_digest,
+        )
         await self._ports.approvals.decide(None, order.approval_id, said)
 
     async def _may(self) -> bool:
         if self._takes is TakesUnverified.AUTO:
             return not await self._ports.keys.has_keys()
         return self._takes is TakesUnverified.ON
+
+
+def _check(order: DecisionOrder) -> None:
+    """Hold an answer to what the API holds one to.
+
+    Raises:
+        InvalidRequestError: it has a field that nobody knows, or says too much.
+    """
+    unknown = ", ".join(sorted(order.model_extra or {}))
+    if unknown:
+        raise InvalidRequestError(f"a decision by signal has no field {unknown}")
+    if len(order.reason or "") > REASON_CHARS:
+        raise InvalidRequestError(f"a reason has at most {REASON_CHARS} characters")

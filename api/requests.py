@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from api.moments import YEAR_SECONDS, Moment, Time
 from api.schemas import HostId, checkable_schema, no_parameters, object_schema
 from domain.agent import AgentId
+from domain.approval import REASON_CHARS
 from domain.policy import ToolPolicy
 from domain.principal import Scope
 from domain.session import SessionId
@@ -267,9 +268,9 @@ class DecideBody(Body):
     """An answer to an approval. `decided_by` is taken for seed B's sake, and means nothing."""
 
     decision: Literal["approve", "reject", "approved", "rejected", "APPROVED", "REJECTED"]
-    reason: Annotated[str, Field(max_length=10_000, description="The model reads it.")] | None = (
-        None
-    )
+    reason: (
+        Annotated[str, Field(max_length=REASON_CHARS, description="The model reads it.")] | None
+    ) = None
     edited_args: Annotated[
         JsonObject | None, Field(description="Run it with these arguments instead.")
     ] = None

@@ -12,8 +12,13 @@ from domain.policy import OnTimeout
 from domain.tool import Effect
 
 SUMMARY_CHARS = 300
-_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What could make a text look like another one: controls, line ends, turns of direction."""
+REASON_CHARS = 10_000
+_STEERING = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""What could make a text look like another one: controls, line ends, turns of direction, and
+characters that nobody sees."""
 
 
 class ApprovalStatus(StrEnum):

@@ -132,9 +132,9 @@ DATA_OF: dict[EventType, dict[str, str]] = {
         "reason": "why it is asked",
     },
     EventType.APPROVAL_DECISION: {
-        "approval_id": "ap_...",
+        "approval_id": "ap_..., or null where a person said what became of a call",
         "tool_call_id": "tc_...",
-        "decision": "approved or rejected",
+        "decision": "approved or rejected; then happened, not_happened or give_up",
         "reason": "a sentence, or null",
         "decided_by": "the credential",
         "args_digest": "of what runs",
@@ -215,6 +215,8 @@ class StoredEvent(NamedTuple):
 MAX_NESTING = 100
 """Levels of lists and objects in what tools are given and answer, as the log shows it."""
 
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+"""Half of a character, spelt as JSON: alone it is no text."""
 _BRACKETS = re.compile(r"[\[\]{}]")
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -229,14 +231,17 @@ def as_json(text: str) -> Any:  # noqa: ANN401 - any JSON
     """Return the object or list that `text` spells as JSON, else the text itself.
 
     What could not be written into an envelope again (numbers that are not finite, nesting past
-    `MAX_NESTING`) stays text: models and tools may send it.
+    `MAX_NESTING`, lone surrogates) stays text: models and tools may send it.
     """
     if text[:1] not in ("{", "[") or _is_deep(text):
         return text
     try:
-        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+        value = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        if _SURROGATE.search(text):
+            _encode(value).encode()
     except ValueError:
         return text
+    return value
 
 
 def as_text(value: Any) -> str:  # noqa: ANN401 - the inverse of `as_json`

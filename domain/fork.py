@@ -88,7 +88,7 @@ class Forking:
             InvalidRequestError: the models are not those an agent of this kind may have.
             QueueFullError, IdempotencyKeyConflictError: nothing was kept.
         """
-        of = ForkOf(run_id=run_id, from_turn=from_turn, by=who.name)
+        of = ForkOf(run_id=run_id, from_turn=from_turn, by=who.signature)
         return await self._accept(who, of, edits)
 
     async def retry(self, who: Principal, run_id: str, edits: Edits) -> Accepted:
@@ -97,7 +97,9 @@ class Forking:
         Raises:
             as `fork`; ForkRefusedError also for a run that is open or done.
         """
-        return await self._accept(who, ForkOf(run_id=run_id, from_turn=None, by=who.name), edits)
+        return await self._accept(
+            who, ForkOf(run_id=run_id, from_turn=None, by=who.signature), edits
+        )
 
     async def redrive(self, who: Principal, dead_letter_id: str, edits: Edits) -> Accepted:
         """Make a run of a dead letter: as `retry`, or from the start with another message.
@@ -110,7 +112,7 @@ class Forking:
         of = ForkOf(
             run_id=letter.run_id,
             from_turn=None if edits.content is None else 0,
-            by=who.name,
+            by=who.signature,
             dead_letter_id=dead_letter_id,
         )
         return await self._accept(who, of, edits)

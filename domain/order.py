@@ -4,9 +4,10 @@ Everything here is stored in Temporal histories for as long as they are kept: a 
 with a default, never renamed or removed.
 """
 
+import json
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from domain.agent import AgentKind, Limits
 from domain.run import Run, RunKind, RunSpec, RunUsage
@@ -146,13 +147,25 @@ class ToolReply(_Payload):
 
 
 class DecisionOrder(_Payload):
-    """An answer that somebody sent to the workflow itself, by signal or update."""
+    """An answer that somebody sent to the workflow itself, by signal or update.
+
+    Fields that it does not know are kept, so that the answer can be refused in words.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     approval_id: str
     decision: str
     """`approve` or `reject`."""
     reason: str | None = None
     edited_args: dict[str, Any] | None = None
+    args_digest: str | None = None
+
+    @field_validator("edited_args")
+    @classmethod
+    def _is_json(cls, args: dict[str, Any] | None) -> dict[str, Any] | None:
+        json.dumps(args, allow_nan=False)
+        return args
 
 
 class DecisionReply(_Payload):

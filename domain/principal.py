@@ -26,7 +26,7 @@ LOCAL_OWNER = "local"
 
 
 class Principal(BaseModel):
-    """An authenticated caller. `name` is what is put on record for its decisions."""
+    """An authenticated caller. `name` is what its key is called, and anybody may choose that."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,6 +34,11 @@ class Principal(BaseModel):
     name: str
     scopes: frozenset[Scope]
     key_id: str | None = None
+
+    @property
+    def signature(self) -> str:
+        """What is put on record for its decisions: no name alone can be taken for it."""
+        return self.name if self.key_id is None else f"{self.name} ({self.key_id})"
 
     def require(self, scope: Scope) -> None:
         """Refuse a caller without `scope`.

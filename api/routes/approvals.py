@@ -77,7 +77,7 @@ async def decide_approval(
     edited = None if body.edited_args is None else encode_json(body.edited_args)
     said = Answer(
         approved=body.decision.lower().startswith("approve"),
-        by=access.who.name,
+        by=access.who.signature,
         reason=body.reason,
         edited_args=edited,
         args_digest=body.args_digest,

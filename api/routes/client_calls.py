@@ -129,7 +129,7 @@ async def seed_submit(
 
 
 async def _submit(desk: Services, access: Access, tool_call_id: str, body: SubmitBody) -> Submitted:
-    said = Submission(body.token, _outcome(body), access.who.name, body.result)
+    said = Submission(body.token, _outcome(body), access.who.signature, body.result)
     return await desk.dispatching.submit(access.who.owner, tool_call_id, said)
 
 

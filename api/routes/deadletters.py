@@ -87,5 +87,5 @@ async def discard_dead_letter(
     """Put on record that nothing will be done about it. The run stays as it is."""
     note = body.note if body else None
     book = desk.ports.dead_letters
-    settled_now = await book.discard(access.who.owner, dead_letter_id, access.who.name, note)
+    settled_now = await book.discard(access.who.owner, dead_letter_id, access.who.signature, note)
     return reply(dead_letter_view(settled_now))

@@ -115,7 +115,7 @@ async def resolve_tool_call(
     if body.result is not None and resolution is not Resolution.HAPPENED:
         raise InvalidRequestError("a result goes with the outcome `happened` only")
     said = body.result if isinstance(body.result, str) else _text(body.result)
-    verdict = Verdict(resolution=resolution, by=access.who.name, result=said)
+    verdict = Verdict(resolution=resolution, by=access.who.signature, result=said)
     await desk.intake.resolve(access.who, tool_call_id, verdict)
     return reply(tool_call_view(await desk.runs.get_tool_call(access.who.owner, tool_call_id)))
 

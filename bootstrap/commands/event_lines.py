@@ -71,7 +71,7 @@ _SUMMARY: dict[str, Callable[[Data], str]] = {
     "policy_decision": lambda data: f"{data['tool_name']}: {data['decision']}, {data['reason']}",
     "approval_required": lambda data: f"{data['approval_id']}: {data['args_summary']}",
     "approval_decision": lambda data: (
-        f"{data['approval_id']}: {data['decision']} by {data['decided_by']}"
+        f"{data['approval_id'] or data['tool_call_id']}: {data['decision']} by {data['decided_by']}"
     ),
     "approval_expired": lambda data: f"{data['approval_id']}: {data['outcome']}, {data['reason']}",
     "tool_dispatched": lambda data: str(data["tool_call_id"]),

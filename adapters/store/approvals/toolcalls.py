@@ -155,13 +155,25 @@ def resolve(tx: Tx, owner: str | None, call_id: str, verdict: Verdict, now: int)
         by=verdict.by,
         id=call_id,
     )
-    drafts = _apply(tx, run, call, verdict, now)
+    drafts = [_resolved(call, verdict), *_apply(tx, run, call, verdict, now)]
     if run["state"] not in TERMINAL:
         key = f"{call_id}:resumed:{call['unknown_count']}"
         drafts += waits.end(tx, run, key)
         last = append(tx, run, drafts, now, run["last_seq"])
         tx.run("UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=run["run_id"])
     return {"run_id": run["run_id"], "is_terminal": run["state"] in TERMINAL}
+
+
+def _resolved(call: Row, verdict: Verdict) -> EventDraft:
+    data = {
+        "approval_id": None,
+        "tool_call_id": call["tool_call_id"],
+        "decision": verdict.resolution.value,
+        "reason": "what became of it was not known",
+        "decided_by": verdict.by,
+    }
+    key = f"{call['tool_call_id']}:resolved:{call['unknown_count']}"
+    return EventDraft(type=EventType.APPROVAL_DECISION, key=key, data=data)
 
 
 def _apply(tx: Tx, run: Row, call: Row, verdict: Verdict, now: int) -> list[EventDraft]:

@@ -253,9 +253,12 @@ def _give_turn(tx: Tx, heir: Row, now: int) -> None:
 
 
 def read_turn(tx: Tx, run_id: str, temporal_run_id: str, now: int) -> str:
-    """Say whether a run may work: `held`, `queued` (noted as waiting), or `ended`."""
+    """Say whether a run may work: `held`, `queued` (noted as waiting), or `ended`.
+
+    One that is to stop does not wait: its cancel may have come before its workflow was there.
+    """
     run = lock_run(tx, run_id)
-    if run["state"] in TERMINAL:
+    if run["state"] in TERMINAL or run["cancel_asked_at"] is not None:
         return "ended"
     note_execution(tx, run_id, temporal_run_id)
     session = tx.one(

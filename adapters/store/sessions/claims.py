@@ -63,7 +63,7 @@ def _lock(tx: Tx, new: NewRun, now: int) -> Row:
         "INSERT INTO sessions (owner, session_id, on_busy, created_at) VALUES"
         " (:owner, :session_id, :on_busy, :now) ON CONFLICT (owner, session_id) DO NOTHING",
         **key,
-        on_busy=(new.on_busy or OnBusy.ENQUEUE).value,
+        on_busy=OnBusy.ENQUEUE.value,  # what the request says is for this message alone
         now=now,
     )
     columns = "active_run_id, on_busy, last_queue_seq"

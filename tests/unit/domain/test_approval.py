@@ -43,7 +43,13 @@ def test_a_summary_shows_the_call_on_one_line() -> None:
     assert summary_of("mail", "no json") == 'mail("no json")'
 
 
-@pytest.mark.parametrize("steering", ["\u202e", "\u2066", "\x1b", "\u2028", "\r"])
+@pytest.mark.parametrize(
+    "steering",
+    [
+        *("\u202e", "\u2066", "\x1b", "\u2028", "\r", "\u200e", "\u200f", "\u061c"),
+        *("\u200b", "\ufeff", "\u2060", "\xad", "\U000e0041"),
+    ],
+)
 def test_a_summary_cannot_look_like_another_call(steering: str) -> None:
     text = summary_of("mail", json.dumps({f"to{steering}": f"bob{steering}"}, ensure_ascii=False))
 

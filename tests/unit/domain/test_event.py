@@ -108,3 +108,13 @@ def test_what_is_taken_apart_can_be_put_together_again(text: str) -> None:
 
     assert as_json(as_text(shown)) == shown
     json.loads(encode_json(shown), parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize("text", [r'{"to": "a\ud800"}', r'["\udc00b"]', r'{"\uDBFF": 1}'])
+def test_json_with_half_a_character_stays_text(text: str) -> None:
+    """As data it could be put into no answer: whoever listed it would get an error for ever."""
+    assert as_json(text) == text
+
+
+def test_json_with_a_character_spelt_in_two_halves_is_data() -> None:
+    assert as_json(r'{"to": "\ud83d\ude00"}') == {"to": "\U0001f600"}
