@@ -15,7 +15,7 @@ from domain.step import AwaitingApproval
 from domain.tool import Effect
 from tests.contract.store_engines import StoreBox
 from tests.contract.store_scenes import FAILED, asks_tool, execution, new_run, open_step
-from tests.fakes_api import World, fake_config
+from tests.fakes.world import World, fake_config
 
 HOSTILE = [
     "' OR '1'='1",

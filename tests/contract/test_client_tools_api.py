@@ -19,7 +19,7 @@ from domain.tool import Effect
 from tests.contract.store_engines import StoreBox
 from tests.contract.store_scenes import asks_tool, execution, open_step
 from tests.contract.test_api_over_store import _QuietGateway
-from tests.fakes_api import World, fake_config
+from tests.fakes.world import World, fake_config
 
 TOOL: dict[str, Any] = {"name": "mail", "description": "Send.", "effect": "none"}
 HOST = "/v1/tool_hosts/laptop"

@@ -10,7 +10,7 @@ from api.app import create_app, drain
 from domain.agent import Limits
 from domain.event import EventType
 from domain.run import RunState
-from tests.fakes_api import World, fake_config
+from tests.fakes.world import World, fake_config
 from tests.unit.api.conftest import Connect
 
 

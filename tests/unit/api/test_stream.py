@@ -13,8 +13,8 @@ from api.ports import StreamConfig
 from domain.errors import StoreUnavailableError
 from domain.event import EventType
 from domain.principal import Scope
-from tests.fakes_api import World, fake_config
-from tests.serving_api import Reader, serving
+from tests.fakes.world import World, fake_config
+from tests.rig.serving import Reader, serving
 
 Address = tuple[str, int]
 EVENTS = 9
