@@ -4,6 +4,11 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+# What tests share asserts as well: its failures show their values, as those of tests do.
+pytest.register_assert_rewrite(
+    *(f"tests.{folder}" for folder in ("contract", "e2e", "faults", "rig", "unit", "workflows"))
+)
+
 _ONE_AFTER_THE_OTHER = ("tests/faults/", "tests/e2e/")
 """Folders whose tests start processes of their own: at most one test of each at a time."""
 

@@ -10,6 +10,7 @@ from domain.acceptance import NewRun
 from domain.agent import Limits
 from domain.chat import TokenUsage, ToolCallRequest
 from domain.event import EventDraft, EventType
+from domain.fold import fold
 from domain.run import RunKind, RunSpec, RunState
 from domain.step import (
     Attempt,
@@ -196,6 +197,15 @@ async def check_log(store: StoreBox, run_id: str) -> None:
     assert run.last_seq == len(log)
     assert sorted(told) == list(range(1, len(log) + 1))
     assert ends == ([log[-1]["type"]] if run.is_terminal else [])
+
+
+async def check_run(store: StoreBox, run_id: str) -> None:
+    """Invariant I3: the log folds into the row."""
+    run = await store.runs.get_run(None, run_id)
+    folded = fold(await events(store, run_id))
+
+    assert folded.model_dump() == run.model_dump(include=set(type(folded).model_fields))
+    await check_log(store, run_id)
 
 
 ENDS = ("run_done", "run_failed", "run_cancelled")

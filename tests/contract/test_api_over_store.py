@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -10,12 +9,12 @@ import pytest
 
 from api.app import create_app
 from domain.principal import Scope
-from domain.run import Run, RunSpec
 from domain.step import AwaitingApproval
 from domain.tool import Effect
+from tests.contract.store_api import QuietGateway, ports_over
 from tests.contract.store_engines import StoreBox
 from tests.contract.store_scenes import FAILED, asks_tool, execution, new_run, open_step
-from tests.fakes_api import World, fake_config
+from tests.fakes.world import World, fake_config
 
 HOSTILE = [
     "' OR '1'='1",
@@ -27,51 +26,14 @@ HOSTILE = [
 ]
 
 
-class _QuietGateway:
-    """An engine that starts nothing: what the store says is what is seen."""
-
-    def __init__(self) -> None:
-        self.cancelled: list[str] = []
-
-    async def start(self, run: Run, spec: RunSpec, *, queued: bool) -> None:
-        return None
-
-    async def cancel(self, run_id: str) -> None:
-        self.cancelled.append(run_id)
-
-    async def wake(self, run_id: str) -> None:
-        return None
-
-    async def check(self) -> str | None:
-        return None
-
-    def ui_url(self, run_id: str) -> str | None:
-        return None
+@pytest.fixture
+def gateway() -> QuietGateway:
+    return QuietGateway()
 
 
 @pytest.fixture
-def gateway() -> _QuietGateway:
-    return _QuietGateway()
-
-
-@pytest.fixture
-async def client(store: StoreBox, gateway: _QuietGateway) -> AsyncIterator[httpx2.AsyncClient]:
-    fakes = World().ports()
-    intake = replace(
-        fakes.intake,
-        runs=store.runs,
-        directory=store.directory,
-        gateway=gateway,
-        hosted=store.clients,
-    )
-    ports = replace(
-        fakes,
-        intake=intake,
-        events=store.log,
-        approvals=store.approvals,
-        clients=store.clients,
-        keys=store.keys,
-    )
+async def client(store: StoreBox, gateway: QuietGateway) -> AsyncIterator[httpx2.AsyncClient]:
+    ports = ports_over(store, World().ports(), gateway)
     app = create_app(ports, fake_config(max_wait_seconds=0.01))
     transport = httpx2.ASGITransport(app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
@@ -280,7 +242,7 @@ async def test_the_stream_of_a_message_that_steers_begins_with_it(
 
 
 async def test_an_interrupt_tells_the_engine_of_every_run_it_stops(
-    client: httpx2.AsyncClient, gateway: _QuietGateway
+    client: httpx2.AsyncClient, gateway: QuietGateway
 ) -> None:
     body = {"input": "x", "session_id": "s"}
     stopped = [(await client.post("/v1/runs", json=body)).json()["run_id"] for _ in range(3)]

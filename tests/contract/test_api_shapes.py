@@ -33,7 +33,7 @@ from api.shapes.talk import ClearedOut, MessageList, SessionList, SessionOut
 from api.shapes.work import EventList, InvokedOut, RunList, RunOut, ToolCallList, ToolCallOut
 from domain.chat import ToolCallRequest
 from domain.principal import Scope
-from tests.fakes_api import World, fake_config
+from tests.fakes.world import World, fake_config
 
 LIST = {"has_more", "next_cursor"}
 FIELDS = {

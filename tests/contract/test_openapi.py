@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 from api.app import create_app, describe
 from api.export_openapi import render
 from domain.principal import Scope
-from tests.fakes_api import World, fake_config
+from tests.fakes.world import World, fake_config
 
 DOCUMENT = describe()
 COMMITTED = Path(__file__).parents[2] / "docs" / "reference" / "openapi.json"

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from domain.fold import fold
 from tests.contract.store_engines import StoreBox
 from tests.contract.store_programs import OPERATIONS, Operation, Program
-from tests.contract.store_scenes import check_log, events
+from tests.contract.store_scenes import check_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
@@ -25,14 +24,6 @@ PATIENT = settings(
     phases=[Phase.explicit, Phase.generate],  # a program is short enough to be read as it is
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-
-
-async def check_run(store: StoreBox, run_id: str) -> None:
-    run = await store.runs.get_run(None, run_id)
-    folded = fold(await events(store, run_id))
-
-    assert folded.model_dump() == run.model_dump(include=set(type(folded).model_fields))
-    await check_log(store, run_id)
 
 
 async def check_transcript(store: StoreBox, session_id: str) -> None:

@@ -3,14 +3,10 @@
 import json
 import os
 import signal
-import socket
 import subprocess
-import sys
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,67 +17,8 @@ from bootstrap.commands.api import Api
 from bootstrap.commands.failure import CommandError
 from bootstrap.commands.servers import _IN_USE
 from bootstrap.devserver.lock import find_process
+from tests.e2e.program import PROGRAM, Run, environment, register_slow, wait_for_deltas
 from tests.rig.temporal import note_other_version
-
-PROGRAM = [sys.executable, "-P", "-m", "bootstrap.cli"]
-FOREIGN = ("TEMPORAL_", "ORCHESTRATOR_", "OPENAI_", "ANTHROPIC_", "OLLAMA_", "DATABASE_")
-SLOW = {"agent_id": "slow", "name": "Slow", "models": ["offline/script"]}
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def settings_for(folder: Path, **extra: str) -> dict[str, str | None]:
-    """Return what a process of ours is told: nothing of this machine's settings, and a folder."""
-    cache = os.environ.get("ORCHESTRATOR_CACHE_DIR")
-    foreign: dict[str, str | None] = {name: None for name in os.environ if name.startswith(FOREIGN)}
-    return {
-        **foreign,
-        "ORCHESTRATOR_CACHE_DIR": cache,
-        "ORCHESTRATOR_DATA_DIR": str(folder / "data"),
-        "ORCHESTRATOR_PORT": "0",
-        "ORCHESTRATOR_TEMPORAL_PORT": "0",
-        "ORCHESTRATOR_TEMPORAL_UI_PORT": "0",
-        "ORCHESTRATOR_LOG_FORMAT": "json",
-        **extra,
-    }
-
-
-def environment(folder: Path, **extra: str) -> dict[str, str]:
-    merged = {**os.environ, **settings_for(folder, **extra)}
-    return {name: value for name, value in merged.items() if value is not None}
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Run a command to its end."""
-
-    def command(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*PROGRAM, *arguments],
-            env=environment(tmp_path, **extra),
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-
-    return command
-
-
-@pytest.fixture
-def up(tmp_path: Path) -> Iterator[Callable[..., Child]]:
-    """Start `orchestrator up` on the test's folder; whatever was started is stopped."""
-    started: list[Child] = []
-
-    def start(*role: str, **extra: str) -> Child:
-        child = Child([*(role or ("up",))], tmp_path / "log", settings_for(tmp_path, **extra))
-        started.append(child)
-        return child
-
-    yield start
-    for child in reversed(started):
-        child.stop()
 
 
 def temporal_of(child: Child) -> int:
@@ -307,125 +244,6 @@ def test_the_log_can_be_watched_over_http(up: Callable[..., Child]) -> None:
             seen += next(chunks)
 
     assert b"event: log\ndata: {" in seen
-
-
-# ------------------------------------------------------------------ run
-
-
-def test_run_starts_an_orchestrator_when_none_runs_and_ends_it(run: Run, tmp_path: Path) -> None:
-    asked = run("run", "What is 6 * 7?")
-
-    assert (asked.returncode, asked.stdout) == (0, "[offline] 6 * 7 = 42.\n")
-    assert not (tmp_path / "data" / "endpoints.json").exists()
-
-
-def test_run_uses_the_orchestrator_that_runs(run: Run, up: Callable[..., Child]) -> None:
-    child = up()
-    child.wait_ready()
-
-    first = json.loads(run("run", "--session", "s", "--json", "I like green tea.").stdout)
-    run("run", "--session", "s", "And what do I like?")
-
-    assert first["state"] == "DONE"
-    assert child.is_running
-    listed = json.loads(run("runs", "list", "--json").stdout)
-    assert [one["session_id"] for one in listed] == ["s", "s"]
-    messages = run("sessions", "messages", "s").stdout
-    assert messages.count("assistant") >= 2
-    assert "green tea" in messages
-
-
-def ask_slowly(tmp_path: Path, *options: str, words: int = 60) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*PROGRAM, "run", "--agent", "slow", f"tokens={words} gap_ms=30", *options],
-        env=environment(tmp_path),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell's background job ignores Ctrl-C, and so would what the tests start there.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
-    )
-
-
-def check_answer(asked: subprocess.Popen[str]) -> None:
-    out, err = asked.communicate(timeout=60)
-    words = " ".join(f"t{at}" for at in range(60))
-    assert (asked.returncode, out) == (0, f"[offline] {words}\n"), err
-    assert err.count("connecting again") == 1
-
-
-def test_run_starts_an_orchestrator_when_the_one_it_used_was_killed(
-    up: Callable[..., Child], tmp_path: Path
-) -> None:
-    """SIGKILL of everything in mid-stream; the command itself brings it back."""
-    first = up()
-    serving = first.wait_ready()
-    register_slow(serving)
-    asked = ask_slowly(tmp_path)
-    wait_for_deltas(serving, 10)
-
-    first.kill()
-
-    check_answer(asked)
-
-
-def test_run_goes_on_with_the_orchestrator_that_comes_back(
-    up: Callable[..., Child], tmp_path: Path
-) -> None:
-    """SIGKILL of everything in mid-stream, and somebody starts it again at the same address."""
-    port = str(free_port())
-    first = up(ORCHESTRATOR_PORT=port)
-    serving = first.wait_ready()
-    register_slow(serving)
-    asked = ask_slowly(tmp_path, "--api-url", str(serving.api))
-    wait_for_deltas(serving, 10)
-
-    first.kill()
-    up(ORCHESTRATOR_PORT=port).wait_ready()
-
-    check_answer(asked)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def register_slow(serving: Serving) -> None:
-    with Api(str(serving.api)) as api:
-        api.call("POST", "/v1/agents", body=SLOW)
-
-
-def wait_for_deltas(serving: Serving, count: int) -> None:
-    """Watch the newest run until it has streamed that much."""
-    with Api(str(serving.api)) as api:
-        while not (runs := api.call("GET", "/v1/runs")["runs"]):
-            time.sleep(0.02)
-        path = f"/v1/runs/{runs[0]['run_id']}/events"
-        with api.stream("GET", path, headers={}) as stream:
-            seen = b""
-            for chunk in stream.iter_bytes():
-                seen += chunk
-                if seen.count(b"event: agent_stream_delta") >= count:
-                    return
-
-
-def test_ctrl_c_leaves_the_run_and_says_how_to_come_back(
-    run: Run, up: Callable[..., Child], tmp_path: Path
-) -> None:
-    serving = up().wait_ready()
-    register_slow(serving)
-    asked = ask_slowly(tmp_path, words=300)
-    wait_for_deltas(serving, 3)
-
-    asked.send_signal(signal.SIGINT)
-
-    _, err = asked.communicate(timeout=10)
-    assert asked.returncode == 130
-    command = err.strip().rpartition("orchestrator ")[2].split()
-    assert command[:2] == ["runs", "tail"]
-    assert "run_done" in run(*command).stdout
 
 
 def test_doctor_is_content_with_what_the_tests_run_on(run: Run) -> None:

@@ -8,8 +8,7 @@ import json
 import os
 import secrets
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -20,13 +19,12 @@ import pytest
 from adapters.llm.sse import SseParser
 from bootstrap.children import Child
 from bootstrap.commands.api import Api
+from tests.e2e.program import PROGRAM, Run
 
 pytestmark = pytest.mark.cluster
 
-PROGRAM = [sys.executable, "-P", "-m", "bootstrap.cli"]
 CLUSTER = ("TEMPORAL_ADDRESS", "DATABASE_URL")
 Json = dict[str, Any]
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def settings(folder: Path, **extra: str) -> dict[str, str | None]:

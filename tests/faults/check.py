@@ -1,54 +1,23 @@
 """The invariant checker that every fault test ends with.
 
-Reads the store behind the product's back, Temporal's view of each run, the effect ledger and what
-clients wrote down. Each `*_faults` function returns sentences; `check` raises with all of them.
+Holds the store against Temporal's view of each run, the effect ledger and what clients wrote down.
+Each `*_faults` function returns sentences; `check` raises with all of them.
 """
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import asyncpg
 from temporalio.api.enums.v1 import EventType as HistoryEvent
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from adapters.store.database.rows import run_from
-from adapters.store.database.urls import SqliteFile, parse_database_url
 from adapters.temporal import workflow_id
-from domain.event import TERMINAL_EVENTS, EventType
-from domain.fold import fold
-from domain.tool import OPEN_STATUSES
+from tests.faults.books import STATUS_OF, Books, Problems
 from tests.stub.ledger import Effect, Ledger
 
-Row = dict[str, Any]
-Problems = list[str]
-
-STATUS_OF = {
-    "DONE": WorkflowExecutionStatus.COMPLETED,
-    "FAILED": WorkflowExecutionStatus.FAILED,
-    "CANCELLED": WorkflowExecutionStatus.CANCELED,
-}
-TABLES = (
-    "runs",
-    "events",
-    "steps",
-    "tool_calls",
-    "approvals",
-    "tool_requests",
-    "dead_letters",
-    "messages",
-    "sessions",
-    "usage",
-    "idempotency",
-    "leases",
-)
-_ORDER = {"events": " ORDER BY run_id, seq"}
 _TASK_FAILURES = 3
 """Failed workflow tasks of one run after which it counts as looping; a kill may cost one."""
 
@@ -64,67 +33,6 @@ class Transcript:
     @property
     def ids(self) -> list[int]:
         return [seq for connection in self.connections for seq in connection]
-
-
-@dataclass
-class Books:
-    """The store's tables as they stood at one moment, and each run's log."""
-
-    tables: dict[str, list[Row]]
-    logs: dict[str, list[Row]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.logs = {run["run_id"]: [] for run in self.tables["runs"]}
-        for row in self.tables["events"]:
-            self.logs.setdefault(row["run_id"], []).append(row)
-
-    @property
-    def runs(self) -> list[Row]:
-        return self.tables["runs"]
-
-    def run(self, run_id: str) -> Row:
-        return next(row for row in self.runs if row["run_id"] == run_id)
-
-    def envelopes(self, run_id: str) -> list[Row]:
-        return [json.loads(row["envelope"]) for row in self.logs[run_id]]
-
-    def kinds(self, run_id: str) -> list[str]:
-        return [row["type"] for row in self.logs[run_id]]
-
-
-async def read_books(database: str) -> Books:
-    """Read every table of a store in one transaction; `database` is spelled as in settings."""
-    place = parse_database_url(database)
-    if isinstance(place, SqliteFile):
-        return Books(_sqlite_tables(place.path))
-    connection = await asyncpg.connect(place.url.replace("+asyncpg", ""))
-    try:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            rows = {name: await connection.fetch(_select(name)) for name in TABLES}
-    finally:
-        await connection.close()
-    return Books({name: [dict(row) for row in found] for name, found in rows.items()})
-
-
-def _select(table: str) -> str:
-    return f"SELECT * FROM {table}{_ORDER.get(table, '')}"
-
-
-def _sqlite_tables(path: Path) -> dict[str, list[Row]]:
-    with closing(sqlite3.connect(path, timeout=30)) as connection:
-        connection.row_factory = sqlite3.Row
-        connection.execute("BEGIN")
-        return {name: [dict(row) for row in connection.execute(_select(name))] for name in TABLES}
-
-
-def sqlite_integrity(path: Path) -> Problems:
-    """Have SQLite itself look at its file."""
-    with closing(sqlite3.connect(path, timeout=30)) as connection:
-        (said,) = connection.execute("PRAGMA integrity_check").fetchone()
-    return [] if said == "ok" else [f"the database file is damaged: {said}"]
-
-
-# ------------------------------------------------------------------ the store by itself
 
 
 def input_faults(books: Books, accepted: Mapping[str, Iterable[str]]) -> Problems:
@@ -155,164 +63,6 @@ def input_faults(books: Books, accepted: Mapping[str, Iterable[str]]) -> Problem
     return found
 
 
-def log_faults(books: Books) -> Problems:
-    """I2, I3: a gapless log with at most one end, that folds into the row."""
-    found: Problems = []
-    for run in books.runs:
-        run_id, log = run["run_id"], books.logs[run["run_id"]]
-        if [row["seq"] for row in log] != list(range(1, len(log) + 1)):
-            found.append(f"I3: {run_id} has gaps: {[row['seq'] for row in log]}")
-            continue
-        ends = [at for at, row in enumerate(log) if row["type"] in TERMINAL_EVENTS]
-        has_ended = run["state"] in STATUS_OF
-        if ends != ([len(log) - 1] if has_ended else []):
-            found.append(f"I2: {run_id} is {run['state']} and its log ends at {ends} of {len(log)}")
-            continue
-        try:
-            folded = fold(books.envelopes(run_id))
-        except ValueError as error:
-            found.append(f"I3: {run_id} does not fold: {error}")
-            continue
-        row = run_from(run)
-        said, is_so = folded.model_dump(), row.model_dump(include=set(type(folded).model_fields))
-        if said != is_so:
-            found.append(f"I3: {run_id} folds into {said} and is {is_so}")
-    return found
-
-
-def text_faults(books: Books) -> Problems:
-    """I4, second half: the deltas of the last attempt are the answer on record."""
-    found: Problems = []
-    for run in books.runs:
-        if run["state"] != "DONE" or run["kind"] != "agent":
-            continue
-        place: tuple[str, int] | None = None
-        text, attempts = "", dict[str, int]()
-        for event in books.envelopes(run["run_id"]):
-            if event["type"] not in (EventType.AGENT_STREAM_DELTA, EventType.AGENT_STREAM_RESET):
-                continue
-            data = event["data"]
-            here = (data["step"], data["attempt"])
-            if here != place:
-                place, text = here, ""
-            if data["attempt"] < attempts.get(data["step"], 0):
-                found.append(f"I4: {run['run_id']} has a late event of attempt {here}")
-            attempts[data["step"]] = data["attempt"]
-            text += data.get("text", "")
-        final = json.loads(run["output"])["content"]
-        if place is not None and text != final:
-            found.append(f"I4: {run['run_id']} streamed {text!r} and answered {final!r}")
-    return found
-
-
-def usage_faults(books: Books) -> Problems:
-    """I7, as far as one run goes: what was spent is the sum of the ledger."""
-    found: Problems = []
-    spent: Counter[str] = Counter()
-    calls: Counter[str] = Counter()
-    for row in books.tables["usage"]:
-        spent[row["run_id"]] += row["cost_pico"] or 0
-        calls[row["run_id"]] += 1
-    for run in books.runs:
-        run_id = run["run_id"]
-        if (run["cost_pico"], run["model_calls"]) != (spent[run_id], calls[run_id]):
-            found.append(f"I7: {run_id} spent {run['cost_pico']}, its ledger says {spent[run_id]}")
-    return found
-
-
-def family_faults(books: Books) -> Problems:
-    """I8: no live run below a cancelled one, each child where it belongs, and counted once."""
-    found: Problems = []
-    by_id = {run["run_id"]: run for run in books.runs}
-    below: Counter[str] = Counter()
-    for run in books.runs:
-        parent = by_id.get(run["parent_run_id"])
-        if parent is None:
-            continue
-        if (run["root_run_id"], run["depth"]) != (parent["root_run_id"], parent["depth"] + 1):
-            found.append(f"I8: {run['run_id']} is not where a child of {parent['run_id']} belongs")
-        if parent["state"] == "CANCELLED" and run["state"] not in STATUS_OF:
-            found.append(f"I8: {run['run_id']} lives below {parent['run_id']}, which is cancelled")
-        above: Row | None = parent if run["parent_step"] is not None else None
-        while above is not None:
-            below[above["run_id"]] += 1
-            above = by_id.get(above["parent_run_id"])
-    for run_id, run in by_id.items():
-        if run["spawned"] != below[run_id]:
-            found.append(f"I8: {run_id} counts {run['spawned']} runs below it, not {below[run_id]}")
-    return found
-
-
-def conversation_faults(books: Books) -> Problems:
-    """A transcript is 1..n, and each call in it is answered before anybody else speaks.
-
-    Providers refuse a conversation that breaks this, so it would lose the session for good.
-    """
-    found: Problems = []
-    spoken: dict[tuple[str, str], list[Row]] = {}
-    for row in books.tables["messages"]:
-        if row["seq"] is not None:
-            spoken.setdefault((row["owner"], row["session_id"]), []).append(row)
-    for (_, session_id), rows in spoken.items():
-        rows.sort(key=lambda row: int(row["seq"]))
-        places = [row["seq"] for row in rows]
-        if places != list(range(1, len(rows) + 1)):
-            found.append(f"I3: session {session_id} has the places {places}")
-        going = books.run(rows[-1]["run_id"])["state"] not in STATUS_OF
-        found += [f"I3: session {session_id}: {said}" for said in _unanswered(rows, going=going)]
-    return found
-
-
-def _unanswered(rows: Sequence[Row], *, going: bool) -> Problems:
-    """Return which calls of a conversation have no answer in their place."""
-    found: Problems = []
-    wanted: set[str] = set()
-    for row in rows:
-        if row["role"] == "tool":
-            if row["tool_call_id"] not in wanted:
-                found.append(f"an answer to {row['tool_call_id']} that nobody waits for")
-            wanted.discard(row["tool_call_id"])
-        elif wanted:
-            found.append(f"{row['role']} speaks before {sorted(wanted)} is answered")
-            wanted = set()
-        wanted |= {call["call_id"] for call in json.loads(row["tool_calls"] or "[]")}
-    if wanted and not going:
-        found.append(f"it ends before {sorted(wanted)} is answered")
-    return found
-
-
-def rest_faults(books: Books) -> Problems:
-    """I9, the store's half: every run has ended, or waits for a person; nothing is left open."""
-    going = [run for run in books.runs if run["state"] not in STATUS_OF]
-    parked = {run["run_id"] for run in going if run["waiting_on"] == "approval"}
-    unfinished = [
-        f"I9: {run['run_id']} is {run['state']}: {books.kinds(run['run_id'])[-5:]}"
-        for run in going
-        if run["run_id"] not in parked
-    ]
-    return unfinished or _held(books, parked)
-
-
-def _held(books: Books, parked: set[str]) -> Problems:
-    """Return what runs that have ended still hold."""
-    sessions = [
-        f"I9: session {row['session_id']} is still held by {row['active_run_id']}"
-        for row in books.tables["sessions"]
-        if row["active_run_id"] is not None and row["active_run_id"] not in parked
-    ]
-    calls = [
-        f"I9: tool call {row['tool_call_id']} is {row['status']}"
-        for row in books.tables["tool_calls"]
-        if row["status"] in OPEN_STATUSES and row["run_id"] not in parked
-    ]
-    approvals = [
-        f"I9: approval {row['approval_id']} is pending"
-        for row in books.tables["approvals"]
-        if row["status"] == "pending" and row["run_id"] not in parked
-    ]
-    return sessions + calls + approvals
-
-
 def canary_faults(books: Books, canaries: Iterable[str], files: Iterable[Path] = ()) -> Problems:
     """I10: planted secrets stand in no table and in no file (logs, that is)."""
     texts = {name: json.dumps(rows, default=repr) for name, rows in books.tables.items()}
@@ -322,9 +72,6 @@ def canary_faults(books: Books, canaries: Iterable[str], files: Iterable[Path] =
 
 def _holding(texts: Mapping[str, str], secret: str) -> list[str]:
     return [where for where, text in texts.items() if secret in text]
-
-
-# ------------------------------------------------------------------ the store against others
 
 
 def client_faults(books: Books, transcripts: Iterable[Transcript]) -> Problems:
@@ -404,15 +151,3 @@ def check(*problems: Problems) -> None:
     """Raise with every sentence at once."""
     every = [sentence for group in problems for sentence in group]
     assert not every, "\n".join(every)
-
-
-def store_faults(books: Books) -> Problems:
-    """Everything that must hold of the store by itself once all is at rest."""
-    return (
-        log_faults(books)
-        + text_faults(books)
-        + conversation_faults(books)
-        + usage_faults(books)
-        + family_faults(books)
-        + rest_faults(books)
-    )

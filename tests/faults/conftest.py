@@ -14,6 +14,8 @@ from tests.rig.world import World
 from tests.stub.ledger import Ledger
 
 MakeWorld = Callable[..., World]
+LedgerAt = tuple[Ledger, str]
+"""An effect ledger and where tools find it."""
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +27,15 @@ def temporal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServe
 
 
 @pytest.fixture
-async def ledger() -> AsyncIterator[tuple[Ledger, str]]:
+async def own_server(tmp_path: Path) -> AsyncIterator[TemporalServer]:
+    """A Temporal server that no other test uses."""
+    server = TemporalServer(tmp_path).start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+async def ledger() -> AsyncIterator[LedgerAt]:
     """Return an effect ledger and where tools find it."""
     ledger = Ledger()
     async with ledger.serve() as server:

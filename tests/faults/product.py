@@ -16,13 +16,9 @@ from temporalio.client import Client
 
 from adapters.llm.sse import SseParser
 from adapters.temporal import workflow_id
-from tests.faults.check import (
-    check,
-    engine_faults,
-    read_books,
-    sqlite_integrity,
-    store_faults,
-)
+from tests.faults.books import read_books, sqlite_integrity
+from tests.faults.check import check, engine_faults
+from tests.faults.store_rules import store_faults
 from tests.rig.child import Child, wait_until
 
 PATIENCE_SECONDS = 60.0

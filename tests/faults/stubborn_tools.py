@@ -1,11 +1,11 @@
 """Tools that do not end by themselves for a long time, for `ORCHESTRATOR_TOOLS`."""
 
-import asyncio
 import signal
 import time
 from pathlib import Path
 
 from adapters.tools.decorator import tool
+from tests.rig.tools import sleep_deaf
 
 TARGETS = tuple(f"{__name__}:{name}" for name in ("deaf_for_long", "blocked_for_long"))
 
@@ -14,12 +14,7 @@ TARGETS = tuple(f"{__name__}:{name}" for name in ("deaf_for_long", "blocked_for_
 async def deaf_for_long(path: str, seconds: float) -> str:
     """Say at `path` that it runs, and swallow every cancellation for so long."""
     Path(path).write_text("runs")
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            await asyncio.sleep(until - time.monotonic())
-        except asyncio.CancelledError:
-            continue
+    await sleep_deaf(seconds)
     return "late"
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.rig.world import Viewer, World
-from tests.stub.ledger import Ledger
+from tests.faults.conftest import LedgerAt
+from tests.rig.viewer import Viewer
+from tests.rig.world import World
 
 pytestmark = pytest.mark.timeout(300)
-LedgerAt = tuple[Ledger, str]
 RUNS = 6
 CLIENTS = 20
 POLICY = {"rules": [{"tool": "charge_unsafe", "decision": "ask"}]}

@@ -7,33 +7,28 @@ import contextlib
 import json
 import os
 import random
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 
 from adapters.llm.sse import SseParser
 from adapters.temporal import workflow_id
 from domain.family import child_run_id
-from tests.faults import check as rules
-from tests.faults.check import Books
+from tests.faults.books import Books
+from tests.faults.check import check
 from tests.faults.report import record
+from tests.faults.store_rules import store_faults
+from tests.rig.resets import reset
+from tests.rig.scripts import hand_down
 from tests.rig.temporal import TemporalServer
-from tests.rig.world import World, until
-from tests.stub.ledger import Ledger
+from tests.rig.waiting import until
+from tests.rig.world import World
 from tests.workflows.stage import connect
 
 pytestmark = pytest.mark.timeout(300)
-LedgerAt = tuple[Ledger, str]
 SLOW = "tokens=60 gap_ms=25"
-
-
-def hand_down(script: str, **more: object) -> str:
-    return f"call spawn_run {json.dumps({'agent_id': 'helper', 'input': script, **more})}"
 
 
 async def staffed(world: World, *tools: str) -> None:
@@ -114,15 +109,8 @@ async def test_everything_killed_while_a_parent_waits(world: World) -> None:
     one_child_each(books, run_id)
     viewer.saw_all(books)
     assert viewer.connections >= 2
-    assert "t59" in json.loads(books.run(run_id)["output"])["content"]
+    assert "t59" in books.answer(run_id)
     assert books.run(child)["state"] == "DONE"
-
-
-@pytest.fixture
-async def own_server(tmp_path: Path) -> AsyncIterator[TemporalServer]:
-    server = TemporalServer(tmp_path).start()
-    yield server
-    server.close()
 
 
 async def test_the_temporal_server_killed_while_a_parent_waits(
@@ -186,15 +174,7 @@ async def end_at_random(world: World, rng: random.Random, children: int, way: st
         case "cancel_workflow":
             await handle.cancel()
         case "reset":
-            await client.workflow_service.reset_workflow_execution(
-                ResetWorkflowExecutionRequest(
-                    namespace=client.namespace,
-                    workflow_execution=WorkflowExecution(workflow_id=workflow_id(run_id)),
-                    reason="a test",
-                    workflow_task_finish_event_id=4,
-                    request_id=f"reset-{run_id}",
-                )
-            )
+            await reset(client, run_id)
         case "kill":
             world.roles[-1].kill()
             await world.up()
@@ -205,7 +185,7 @@ async def end_at_random(world: World, rng: random.Random, children: int, way: st
 async def at_rest(world: World, way: str) -> None:
     """Hold everything to its law: no live run under a closed one, each child once, and the rest."""
     if way == "terminate":  # what Temporal was told to end by hand is FAILED here
-        rules.check(rules.store_faults(await world.settle()))
+        check(store_faults(await world.settle()))
     else:
         await world.check()
 

@@ -9,19 +9,13 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.faults.check import Books
+from tests.faults.books import Books
+from tests.faults.crashes import BOTH, before_and_after, commits_in, crash_all
 from tests.faults.report import record
-from tests.faults.test_crash_points import (
-    BOTH,
-    Play,
-    Played,
-    Scene,
-    before_and_after,
-    content,
-    crash_all,
-)
+from tests.faults.scene import Play, Played, Scene
 from tests.rig.temporal import TemporalServer
-from tests.rig.world import Viewer, until
+from tests.rig.viewer import Viewer
+from tests.rig.waiting import until
 
 TOOL: dict[str, Any] = {"name": "print_page", "description": "Print.", "timeout_seconds": 600}
 CALL = 'call print_page {"text": "x"}\n---\nsay {result}'
@@ -40,7 +34,7 @@ def answered_once(viewer: Viewer, said: str) -> Played:
     """The client was asked once, its answer counts once and is the run's."""
 
     def look(books: Books) -> None:
-        assert content(books, viewer.run_id) == f"[offline] {said}"
+        assert books.answer(viewer.run_id) == f"[offline] {said}"
         assert (viewer.count("tool_request"), viewer.count("tool_result")) == (1, 1)
         (row,) = books.tables["tool_requests"]
         assert (row["status"], row["dispatch"]) == ("closed", 1)
@@ -100,7 +94,7 @@ async def play_silence(scene: Scene) -> Played:
     assert await viewer.ends() == "run_done"
 
     def look(books: Books) -> None:
-        assert content(books, viewer.run_id) == "[offline] printed"
+        assert books.answer(viewer.run_id) == "[offline] printed"
         assert viewer.count("outcome_unknown") == 1
 
     return look
@@ -129,7 +123,7 @@ async def play_dropped(scene: Scene) -> Played:
     assert (await world.get("/v1/tool_hosts"))["tool_hosts"] == []
 
     def look(books: Books) -> None:
-        assert content(books, run_id) == "[offline] nothing to print"
+        assert books.answer(run_id) == "[offline] nothing to print"
 
     return look
 
@@ -164,11 +158,7 @@ async def test_a_client_tool_crashed_at_every_commit(
 def test_every_commit_of_clients_has_a_play() -> None:
     """The names stand in the code once: a new commit needs a place here."""
     text = Path("adapters/store/clients/clientbook.py").read_text()
-    named = {
-        part.lstrip().partition('"')[2].partition('"')[0]
-        for part in text.split("self._commit(")[1:]
-    }
-    assert named == set(PLAYS)
+    assert commits_in(text) == set(PLAYS)
 
 
 @pytest.mark.heavy

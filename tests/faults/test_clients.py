@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
+from tests.faults.conftest import LedgerAt
 from tests.faults.report import record
 from tests.rig.child import Child
+from tests.rig.roles import Role
 from tests.rig.temporal import TemporalServer
-from tests.rig.world import Role, Viewer, World, until
-from tests.stub.ledger import Ledger
+from tests.rig.viewer import Viewer
+from tests.rig.waiting import until
+from tests.rig.world import World
 
 pytestmark = pytest.mark.timeout(300)
-LedgerAt = tuple[Ledger, str]
 CLIENTS = 20
 TOOL = {"name": "print_page", "description": "Print.", "timeout_seconds": 600}
 CALL = 'call print_page {"text": "x"}\n---\nsay {result}'

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.rig.world import World, until
+from tests.rig.waiting import until
+from tests.rig.world import World
 from tests.stub.http import StubServer
 from tests.stub.ingress import StubIngress
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.rig.world import World, until, was_killed
-from tests.stub.ledger import Ledger
+from tests.faults.conftest import LedgerAt
+from tests.rig.roles import was_killed
+from tests.rig.waiting import until
+from tests.rig.world import World
 
 pytestmark = pytest.mark.timeout(300)
-LedgerAt = tuple[Ledger, str]
 TURNS = 3
 
 

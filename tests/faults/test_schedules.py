@@ -4,7 +4,7 @@ import asyncio
 import random
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,7 +15,8 @@ import pytest
 
 from domain.schedule import Overlap
 from tests.rig.temporal import TemporalServer
-from tests.rig.world import World, until
+from tests.rig.waiting import until
+from tests.rig.world import World
 
 pytestmark = pytest.mark.timeout(300)
 ONE_BY_ONE = frozenset({Overlap.SKIP, Overlap.BUFFER_ONE, Overlap.BUFFER_ALL, Overlap.CANCEL_OTHER})
@@ -62,14 +63,6 @@ def ticks_of(world: World, name: str) -> list[Tick]:
     )
     with closing(sqlite3.connect(world.store, timeout=30)) as connection:
         return [Tick(*row) for row in connection.execute(sql, (name,))]
-
-
-@pytest.fixture
-async def own_server(tmp_path: Path) -> AsyncIterator[TemporalServer]:
-    """A Temporal server that no other test uses."""
-    server = TemporalServer(tmp_path).start()
-    yield server
-    server.close()
 
 
 async def outage(

@@ -17,7 +17,7 @@ import httpx2
 import pytest
 
 from tests.contract.store_engines import PostgresServer
-from tests.faults.check import sqlite_integrity
+from tests.faults.books import sqlite_integrity
 from tests.faults.conftest import sse_words
 from tests.faults.report import record
 from tests.rig.temporal import TemporalServer

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.check import Books
+from tests.faults.books import Books
 from tests.rig.world import World
 
 pytestmark = pytest.mark.timeout(300)

@@ -11,7 +11,8 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunne
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from adapters.payloads import data_converter
-from tests.replay.record import HISTORIES, PATHS
+from tests.replay.paths import PATHS
+from tests.replay.record import HISTORIES
 from worker import WORKFLOWS
 
 RECORDED = sorted(HISTORIES.glob("*.json"))

@@ -1,1 +1,3 @@
-"""Real parts on one machine: processes with signals, clients that keep books, readers of both."""
+"""Real parts on one machine: processes with signals, an API on a socket, clients that keep books,
+readers of both.
+"""

@@ -109,6 +109,16 @@ async def charge_and_refuse(url: str, context: ToolContext) -> int:
     raise ToolFailedError("the account is closed; nothing was charged")
 
 
+async def sleep_deaf(seconds: float) -> None:
+    """Sleep for so long, and swallow every cancellation."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            await asyncio.sleep(until - time.monotonic())
+        except asyncio.CancelledError:
+            continue
+
+
 @tool(timeout_seconds=0.3, attempts=1)
 async def hang() -> str:
     """Never answer."""
@@ -119,12 +129,7 @@ async def hang() -> str:
 @tool(timeout_seconds=0.3, attempts=1)
 async def hang_deaf(seconds: float) -> str:
     """Never answer, and swallow cancellation for so long."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            await asyncio.sleep(until - time.monotonic())
-        except asyncio.CancelledError:
-            continue
+    await sleep_deaf(seconds)
     return "late"
 
 

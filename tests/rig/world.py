@@ -1,221 +1,37 @@
 """The product as real processes around one store, and clients that write down what they saw.
 
-`World.up()`, `.api()`, `.worker()` start processes and return once they serve; a `Client` repeats
-what got no answer, with the same Idempotency-Key; a `Viewer` reconnects with `Last-Event-ID`.
+`World.up()`, `.api()`, `.worker()` start processes and return once they serve; `.send()` repeats
+what got no answer, `.start()` with the same Idempotency-Key.
 """
 
-import asyncio
 import contextlib
-import functools
-import json
 import secrets
-import signal
-import tempfile
-import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import httpx2
 
-from adapters.llm.sse import SseParser
-from adapters.store.database.urls import SqliteFile
-from adapters.store.schema.migrate import upgrade
-from tests.faults import check as rules
-from tests.rig.child import Child, Process
-from tests.rig.forked import Forked
+from tests.faults.books import STATUS_OF, Books, Problems, read_books
+from tests.faults.check import (
+    canary_faults,
+    check,
+    client_faults,
+    effect_faults,
+    engine_faults,
+    input_faults,
+)
+from tests.faults.store_rules import rest_faults, store_faults
+from tests.rig.roles import Role
+from tests.rig.settings import CANARY, SHORT
+from tests.rig.store import empty_store
 from tests.rig.tools import TARGETS
+from tests.rig.viewer import Viewer
+from tests.rig.waiting import AWAY, PATIENCE_SECONDS, until
 from tests.workflows.stage import connect
 
-PATIENCE_SECONDS = 100.0
-"""The longest a test waits for anything that has no bound of its own."""
-_POLL_SECONDS = 0.01
-_AWAY = (httpx2.TransportError, OSError)
-_TERMINAL = frozenset({"run_done", "run_failed", "run_cancelled"})
-CANARY = "sk-canary-5f1d0c"
-"""A secret every process holds; it must appear nowhere."""
-
-SHORT = {
-    "ORCHESTRATOR_HEARTBEAT_SECONDS": "3",
-    "ORCHESTRATOR_LEASE_SECONDS": "1",
-    "ORCHESTRATOR_RECONCILE_SECONDS": "1",
-    "ORCHESTRATOR_RETRY_SECONDS": "0.05",
-    "ORCHESTRATOR_PING_SECONDS": "0.5",
-    "ORCHESTRATOR_DRAIN_SECONDS": "2",
-    "ORCHESTRATOR_LOG_LEVEL": "info",
-    "ORCHESTRATOR_LOG_FORMAT": "json",
-}
-"""Waits of `make test`; a heavy test takes the product's own."""
-
 Json = dict[str, Any]
-
-
-async def until(
-    what: str, is_true: Callable[[], Awaitable[bool] | bool], seconds: float = PATIENCE_SECONDS
-) -> float:
-    """Poll a condition of another process; return how long it took."""
-    started = time.monotonic()
-    while True:
-        answer = is_true()
-        if answer if isinstance(answer, bool) else await answer:
-            return time.monotonic() - started
-        if time.monotonic() - started > seconds:
-            raise AssertionError(f"not within {seconds:g} s: {what}")
-        await asyncio.sleep(_POLL_SECONDS)
-
-
-@functools.cache
-def _empty_store() -> bytes:
-    """Return a migrated and empty database: made once, where every world would make its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "empty.db"
-        upgrade(SqliteFile(path))
-        return path.read_bytes()
-
-
-class Role(Child):
-    """One `orchestrator <role>` process, forked by the nursery."""
-
-    def __init__(self, role: str, folder: Path, env: Mapping[str, str], log: Path) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        super().__init__(role, [role], log, env)
-
-    def _start(self, command: Sequence[str], extra: Mapping[str, str]) -> Process:
-        return Forked(command, self.log, extra)
-
-    def endpoints(self) -> Json | None:
-        """Return what the process says of itself; None before it serves."""
-        with contextlib.suppress(OSError, ValueError):
-            said: Json = json.loads((self.folder / "endpoints.json").read_text())
-            return said if said["pid"] == self.pid else None
-        return None
-
-    async def serves(self, seconds: float = PATIENCE_SECONDS) -> Json:
-        """Wait until it serves."""
-
-        def is_ready() -> bool:
-            assert self.is_running, f"{self.name} ended instead of serving: {self.tail(40)}"
-            return self.endpoints() is not None
-
-        await until(f"{self.name} serves", is_ready, seconds)
-        said = self.endpoints()
-        assert said is not None
-        return said
-
-    async def died(self, seconds: float = PATIENCE_SECONDS) -> int:
-        """Wait until it ends by itself; return its code, negative for a signal."""
-        await until(f"{self.name} ends", lambda: not self.is_running, seconds)
-        return self.wait(1)
-
-
-@dataclass
-class Viewer:
-    """Somebody who watches one run and comes back whenever the connection breaks."""
-
-    world: "World"
-    run_id: str
-    events: list[Json] = field(default_factory=list)
-    at: list[float] = field(default_factory=list)
-    """When each event came, by `time.monotonic()`."""
-    connections: list[list[int]] = field(default_factory=list)
-    comments: int = 0
-    """Chunks that brought no event: pings, mostly."""
-    saw_end: bool = False
-    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
-    _task: "asyncio.Task[None] | None" = None
-
-    def start(self) -> Self:
-        self._task = asyncio.create_task(self._follow())
-        return self
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    def check(self) -> None:
-        """Raise what went wrong while watching."""
-        if self._task is not None and self._task.done() and not self._task.cancelled():
-            self._task.result()
-
-    def transcript(self) -> rules.Transcript:
-        return rules.Transcript(self.run_id, self.connections, self.saw_end)
-
-    def count(self, kind: str, **data: object) -> int:
-        """Return how many events of a type, with these fields in `data`, were seen."""
-        return sum(
-            event["type"] == kind and data.items() <= event["data"].items() for event in self.events
-        )
-
-    async def sees(
-        self, kind: str, count: int = 1, seconds: float = PATIENCE_SECONDS, **data: object
-    ) -> None:
-        """Wait for the `count`-th event of a type."""
-
-        def is_there() -> bool:
-            assert self._task is not None, "start() comes first"
-            self.check()
-            return self.saw_end or self.count(kind, **data) >= count
-
-        await self._wait(f"{count} {kind} {data or ''} of {self.run_id}", is_there, seconds)
-        seen = [event["type"] for event in self.events][-8:]
-        assert self.count(kind, **data) >= count, f"{self.run_id} ended without {kind}: {seen}"
-
-    async def ends(self, seconds: float = PATIENCE_SECONDS) -> str:
-        """Wait for the terminal event and return its type."""
-        await self._wait(f"the end of {self.run_id}", lambda: self.saw_end, seconds)
-        return str(self.events[-1]["type"])
-
-    async def _wait(self, what: str, is_true: Callable[[], bool], seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds), self._changed:
-                await self._changed.wait_for(is_true)
-        except TimeoutError as error:
-            seen = [event["type"] for event in self.events][-8:]
-            raise AssertionError(f"not within {seconds:g} s: {what}; last: {seen}") from error
-
-    async def _follow(self) -> None:
-        try:
-            while not self.saw_end:
-                with contextlib.suppress(*_AWAY):
-                    await self._connect()
-                await asyncio.sleep(_POLL_SECONDS)
-        finally:
-            async with self._changed:
-                self._changed.notify_all()
-
-    async def _connect(self) -> None:
-        headers = {"accept": "text/event-stream"}
-        if self.events:
-            headers["last-event-id"] = str(self.events[-1]["seq"])
-        path = f"/v1/runs/{self.run_id}/events"
-        async with self.world.http.stream(
-            "GET", self.world.url + path, headers=headers, timeout=httpx2.Timeout(5, read=30)
-        ) as answer:
-            if answer.status_code != 200:
-                assert answer.status_code in (204, 503, 429), answer.status_code
-                return
-            self.connections.append([])
-            parser = SseParser()
-            async for chunk in answer.aiter_raw():
-                await self._take(parser, chunk)
-
-    async def _take(self, parser: SseParser, chunk: bytes) -> None:
-        frames = parser.feed(chunk)
-        self.comments += not frames
-        for frame in frames:
-            if frame.event == "shutdown":
-                continue
-            event = json.loads(frame.data)
-            assert frame.last_event_id == str(event["seq"])
-            self.connections[-1].append(event["seq"])
-            self.events.append(event)
-            self.at.append(time.monotonic())
-            self.saw_end = self.saw_end or event["type"] in _TERMINAL
-        async with self._changed:
-            self._changed.notify_all()
 
 
 @dataclass
@@ -256,7 +72,7 @@ class World:
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.database is None:
             # Not in a thread: Alembic upgrades one database at a time.
-            Path(self.store).write_bytes(_empty_store())
+            Path(self.store).write_bytes(empty_store())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -320,7 +136,7 @@ class World:
         """Wait until /readyz says so."""
 
         async def is_ready() -> bool:
-            with contextlib.suppress(*_AWAY):
+            with contextlib.suppress(*AWAY):
                 return bool((await self.http.get(f"{self.url}/readyz")).status_code == 200)
             return False
 
@@ -349,7 +165,7 @@ class World:
         answers: list[httpx2.Response] = []
 
         async def is_answered() -> bool:
-            with contextlib.suppress(*_AWAY):
+            with contextlib.suppress(*AWAY):
                 answer = await self.http.request(
                     method, self.url + path, json=body, headers=headers
                 )
@@ -399,15 +215,15 @@ class World:
 
         async def has_ended() -> bool:
             found.update(await self.run(run_id))
-            return found["state"] in rules.STATUS_OF
+            return found["state"] in STATUS_OF
 
         await until(f"the end of {run_id}", has_ended, seconds)
         return found
 
     # -------------------------------------------------------------- behind the product's back
 
-    async def books(self) -> rules.Books:
-        return await rules.read_books(self.store)
+    async def books(self) -> Books:
+        return await read_books(self.store)
 
     async def state_is(self, run_id: str, state: str) -> bool:
         """Look at a run's row without an API."""
@@ -431,29 +247,29 @@ class World:
 
     # -------------------------------------------------------------- the end
 
-    async def settle(self, seconds: float = PATIENCE_SECONDS) -> rules.Books:
+    async def settle(self, seconds: float = PATIENCE_SECONDS) -> Books:
         """Wait until every run has ended or waits for a person; return the books."""
-        books: list[rules.Books] = []
+        books: list[Books] = []
 
         async def is_at_rest() -> bool:
             books[:] = [await self.books()]
-            return not rules.rest_faults(books[0])
+            return not rest_faults(books[0])
 
         try:
             await until("every run is at rest", is_at_rest, seconds)
         except AssertionError as error:
             tails = "\n".join(role.tail(10) for role in self.roles[-3:])
-            raise AssertionError(f"{error}: {rules.rest_faults(books[0])}\n{tails}") from error
+            raise AssertionError(f"{error}: {rest_faults(books[0])}\n{tails}") from error
         return books[0]
 
     async def check(
         self,
-        *more: rules.Problems,
+        *more: Problems,
         effects: Any = None,
         lost: tuple[str, ...] = (),
         address: str | None = None,
         seconds: float = PATIENCE_SECONDS,
-    ) -> rules.Books:
+    ) -> Books:
         """Wait for rest, then hold every invariant against the store, Temporal and the clients.
 
         Args:
@@ -465,10 +281,10 @@ class World:
         """
         books = await self.settle(seconds)
         client = await connect(address or self.temporal or self._own_temporal())
-        found: rules.Problems = []
+        found: Problems = []
 
         async def agrees() -> bool:
-            found[:], _ = await rules.engine_faults(books, client, lost)
+            found[:], _ = await engine_faults(books, client, lost)
             return not found
 
         # The workflow closes a moment after its last event.
@@ -476,12 +292,12 @@ class World:
             await until("Temporal agrees", agrees, 10)
         for viewer in self.viewers:
             viewer.check()
-        rules.check(
-            rules.store_faults(books),
-            rules.input_faults(books, self.accepted),
-            rules.client_faults(books, [viewer.transcript() for viewer in self.viewers]),
-            rules.effect_faults(books, effects) if effects is not None else [],
-            rules.canary_faults(books, [CANARY], self.folder.glob("*.log")),
+        check(
+            store_faults(books),
+            input_faults(books, self.accepted),
+            client_faults(books, [viewer.transcript() for viewer in self.viewers]),
+            effect_faults(books, effects) if effects is not None else [],
+            canary_faults(books, [CANARY], self.folder.glob("*.log")),
             found,
             *more,
         )
@@ -491,8 +307,3 @@ class World:
         said = next(role.endpoints() for role in reversed(self.roles) if role.is_running)
         assert said is not None
         return str(said["temporal"])
-
-
-def was_killed(code: int) -> bool:
-    """Whether a process ended by SIGKILL."""
-    return code == -signal.SIGKILL

@@ -11,6 +11,7 @@ from adapters.store.database.urls import SqliteFile
 from adapters.store.schema.migrate import upgrade
 from bootstrap.logs.telemetry import forward_core_logs
 from tests.rig.temporal import TemporalServer
+from tests.rig.tools import TARGETS
 from tests.workflows.stage import Stage, open_stage
 
 Make = Callable[..., AbstractAsyncContextManager[Stage]]
@@ -50,4 +51,13 @@ def make_stage(temporal: TemporalServer, empty_store: Path, tmp_path: Path) -> M
 @pytest.fixture
 async def stage(make_stage: Make) -> AsyncIterator[Stage]:
     async with make_stage() as made:
+        yield made
+
+
+@pytest.fixture
+async def house(make_stage: Make) -> AsyncIterator[Stage]:
+    """A stage with agents that have others work for them."""
+    async with make_stage(tools=TARGETS) as made:
+        await made.agent(tools=["spawn_run", "calculator"])
+        await made.agent("worker", tools=["spawn_run", "calculator", "hang"])
         yield made

@@ -14,10 +14,10 @@ from domain.order import DecisionOrder, DecisionReply
 from domain.principal import ApiKey, Scope
 from domain.run import Run, RunState, WaitingOn
 from domain.step import Finish
+from tests.rig.resets import reset
 from tests.rig.tools import TARGETS
 from tests.workflows.conftest import Make
 from tests.workflows.stage import ANN, Stage
-from tests.workflows.test_executions import reset
 from tests.workflows.test_tools import arrivals, call, release
 
 ASK: dict[str, Any] = {"rules": [{"tool": "charge_*", "decision": "ask", "reason": "money"}]}
@@ -329,7 +329,7 @@ async def test_a_reset_repeats_no_question_and_no_effect(money: Stage, when: str
     run, asked = await parked(money)
 
     if when == "before the answer":
-        await reset(money, run.run_id)
+        await reset(money.client, run.run_id)
         await money.decide(asked.approval_id)
     else:
         money.ledger.holds.add("*")
@@ -337,7 +337,7 @@ async def test_a_reset_repeats_no_question_and_no_effect(money: Stage, when: str
         await money.until("the charge", lambda: money.is_true(money.ledger.held == 1))
         await release(money)
         await money.seen(run.run_id, EventType.TOOL_RESULT)
-        await reset(money, run.run_id)
+        await reset(money.client, run.run_id)
 
     assert (await money.ended(run.run_id)).state is RunState.DONE
     assert arrivals(money, "charge_unsafe") == [1]

@@ -11,10 +11,10 @@ from domain.event import EventType
 from domain.intake import InvokeTool
 from domain.run import Run, RunState, WaitingOn
 from domain.tool import Audience, ClientSide, Effect, Offline, ToolOutcome, ToolSpec
+from tests.rig.resets import reset
 from tests.rig.tools import TARGETS
 from tests.workflows.conftest import Make
 from tests.workflows.stage import ANN, Stage
-from tests.workflows.test_executions import reset
 
 ASK_PRINT: dict[str, Any] = {"rules": [{"tool": "print_page", "decision": "ask"}]}
 ME = Claim(owner=ANN.owner, caller=ANN.owner, name=ANN.name)
@@ -248,17 +248,17 @@ async def test_a_reset_asks_no_client_twice(stage: Stage, when: str) -> None:
     call_id = await call_of(stage, run.run_id)
 
     if when == "before it is taken":
-        await reset(stage, run.run_id)
+        await reset(stage.client, run.run_id)
         await answer(stage, run.run_id)
     elif when == "while it is held":
         taken = await stage.storage.clients.claim(ME, call_id)
-        await reset(stage, run.run_id)
+        await reset(stage.client, run.run_id)
         await submit(stage, call_id, taken.token)
     else:
         taken = await stage.storage.clients.claim(ME, call_id)
         said = Submission(taken.token, PAPER, ANN.name)
         await stage.storage.clients.submit(ANN.owner, call_id, said)
-        await reset(stage, run.run_id)
+        await reset(stage.client, run.run_id)
 
     assert "on paper" in await answered(stage, run.run_id)
     kinds = await stage.kinds(run.run_id)

@@ -3,14 +3,13 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
 from adapters.temporal import workflow_id
 from domain.agent import Limits
 from domain.event import EventType
 from domain.run import RunState
+from tests.rig.resets import reset
 from tests.rig.temporal import TemporalServer
 from tests.rig.tools import TARGETS
 from tests.workflows.conftest import Make
@@ -42,18 +41,6 @@ async def executions(stage: Stage, run_id: str) -> list[str]:
         run=run_id,
     )
     return [row["temporal_run_id"] for row in rows]
-
-
-async def reset(stage: Stage, run_id: str) -> str:
-    """Reset a run's workflow to its first workflow task, as an operator does."""
-    request = ResetWorkflowExecutionRequest(
-        namespace=stage.client.namespace,
-        workflow_execution=WorkflowExecution(workflow_id=workflow_id(run_id)),
-        reason="a test",
-        workflow_task_finish_event_id=4,
-        request_id=f"reset-{run_id}",
-    )
-    return (await stage.client.workflow_service.reset_workflow_execution(request)).run_id
 
 
 async def test_a_long_run_continues_as_new_and_repeats_nothing(short: Stage) -> None:
@@ -99,7 +86,7 @@ async def test_a_reset_run_takes_its_finished_steps_over(make_stage: Make) -> No
         await stage.until("the charge", lambda: stage.is_true(stage.ledger.held == 1))
         stage.ledger.holds.clear()
 
-        later = await reset(stage, run.run_id)
+        later = await reset(stage.client, run.run_id)
 
         assert (await stage.ended(run.run_id)).state is RunState.DONE
         assert (await executions(stage, run.run_id))[-1] == later
@@ -114,7 +101,7 @@ async def test_the_execution_before_a_reset_may_not_open_steps_any_more(stage: S
     await stage.seen(run.run_id, EventType.AGENT_STREAM_DELTA)
     stage.provider.controls = {"stub": "[[say=again]]"}
 
-    later = await reset(stage, run.run_id)
+    later = await reset(stage.client, run.run_id)
     await stage.until(
         "an attempt of the later execution",
         lambda: stage.rows("SELECT 1 FROM steps WHERE temporal_run_id = :later", later=later),
@@ -133,7 +120,7 @@ async def test_a_reset_of_a_run_that_has_ended_ends_at_its_first_step(stage: Sta
     await stage.closed(run.run_id)
     before = await stage.events(run.run_id)
 
-    later = await reset(stage, run.run_id)
+    later = await reset(stage.client, run.run_id)
 
     handle = stage.client.get_workflow_handle(workflow_id(run.run_id), run_id=later)
     assert (await handle.result())["state"] == "DONE"
@@ -149,7 +136,7 @@ async def test_a_reset_of_a_cancelled_run_ends_cancelled_again(stage: Stage) -> 
     await stage.ended(run.run_id)
     await stage.closed(run.run_id)
 
-    await reset(stage, run.run_id)
+    await reset(stage.client, run.run_id)
 
     assert await stage.closed(run.run_id) is WorkflowExecutionStatus.CANCELED
     assert (await stage.kinds(run.run_id)).count("run_cancelled") == 1

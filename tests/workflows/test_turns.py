@@ -6,11 +6,11 @@ from domain.agent import AgentKind
 from domain.event import EventType
 from domain.run import RunState
 from domain.session import OnBusy
+from tests.rig.resets import reset
 from tests.rig.tools import TARGETS
 from tests.stub.agent import StubAgent
 from tests.workflows.conftest import Make
 from tests.workflows.stage import Stage
-from tests.workflows.test_executions import reset
 
 LONG = "tokens=300 gap_ms=10"
 
@@ -72,7 +72,7 @@ async def test_a_reset_repeats_no_answer_and_forgets_no_message(stage: Stage) ->
     await steer(stage, f"say two\n{LONG}")
     await stage.seen(run_id, EventType.LLM_CALL_STARTED, 2)
 
-    await reset(stage, run_id)
+    await reset(stage.client, run_id)
 
     assert (await stage.ended(run_id)).state is RunState.DONE
     said = await transcript(stage)

@@ -8,7 +8,7 @@ from activities.push import Pusher, PushPorts, PushSettings
 from domain.errors import StoreUnavailableError
 from domain.event import StoredEvent
 from domain.push import Behind, NotTakenError, PushLag
-from tests.fakes_api import FakeClock
+from tests.fakes.clock import FakeClock
 
 SOON = PushSettings(look_seconds=0.001, lease_seconds=60, most_runs=2)
 

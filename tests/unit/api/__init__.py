@@ -1,0 +1,1 @@
+"""The API over fakes, without an engine or a store."""

@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
-from tests.fakes_api import World, fake_config
+from tests.fakes.world import World, fake_config
 
 Connect = Callable[..., httpx2.AsyncClient]
 

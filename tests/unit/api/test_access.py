@@ -12,7 +12,8 @@ from api.openapi import scope_of
 from api.ports import RateConfig
 from domain.errors import UnauthorizedError
 from domain.principal import Scope
-from tests.fakes_api import NOW, World, fake_config
+from tests.fakes.clock import NOW
+from tests.fakes.world import World, fake_config
 from tests.unit.api.conftest import Connect
 
 PUBLIC = {"/", "/health", "/livez", "/readyz", "/static/{name}"}

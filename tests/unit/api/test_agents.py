@@ -10,7 +10,7 @@ import pytest
 from adapters.net.policy import LOOPBACK, AddressPolicy
 from api.app import create_app
 from domain.principal import Scope
-from tests.fakes_api import World, fake_config
+from tests.fakes.world import World, fake_config
 from tests.unit.api.conftest import Connect
 
 TUTOR: dict[str, Any] = {

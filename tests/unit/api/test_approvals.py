@@ -12,7 +12,7 @@ from api.pending import pending_frames
 from api.ports import StreamConfig
 from domain.approval import ApprovalStatus
 from domain.principal import Scope
-from tests.fakes_api import World, fake_config
+from tests.fakes.world import World, fake_config
 from tests.unit.api.conftest import Connect
 
 DECIDE = "/v1/approvals/ap_01k9/decide"

@@ -6,7 +6,7 @@ import re
 import httpx2
 import pytest
 
-from tests.fakes_api import World
+from tests.fakes.world import World
 
 JSON = {"content-type": "application/json"}
 

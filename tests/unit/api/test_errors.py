@@ -11,8 +11,8 @@ from api.app import create_app
 from api.errors import STATUS, STATUS_TITLES, Problem, problem_of, respond
 from domain import errors
 from domain.errors import LimitReachedError, OrchestratorError, StepRefusedError, leaves
-from tests.fakes_api import World, fake_config
-from tests.serving_api import serving
+from tests.fakes.world import World, fake_config
+from tests.rig.serving import serving
 from tests.unit.api.conftest import Connect
 
 

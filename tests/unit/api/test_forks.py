@@ -8,7 +8,7 @@ import pytest
 from api.app import create_app
 from domain.event import EventType
 from domain.principal import Scope
-from tests.fakes_api import World, fake_config
+from tests.fakes.world import World, fake_config
 from tests.unit.api.conftest import Connect
 
 FORK = "/v1/runs/run_01k9/fork"

@@ -11,8 +11,8 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.ports import RateConfig
 from api.server import ApiProtocol
-from tests.fakes_api import World, fake_config
-from tests.serving_api import Reader, serving
+from tests.fakes.world import World, fake_config
+from tests.rig.serving import Reader, serving
 from tests.unit.api.conftest import Connect
 
 JSON = {"content-type": "application/json"}

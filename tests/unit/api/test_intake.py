@@ -28,7 +28,10 @@ from domain.matching import Card, choose, score, words
 from domain.principal import ApiKey, Scope
 from domain.run import RunState
 from domain.snapshot import Defaults, check_agent, lower, snapshot
-from tests.fakes_api import CALCULATOR, NOW, FakeModels, World
+from tests.fakes.clock import NOW
+from tests.fakes.models import FakeModels
+from tests.fakes.tools import CALCULATOR
+from tests.fakes.world import World
 
 SETTINGS = IntakeSettings(Limits(max_turns=50), ("offline/echo",), max_open_runs=10)
 DEFAULTS = Defaults(Limits(max_turns=50), ("offline/echo",))

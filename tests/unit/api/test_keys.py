@@ -6,7 +6,7 @@ import pytest
 from api.app import create_app
 from domain.auth import digest_of
 from domain.principal import Scope
-from tests.fakes_api import World, fake_config
+from tests.fakes.world import World, fake_config
 from tests.unit.api.conftest import Connect
 
 

@@ -13,7 +13,7 @@ from domain.errors import EngineMismatchError
 from domain.principal import Scope
 from domain.push import PushLag
 from domain.stats import RunStats
-from tests.fakes_api import World, fake_config
+from tests.fakes.world import World, fake_config
 from tests.unit.api.conftest import Connect
 
 

@@ -12,7 +12,7 @@ from domain.errors import InvalidRequestError
 from domain.principal import Scope
 from domain.schedule import Overlap
 from domain.scheduling import Scheduling
-from tests.fakes_api import World, fake_config
+from tests.fakes.world import World, fake_config
 from tests.unit.api.conftest import Connect
 
 RUN = {"input": "What happened?", "agent_id": "assistant"}

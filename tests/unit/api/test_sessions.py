@@ -3,7 +3,7 @@
 import httpx2
 import pytest
 
-from tests.fakes_api import World
+from tests.fakes.world import World
 
 
 async def _talk(client: httpx2.AsyncClient, count: int) -> None:

@@ -1,47 +1,27 @@
-"""Server-sent events on a real socket."""
+"""Server-sent events on a real socket: what is sent, and where a reader goes on."""
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from api.app import create_app, drain
-from api.ports import StreamConfig
 from domain.errors import StoreUnavailableError
 from domain.event import EventType
-from domain.principal import Scope
-from tests.fakes_api import World, fake_config
-from tests.serving_api import Reader, serving
+from tests.fakes.world import World
+from tests.rig.serving import Reader, serving
+from tests.unit.api.stream_scenes import Address, app_of, start_run
 
-Address = tuple[str, int]
 EVENTS = 9
-
-
-def _app(world: World, **stream: Any) -> Any:
-    return create_app(world.ports(), fake_config(stream=StreamConfig(**stream)))
-
-
-async def _start(address: Address, world: World, key: str | None = None) -> str:
-    headers = {"content-type": "application/json"}
-    if key:
-        headers["authorization"] = f"Bearer {key}"
-    answer = await Reader.request(
-        address, "/v1/runs", method="POST", headers=headers, body=b'{"input":"hi"}'
-    )
-    run_id = json.loads(await answer.text())["run_id"]
-    answer.close()
-    return str(run_id)
 
 
 @pytest.fixture
 async def finished(world: World) -> AsyncIterator[tuple[Address, str]]:
     """A finished run of nine events on a server."""
     world.gateway.words = list("abcde")
-    async with serving(_app(world)) as address:
-        run_id = await _start(address, world)
+    async with serving(app_of(world)) as address:
+        run_id = await start_run(address, world)
         while not world.runs.runs[run_id].is_terminal:
             await asyncio.sleep(0.001)
         assert world.runs.runs[run_id].last_seq == EVENTS
@@ -51,7 +31,7 @@ async def finished(world: World) -> AsyncIterator[tuple[Address, str]]:
 async def test_a_start_that_asks_for_a_stream_gets_every_event_in_the_same_response(
     world: World,
 ) -> None:
-    async with serving(_app(world)) as address:
+    async with serving(app_of(world)) as address:
         answer = await Reader.request(
             address,
             "/v1/runs",
@@ -106,8 +86,8 @@ async def test_a_reader_ahead_of_a_live_run_gets_only_what_is_later_and_its_end(
 ) -> None:
     """Nothing up to the place that it named is sent; the stream ends with the run all the same."""
     world.gateway.mode = "hold"
-    async with serving(_app(world)) as address:
-        run_id = await _start(address, world)
+    async with serving(app_of(world)) as address:
+        run_id = await start_run(address, world)
         seen = world.runs.runs[run_id].last_seq
         start = seen + ahead_by
         query, header = ("", start) if by_header else (f"?after_seq={start}", None)
@@ -123,8 +103,8 @@ async def test_a_reader_ahead_of_a_live_run_gets_only_what_is_later_and_its_end(
 async def test_a_reader_that_drops_twice_before_any_new_event_loses_nothing(world: World) -> None:
     """Fault 26: also without an event between the two drops."""
     world.gateway.mode = "hold"
-    async with serving(_app(world)) as address:
-        run_id = await _start(address, world)
+    async with serving(app_of(world)) as address:
+        run_id = await start_run(address, world)
         target = f"/v1/runs/{run_id}/events"
         first = await Reader.stream(address, target)
         last = (await first.take(2))[-1].id
@@ -188,8 +168,8 @@ async def test_a_filter_by_type_never_hides_the_terminal_event(
 
 async def test_a_quiet_stream_is_kept_alive_by_comments(world: World) -> None:
     world.gateway.mode = "hold"
-    async with serving(_app(world, ping_seconds=0.05)) as address:
-        run_id = await _start(address, world)
+    async with serving(app_of(world, ping_seconds=0.05)) as address:
+        run_id = await start_run(address, world)
         answer = await Reader.stream(address, f"/v1/runs/{run_id}/events")
         await asyncio.sleep(0.2)
         world.runs.emit(run_id, EventType.RUN_DONE, {"final_message": None})
@@ -198,151 +178,11 @@ async def test_a_quiet_stream_is_kept_alive_by_comments(world: World) -> None:
     assert answer.comments.count("ping") >= 2
 
 
-async def test_a_reader_that_leaves_is_forgotten(world: World) -> None:
-    world.gateway.mode = "hold"
-    async with serving(_app(world)) as address:
-        run_id = await _start(address, world)
-        answer = await Reader.stream(address, f"/v1/runs/{run_id}/events")
-        await answer.take(1)
-        assert world.events.followers == 1
-
-        answer.close()
-        async with asyncio.timeout(2):
-            while world.events.followers:
-                await asyncio.sleep(0.005)
-
-
-async def test_readers_that_take_nothing_are_cut_and_cost_bounded_memory(world: World) -> None:
-    """Fault 27: the buffer is capped, the reader is cut and can resume, others are not delayed."""
-    world.gateway.mode = "hold"
-    app = _app(world, stall_seconds=1.0, ping_seconds=0.1)
-    keeper = app.state.services.keeper
-    async with serving(app) as address:
-        run_id = await _start(address, world)
-        stuck = []
-        for _ in range(20):
-            sock = socket.socket()
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-            sock.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(sock, address)
-            request = f"GET /v1/runs/{run_id}/events HTTP/1.1\r\nhost: localhost\r\n"
-            await asyncio.get_running_loop().sock_sendall(
-                sock, f"{request}accept: text/event-stream\r\n\r\n".encode()
-            )
-            stuck.append(sock)
-        healthy = await Reader.stream(address, f"/v1/runs/{run_id}/events")
-        for _ in range(400):
-            world.runs.emit(run_id, EventType.AGENT_STREAM_DELTA, {"text": "x" * 20_000})
-        frames = await asyncio.wait_for(healthy.take(402), 5)
-        async with asyncio.timeout(5):
-            while len(keeper._streams) > 1:
-                await asyncio.sleep(0.02)
-        world.runs.emit(run_id, EventType.RUN_DONE, {"final_message": None})
-        rest = await healthy.all()
-        resumed = await Reader.stream(address, f"/v1/runs/{run_id}/events", 400)
-        for sock in stuck:
-            sock.close()
-        assert [frame.id for frame in await resumed.all()] == [401, 402, 403]
-
-    assert [frame.id for frame in frames + rest] == list(range(1, 404))
-    metrics = app.state.services.metrics.registry
-    assert metrics.get_sample_value("orchestrator_sse_cut_total", {"reason": "stalled"}) == 20
-
-
-async def test_a_shutdown_ends_every_stream_with_a_notice_that_has_no_id(world: World) -> None:
-    """Fault 28: the stream ends orderly, fast, and its reader may resume elsewhere."""
-    world.gateway.mode = "hold"
-    app = _app(world)
-    async with serving(app) as address:
-        run_id = await _start(address, world)
-        answers = [await Reader.stream(address, f"/v1/runs/{run_id}/events") for _ in range(100)]
-        for answer in answers:
-            await answer.take(2)
-
-        async with asyncio.timeout(30):  # each ends by itself, long before it would be cut
-            await drain(app, 60)
-
-        for answer in answers:
-            frames = await answer.all()
-            assert [(frame.id, frame.event) for frame in frames] == [(None, "shutdown")]
-        refused = await Reader.request(address, "/v1/runs")
-        probe = await Reader.request(address, "/livez")
-    assert refused.status == 503
-    assert refused.headers["retry-after"] == "1"
-    assert probe.status == 200
-
-
-async def test_a_key_revoked_here_ends_its_streams_at_once(world: World) -> None:
-    """Attack 7."""
-    admin, reader = world.add_key(Scope.ADMIN), world.add_key(Scope.READ, Scope.INVOKE)
-    world.gateway.mode = "hold"
-    async with serving(_app(world)) as address:
-        run_id = await _start(address, world, reader)
-        answer = await Reader.request(
-            address,
-            f"/v1/runs/{run_id}/events",
-            headers={"accept": "text/event-stream", "authorization": f"Bearer {reader}"},
-        )
-        await answer.take(2)
-
-        revoked = await Reader.request(
-            address,
-            "/v1/keys/key_2",
-            method="DELETE",
-            headers={"authorization": f"Bearer {admin}"},
-        )
-
-        assert revoked.status == 200
-        assert await asyncio.wait_for(answer.all(), 1) == []
-
-
-@pytest.mark.parametrize("how", ["revoked_at", "expires_at"])
-async def test_a_key_that_lost_its_rights_elsewhere_loses_its_streams_at_the_next_look(
-    world: World, how: str
-) -> None:
-    """Attack 7: another process revoked it, or it expired."""
-    secret = world.add_key(Scope.READ, Scope.INVOKE)
-    world.gateway.mode = "hold"
-    async with serving(_app(world, recheck_seconds=0.1)) as address:
-        run_id = await _start(address, world, secret)
-        answer = await Reader.request(
-            address,
-            f"/v1/runs/{run_id}/events",
-            headers={"accept": "text/event-stream", "authorization": f"Bearer {secret}"},
-        )
-        await answer.take(2)
-
-        ((digest, key),) = world.keys.by_digest.items()
-        world.keys.by_digest[digest] = key.model_copy(update={how: world.clock.now - 1})
-
-        assert await asyncio.wait_for(answer.all(), 2) == []
-
-
-async def test_streams_opened_while_no_key_was_needed_end_when_the_first_key_is_made(
-    world: World,
-) -> None:
-    world.gateway.mode = "hold"
-    async with serving(_app(world)) as address:
-        run_id = await _start(address, world)
-        answer = await Reader.stream(address, f"/v1/runs/{run_id}/events")
-        await answer.take(2)
-
-        await Reader.request(
-            address,
-            "/v1/keys",
-            method="POST",
-            headers={"content-type": "application/json"},
-            body=b'{"name":"first","scopes":["admin"]}',
-        )
-
-        assert await asyncio.wait_for(answer.all(), 1) == []
-
-
 async def test_a_caller_holds_only_so_many_streams(world: World) -> None:
     """Attack 25."""
     world.gateway.mode = "hold"
-    async with serving(_app(world, most_per_caller=2)) as address:
-        run_id = await _start(address, world)
+    async with serving(app_of(world, most_per_caller=2)) as address:
+        run_id = await start_run(address, world)
         target = f"/v1/runs/{run_id}/events"
         held = [await Reader.stream(address, target) for _ in range(2)]
         for answer in held:
@@ -356,7 +196,7 @@ async def test_a_caller_holds_only_so_many_streams(world: World) -> None:
 
 
 async def test_the_log_is_followed_as_it_happens(world: World) -> None:
-    async with serving(_app(world)) as address:
+    async with serving(app_of(world)) as address:
         answer = await Reader.stream(address, "/v1/logs/stream?level=error")
         frames = await answer.all()
 
@@ -370,8 +210,8 @@ async def test_a_stream_whose_store_fails_ends_and_its_reader_may_resume(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.gateway.mode = "hold"
-    async with serving(_app(world)) as address:
-        run_id = await _start(address, world)
+    async with serving(app_of(world)) as address:
+        run_id = await start_run(address, world)
         whole = world.events.read
 
         async def broken(*args: Any, **kwargs: Any) -> Any:
@@ -387,123 +227,3 @@ async def test_a_stream_whose_store_fails_ends_and_its_reader_may_resume(
         assert [frame.id for frame in await again.all()] == [3]
 
     assert "the store is locked" in caplog.text
-
-
-async def test_a_look_at_a_key_that_fails_does_not_end_the_stream(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    secret = world.add_key(Scope.READ, Scope.INVOKE)
-    world.gateway.mode = "hold"
-    async with serving(_app(world, recheck_seconds=0.05)) as address:
-        run_id = await _start(address, world, secret)
-        answer = await Reader.request(
-            address,
-            f"/v1/runs/{run_id}/events",
-            headers={"accept": "text/event-stream", "authorization": f"Bearer {secret}"},
-        )
-        await answer.take(2)
-
-        async def broken(digest: str) -> None:
-            raise StoreUnavailableError("the store is locked")
-
-        world.keys.find_key = broken  # type: ignore[method-assign]
-        await asyncio.sleep(0.2)
-        world.runs.emit(run_id, EventType.RUN_DONE, {"final_message": None})
-        frames = await answer.all()
-
-    assert [frame.event for frame in frames] == ["run_done"]
-    assert "could not be looked after" in caplog.text
-
-
-async def test_a_key_that_was_removed_altogether_loses_its_streams(world: World) -> None:
-    secret = world.add_key(Scope.READ, Scope.INVOKE)
-    world.gateway.mode = "hold"
-    async with serving(_app(world, recheck_seconds=0.1)) as address:
-        run_id = await _start(address, world, secret)
-        answer = await Reader.request(
-            address,
-            f"/v1/runs/{run_id}/events",
-            headers={"accept": "text/event-stream", "authorization": f"Bearer {secret}"},
-        )
-        await answer.take(2)
-        world.keys.by_digest.clear()
-
-        assert await asyncio.wait_for(answer.all(), 2) == []
-
-
-async def test_a_stream_without_a_key_goes_on_while_none_is_needed(world: World) -> None:
-    world.gateway.mode = "hold"
-    async with serving(_app(world, recheck_seconds=0.05)) as address:
-        run_id = await _start(address, world)
-        answer = await Reader.stream(address, f"/v1/runs/{run_id}/events")
-        await answer.take(2)
-        await asyncio.sleep(0.2)
-        world.runs.emit(run_id, EventType.RUN_DONE, {"final_message": None})
-
-        assert [frame.event for frame in await answer.all()] == ["run_done"]
-
-
-async def test_a_shutdown_does_not_wait_for_readers_that_are_stuck(world: World) -> None:
-    """Fault 28: bounded, whoever reads."""
-    world.gateway.mode = "hold"
-    app = _app(world)
-    async with serving(app) as address:
-        run_id = await _start(address, world)
-        sock = socket.socket()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-        sock.setblocking(False)
-        loop = asyncio.get_running_loop()
-        await loop.sock_connect(sock, address)
-        target = f"GET /v1/runs/{run_id}/events HTTP/1.1\r\nhost: localhost\r\n"
-        await loop.sock_sendall(sock, f"{target}accept: text/event-stream\r\n\r\n".encode())
-        for _ in range(400):
-            world.runs.emit(run_id, EventType.AGENT_STREAM_DELTA, {"text": "x" * 20_000})
-        await asyncio.sleep(0.2)
-
-        async with asyncio.timeout(10):
-            await drain(app, 0.3)
-        sock.close()
-
-
-async def test_a_stream_that_begins_as_the_process_stops_ends_at_once(world: World) -> None:
-    """A start was accepted just before: its stream opens just after."""
-    app = _app(world)
-    world.gateway.mode = "hold"
-    keeper = app.state.services.keeper
-    whole = world.runs.accept
-
-    async def slow(new: Any) -> Any:
-        keeper.is_draining = True
-        return await whole(new)
-
-    world.runs.accept = slow  # type: ignore[method-assign]
-    async with serving(app) as address:
-        answer = await Reader.request(
-            address,
-            "/v1/runs",
-            method="POST",
-            headers={"content-type": "application/json", "accept": "text/event-stream"},
-            body=b'{"input":"hi"}',
-        )
-        frames = await asyncio.wait_for(answer.all(), 2)
-
-    assert [frame.event for frame in frames] == ["shutdown"]
-    assert world.events.followers == 0
-
-
-async def test_a_reader_whose_own_body_never_ends_is_just_gone(world: World) -> None:
-    app = create_app(world.ports(), fake_config(body_seconds=0.1))
-    world.gateway.mode = "hold"
-    async with serving(app) as address:
-        run_id = await _start(address, world)
-        _, writer = await asyncio.open_connection(*address)
-        writer.write(
-            f"GET /v1/runs/{run_id}/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n"
-            "accept: text/event-stream\r\n\r\n".encode()
-        )
-        async with asyncio.timeout(2):
-            while not world.events.followers:
-                await asyncio.sleep(0.005)
-            while world.events.followers:
-                await asyncio.sleep(0.005)
-        writer.transport.abort()

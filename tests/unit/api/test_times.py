@@ -6,7 +6,8 @@ import httpx2
 import pytest
 
 from api.app import create_app
-from tests.fakes_api import NOW, World, fake_config
+from tests.fakes.clock import NOW
+from tests.fakes.world import World, fake_config
 from tests.unit.api.conftest import Connect
 
 LATER = "2027-01-01T00:00:00+01:00"

@@ -14,7 +14,7 @@ from domain.principal import Scope
 from domain.run import RunError, RunState
 from domain.stats import WorkerSlot
 from domain.tool import ToolCallStatus
-from tests.fakes_api import World, fake_config
+from tests.fakes.world import World, fake_config
 from tests.unit.api.conftest import Connect
 
 

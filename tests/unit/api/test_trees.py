@@ -6,7 +6,7 @@ import httpx2
 
 from domain.event import EventType
 from domain.run import RunState
-from tests.fakes_api import World
+from tests.fakes.world import World
 
 SSE = {"accept": "text/event-stream"}
 

@@ -11,8 +11,8 @@ from starlette.types import Receive, Scope, Send
 
 from api.app import create_app
 from bootstrap.cli import run_command
-from tests.fakes_api import World, fake_config
-from tests.serving_api import serving
+from tests.fakes.world import World, fake_config
+from tests.rig.serving import serving
 from tests.unit.bootstrap.threads import in_thread
 
 

@@ -10,7 +10,9 @@ from bootstrap.capabilities import build_capabilities
 from bootstrap.settings import Settings
 from domain.agent import Agent, AgentKind
 from domain.errors import SetupError
-from tests.fakes_api import FakeClock, FakeDirectory, World
+from tests.fakes.clock import FakeClock
+from tests.fakes.directory import FakeDirectory
+from tests.fakes.world import World
 
 
 @pytest.fixture

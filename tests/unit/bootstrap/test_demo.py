@@ -11,7 +11,7 @@ from bootstrap.commands.failure import CommandError
 from bootstrap.demo import tour
 from bootstrap.demo.stage import Stage, within
 from bootstrap.demo.tour import AGENTS, _environment, _folder, _totals, add_agents
-from tests.fakes_api import World
+from tests.fakes.world import World
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from domain.event import EventType
-from tests.fakes_api import World
+from tests.fakes.world import World
 from tests.unit.bootstrap.conftest import Command
 
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from bootstrap.commands import api as api_module
 from bootstrap.commands.api import Api
-from tests.fakes_api import World
+from tests.fakes.world import World
 from tests.unit.bootstrap.conftest import Command, Stand
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.fakes_api import World
+from tests.fakes.world import World
 from tests.unit.bootstrap.conftest import Command
 
 

@@ -7,7 +7,7 @@ import pytest
 from domain.errors import EngineUnavailableError, InvalidRequestError
 from domain.schedule import Schedule
 from domain.scheduling import Scheduling
-from tests.fakes_schedules import FakeScheduler, FakeSchedules
+from tests.fakes.schedules import FakeScheduler, FakeSchedules
 
 
 class Changing(FakeSchedules):

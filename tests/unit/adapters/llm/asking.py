@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+from adapters.llm.offline import OfflineChat
 from domain.chat import (
     ChatChunk,
     ChatMessage,
@@ -58,3 +59,9 @@ async def read(stream: AsyncIterator[ChatChunk]) -> tuple[list[str], StreamEnd]:
     assert isinstance(end, StreamEnd)
     assert all(isinstance(chunk, TextDelta) for chunk in texts)
     return [chunk.text for chunk in texts if isinstance(chunk, TextDelta)], end
+
+
+async def said(model: str, *messages: ChatMessage, tools: tuple[str, ...] = ()) -> str:
+    """Return what an offline model says."""
+    texts, _ = await read(OfflineChat().stream(request(model, *messages, tools=tools)))
+    return "".join(texts)

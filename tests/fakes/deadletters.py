@@ -1,26 +1,11 @@
-"""What forks and dead letters need of the store, in memory."""
+"""Dead letters in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from domain.acceptance import Page
 from domain.deadletter import DeadLetter, DeadLetterStatus
 from domain.errors import ConflictError, NotFoundError
-from domain.fork import ForkSource
-from domain.run import Run, RunSpec
-
-
-class FakeForks:
-    """The runs of a `FakeRuns`, as forks see them."""
-
-    def __init__(self, runs: Mapping[str, Run], specs: Mapping[str, RunSpec]) -> None:
-        self._runs = runs
-        self._specs = specs
-
-    async def source(self, owner: str | None, run_id: str) -> ForkSource:
-        run = self._runs.get(run_id)
-        if run is None or owner not in {None, run.owner}:
-            raise NotFoundError(f"there is no run {run_id}")
-        return ForkSource(run, self._specs[run_id], "what was asked")
+from domain.run import Run
 
 
 class FakeLetters:

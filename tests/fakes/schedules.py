@@ -9,8 +9,7 @@ from domain.principal import LOCAL_OWNER
 from domain.run import RunState
 from domain.schedule import Firing, Overlap, Schedule, SchedulePolicy, ScheduleSpec
 from domain.scheduling import NewSchedule, ScheduleChanges
-
-NOW = 1_763_632_800_000
+from tests.fakes.clock import NOW
 
 
 @dataclass

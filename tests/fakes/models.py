@@ -1,0 +1,27 @@
+"""The models that an installation has, none of which is asked."""
+
+from collections.abc import Sequence
+
+from domain.chat import ModelInfo, split_model
+from domain.errors import ModelNotConfiguredError
+from domain.ports import ChatModel
+
+
+class FakeModels:
+    """The offline models, and a provider without credentials."""
+
+    def resolve(self, model: str) -> ChatModel:
+        provider, _ = split_model(model)
+        raise ModelNotConfiguredError(f"there is no provider {provider}")
+
+    def models(self) -> Sequence[ModelInfo]:
+        return (
+            ModelInfo(
+                model="offline/echo",
+                provider="offline",
+                configured=True,
+                input_per_mtok_usd="0",
+                output_per_mtok_usd="0",
+            ),
+            ModelInfo(model="openai/gpt-x", provider="openai", configured=False),
+        )

@@ -1,0 +1,55 @@
+"""The product's processes, and how they end."""
+
+import contextlib
+import json
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.rig.child import Child, Process
+from tests.rig.forked import Forked
+from tests.rig.waiting import PATIENCE_SECONDS, until
+
+Json = dict[str, Any]
+
+
+class Role(Child):
+    """One `orchestrator <role>` process, forked by the nursery."""
+
+    def __init__(self, role: str, folder: Path, env: Mapping[str, str], log: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(role, [role], log, env)
+
+    def _start(self, command: Sequence[str], extra: Mapping[str, str]) -> Process:
+        return Forked(command, self.log, extra)
+
+    def endpoints(self) -> Json | None:
+        """Return what the process says of itself; None before it serves."""
+        with contextlib.suppress(OSError, ValueError):
+            said: Json = json.loads((self.folder / "endpoints.json").read_text())
+            return said if said["pid"] == self.pid else None
+        return None
+
+    async def serves(self, seconds: float = PATIENCE_SECONDS) -> Json:
+        """Wait until it serves."""
+
+        def is_ready() -> bool:
+            assert self.is_running, f"{self.name} ended instead of serving: {self.tail(40)}"
+            return self.endpoints() is not None
+
+        await until(f"{self.name} serves", is_ready, seconds)
+        said = self.endpoints()
+        assert said is not None
+        return said
+
+    async def died(self, seconds: float = PATIENCE_SECONDS) -> int:
+        """Wait until it ends by itself; return its code, negative for a signal."""
+        await until(f"{self.name} ends", lambda: not self.is_running, seconds)
+        return self.wait(1)
+
+
+def was_killed(code: int) -> bool:
+    """Whether a process ended by SIGKILL."""
+    return code == -signal.SIGKILL

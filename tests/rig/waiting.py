@@ -1,0 +1,26 @@
+"""Waiting for other processes: until a condition holds, or for an API that is away."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import httpx2
+
+PATIENCE_SECONDS = 100.0
+"""The longest a test waits for anything that has no bound of its own."""
+POLL_SECONDS = 0.01
+AWAY = (httpx2.TransportError, OSError)
+
+
+async def until(
+    what: str, is_true: Callable[[], Awaitable[bool] | bool], seconds: float = PATIENCE_SECONDS
+) -> float:
+    """Poll a condition of another process; return how long it took."""
+    started = time.monotonic()
+    while True:
+        answer = is_true()
+        if answer if isinstance(answer, bool) else await answer:
+            return time.monotonic() - started
+        if time.monotonic() - started > seconds:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        await asyncio.sleep(POLL_SECONDS)
