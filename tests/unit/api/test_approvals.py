@@ -108,7 +108,7 @@ async def test_the_decider_is_the_credential_and_never_the_body(
     said = (await decides.post(DECIDE, json=body)).json()
 
     assert refused == [403, 404]
-    assert said["decided_by"] == "key 2"
+    assert said["decided_by"] == "key 2 (key_2)"
 
 
 async def test_a_list_can_be_filtered_and_paged(
