@@ -15,10 +15,12 @@ from activities.live import LiveAttempt
 from activities.steps import StepFrame
 from domain.acceptance import NewRun
 from domain.errors import (
+    ForkRefusedError,
     InvalidRequestError,
     LimitReachedError,
     NotFoundError,
     OrchestratorError,
+    OutcomeUnknownError,
     QueueFullError,
 )
 from domain.family import SPAWN_TOOL, FamilyBook, SpawnArgs, Unstarted, child_run_id
@@ -37,6 +39,12 @@ from domain.step import (
     OutcomeUnknown,
 )
 from domain.tool import ToolCallStatus, ToolOutcome
+
+_REFUSALS = (
+    *(LimitReachedError, QueueFullError, NotFoundError, InvalidRequestError),
+    *(ForkRefusedError, OutcomeUnknownError),
+)
+"""What the model reads as a result: it may do something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +107,9 @@ class ChildActivities:
             spawned = await self._ports.book.spawn(attempt, new, waits=args.wait)
         except ValidationError as error:
             return await self._refuse(attempt, "invalid_arguments", _problems(error))
-        except (LimitReachedError, NotFoundError, InvalidRequestError, QueueFullError) as error:
+        except _REFUSALS as error:
             return await self._refuse(attempt, _reason(error), error.message)
-        status = ToolCallStatus.WAITING_CHILD if args.wait else ToolCallStatus.SUCCEEDED
+        status = ToolCallStatus.WAITING_CHILD if spawned.waits else ToolCallStatus.SUCCEEDED
         return await self._reply(order, status.value, spawned.tool_call_id)
 
     async def _new_run(self, order: ToolCallOrder, opened: Opened, args: SpawnArgs) -> NewRun:

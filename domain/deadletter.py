@@ -7,9 +7,16 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from domain.acceptance import Page
+from domain.errors import AgentUnavailableError, InternalError, ModelError
 
-DEAD_LETTER_CODES = frozenset({"poison_step", "internal_error"})
-"""Ends of a run that another attempt of the same step would only repeat."""
+DEAD_LETTER_CODES = frozenset(
+    {
+        *("poison_step", InternalError.code, AgentUnavailableError.code),
+        *(error.code for error in (ModelError, *ModelError.__subclasses__())),
+    }
+)
+"""Ends of a run whose step was tried again and again: it killed its workers, failed in a way that
+nobody foresaw, or its providers, or its agent, used up all the attempts they have."""
 
 
 class DeadLetterStatus(StrEnum):

@@ -143,13 +143,27 @@ async def test_a_second_message_waits_for_the_session(store: StoreBox) -> None:
 
 
 async def test_a_busy_session_can_refuse_instead(store: StoreBox) -> None:
-    await store.runs.accept(new_run("run_1", "s1", on_busy=OnBusy.REJECT))
+    await store.runs.accept(new_run("run_1", "s1"))
+    await store.directory.update_session(OWNER, "s1", {"on_busy": OnBusy.REJECT})
 
     with pytest.raises(SessionBusyError):
         await store.runs.accept(new_run("run_2", "s1"))
     queued = await store.runs.accept(new_run("run_3", "s1", on_busy=OnBusy.ENQUEUE))
 
     assert queued.queued
+
+
+@pytest.mark.parametrize("policy", OnBusy)
+async def test_what_a_request_says_of_a_busy_session_is_for_its_message_alone(
+    store: StoreBox, policy: OnBusy
+) -> None:
+    """Also of the message that makes the session: its next ones did not ask for that."""
+    await store.runs.accept(new_run("run_1", "s1", on_busy=policy))
+
+    second = await store.runs.accept(new_run("run_2", "s1"))
+
+    assert (second.run.run_id, second.queued) == ("run_2", True)
+    assert (await store.directory.get_session(OWNER, "s1")).on_busy is OnBusy.ENQUEUE
 
 
 async def test_sessions_of_two_owners_are_two_sessions(store: StoreBox) -> None:

@@ -157,7 +157,8 @@ async def test_without_a_holder_it_is_a_run_like_any(store: StoreBox) -> None:
 
 
 async def test_a_session_can_steer_by_itself(store: StoreBox) -> None:
-    await store.runs.accept(steering("run_1"))
+    await store.runs.accept(new_run("run_1", "s1"))
+    await store.directory.update_session(OWNER, "s1", {"on_busy": OnBusy.STEER})
 
     assert (await store.runs.accept(new_run("run_2", "s1"))).run.run_id == "run_1"
 
@@ -249,3 +250,14 @@ async def test_a_run_that_was_cancelled_while_it_waited_gets_no_turn(store: Stor
         "hello from run_1",
         "hello from run_3",
     ]
+
+
+async def test_a_run_that_is_to_stop_does_not_wait_for_its_session(store: StoreBox) -> None:
+    """Its cancel may have reached the engine before its workflow was there: nobody repeats it."""
+    await store.runs.accept(new_run("run_1", "s1"))
+    await store.runs.accept(new_run("run_2", "s1"))
+    await store.runs.ask_cancel(OWNER, "run_2", None)
+
+    assert await store.steps.read_turn("run_2", "temporal-1") == "ended"
+
+    assert (await store.runs.get_run(OWNER, "run_2")).waiting_on is None

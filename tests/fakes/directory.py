@@ -21,12 +21,12 @@ class FakeDirectory:
         self.messages: dict[tuple[str, str], list[Message]] = defaultdict(list)
         self._clock = clock
 
-    def make(self, owner: str, session_id: str, on_busy: OnBusy | None = None) -> Session:
+    def make(self, owner: str, session_id: str) -> Session:
         session = Session(
             session_id=session_id,
             owner=owner,
             agent_id=None,
-            on_busy=on_busy or OnBusy.ENQUEUE,
+            on_busy=OnBusy.ENQUEUE,
             message_count=0,
             token_count=0,
             active_run_id=None,

@@ -114,7 +114,7 @@ class FakeRuns:
             return False
         session = self._directory.sessions.get((new.owner, new.session_id))
         if session is None:
-            session = self._directory.make(new.owner, new.session_id, new.on_busy)
+            session = self._directory.make(new.owner, new.session_id)
         if session.active_run_id is None:
             changes: dict[str, Any] = {"active_run_id": new.run_id}
         elif (new.on_busy or session.on_busy) is OnBusy.REJECT:

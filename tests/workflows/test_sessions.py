@@ -8,7 +8,7 @@ from domain.event import EventType
 from domain.run import RunState, WaitingOn
 from domain.step import Finish
 from tests.workflows.conftest import Make
-from tests.workflows.stage import Stage
+from tests.workflows.stage import ANN, Stage
 
 
 async def transcript(stage: Stage, session_id: str) -> list[tuple[str, str]]:
@@ -97,3 +97,19 @@ async def test_a_later_run_reads_what_was_said_before(stage: Stage) -> None:
     assert run.output is not None
     assert "Said before in this conversation" in run.output["content"]
     assert "blue door" in run.output["content"]
+
+
+async def test_a_cancel_that_came_before_the_workflow_ends_a_queued_run(make_stage: Make) -> None:
+    """The engine does not know the run yet and forgets the cancel; the run must not wait on."""
+    async with make_stage(passes=False) as stage:
+        holder = await stage.start("stall", session_id="s")
+        stage.gateway.mismatch = "nothing is started now"
+        queued = await stage.start("say second", session_id="s")
+        stage.gateway.mismatch = None
+        await stage.intake.cancel(ANN, queued.run_id, "taken back")
+
+        spec = await stage.storage.upkeep.spec_of(queued.run_id)
+        await stage.gateway.start(queued, spec, queued=True)
+
+        assert (await stage.ended(queued.run_id)).state is RunState.CANCELLED
+        assert (await stage.get(holder.run_id)).state is RunState.RUNNING

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from domain.agent import AgentKind
+from domain.agent import AgentKind, Limits
 from domain.event import EventType
 from domain.run import RunState
 from domain.session import OnBusy
@@ -47,6 +47,20 @@ async def test_a_message_during_the_last_answer_is_answered_by_the_same_run(stag
     assert (await transcript(stage))[-2:] == [("user", "say two"), ("assistant", "two")]
     assert len(await stage.of_kind(run_id, EventType.AGENT_INVOKE_DONE)) == 2
     await stage.closed(run_id)
+
+
+async def test_a_run_whose_caps_leave_no_other_turn_is_done_all_the_same(stage: Stage) -> None:
+    """Its answer is whole; a message that came too late for it must not make it a failure."""
+    caps = Limits(max_turns=1)
+    run_id = await working(stage, "say one\ntokens=30 gap_ms=10", limits=caps)
+
+    await steer(stage, "say two")
+    ended = await stage.ended(run_id)
+    await stage.run("say three", session_id="s")
+
+    assert (ended.state, ended.usage.turns) == (RunState.DONE, 1)
+    said = [content for role, content in await transcript(stage) if role == "user"]
+    assert said[1:] == ["say two", "say three"]
 
 
 async def test_a_message_during_a_tool_is_seen_behind_its_result(make_stage: Make) -> None:

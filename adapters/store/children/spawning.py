@@ -1,7 +1,8 @@
 """A step that makes a run: the child's row, the parent's wait and their events are one transaction.
 
 The child's id follows from the step, so whoever repeats the step finds the same child. Its end is
-read from its row when the step is opened again.
+read from its row when the step is opened again. A call that a retry or fork makes again had a child
+before: one that was done is its answer, of any other the new child is a retry.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from dataclasses import replace
 
 from adapters.store.approvals import rulings, toolcalls, waits
 from adapters.store.children.family import holder_of, lock_line
+from adapters.store.children.remade import earlier_child, retry_of
 from adapters.store.database.rows import run_from
 from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
@@ -20,7 +22,7 @@ from domain.acceptance import NewRun
 from domain.errors import StepRefusedError
 from domain.event import EventDraft, EventType, encode_json
 from domain.family import Spawned
-from domain.run import TERMINAL
+from domain.run import TERMINAL, RunState
 from domain.snapshot import lower
 from domain.step import AlreadyClosed, Attempt, AwaitingChild
 from domain.tool import ToolCallStatus, ToolOutcome
@@ -30,7 +32,8 @@ def spawn(tx: Tx, who: Attempt, new: NewRun, now: int, *, waits_for_it: bool) ->
     """Make the child of a step, and park or close the step.
 
     Raises:
-        LimitReachedError, QueueFullError: it may not be made.
+        LimitReachedError, QueueFullError, InvalidRequestError: it may not be made.
+        ForkRefusedError, OutcomeUnknownError: the child that was there before cannot be retried.
         StepRefusedError: the attempt is not current, or a run above is being cancelled.
     """
     line = lock_line(tx, who.run_id)
@@ -41,9 +44,15 @@ def spawn(tx: Tx, who: Attempt, new: NewRun, now: int, *, waits_for_it: bool) ->
         said = f"a run above {who.run_id} is being cancelled"
         raise StepRefusedError(said, reason="cancel_asked")
     call = toolcalls.call_of_step(tx, who.run_id, who.step_id)
-    known = tx.one("SELECT * FROM runs WHERE run_id = :id", id=new.run_id)
-    made = known is None
-    drafts = [_make(tx, line, call, new, now, waits_for_it=waits_for_it)] if made else []
+    drafts = []
+    if tx.one("SELECT run_id FROM runs WHERE run_id = :id", id=new.run_id) is None:
+        earlier = earlier_child(tx, who.run_id, call)
+        if earlier is not None and earlier["state"] == RunState.DONE:
+            _close(tx, run, call, _outcome(tx, call, earlier, earlier["run_id"]), [], now)
+            return Spawned(earlier["run_id"], False, call["tool_call_id"])
+        if earlier is not None:
+            new = retry_of(earlier, new)
+        drafts = [_make(tx, line, call, new, now, waits_for_it=waits_for_it)]
     if waits_for_it:
         _park(tx, run, call, drafts, new.run_id, now)
     else:
@@ -63,6 +72,8 @@ def _make(
         spec=new.spec.model_copy(update={"limits": limits}),
         priority=run["priority"],
         goal_id=run["goal_id"],
+        # A cap of seconds begins with the child's work, and that may be late.
+        deadline_at=run["deadline_at"],
     )
     accept.accept(tx, new, now)
     if rulings.is_tainted(tx, run, call):
@@ -138,12 +149,18 @@ def look(tx: Tx, run: Row, step_id: str, now: int) -> AlreadyClosed | AwaitingCh
     child = tx.one("SELECT * FROM runs WHERE run_id = :id", id=child_id)
     if child is not None and child["state"] not in TERMINAL:
         return AwaitingChild(call["tool_call_id"])
-    partial = partial_on_record(tx, child_id) if child is not None else None
-    outcome = family.outcome_of(run_from(child) if child else None, child_id, partial)
-    if child is not None and rulings.has_read_strangers(tx, child):
+    outcome = _outcome(tx, call, child, child_id)
+    status = _close(tx, run, call, outcome, [], now)
+    return AlreadyClosed({"status": status.value, "content": outcome.content})
+
+
+def _outcome(tx: Tx, call: Row, child: Row | None, child_id: str) -> ToolOutcome:
+    """Return what the model reads of a child that has ended; what strangers said marks the call."""
+    if child is None:
+        return family.outcome_of(None, child_id, None)
+    if rulings.has_read_strangers(tx, child):
         tx.run(
             "UPDATE tool_calls SET untrusted = true WHERE tool_call_id = :id",
             id=call["tool_call_id"],
         )
-    status = _close(tx, run, call, outcome, [], now)
-    return AlreadyClosed({"status": status.value, "content": outcome.content})
+    return family.outcome_of(run_from(child), child_id, partial_on_record(tx, child_id))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from adapters.store.children.remade import earlier_child
 from adapters.store.database.tx import Row, Tx
 from adapters.store.runs.reads import get_run
 from adapters.store.steps.fence import lock_session_and_run
@@ -102,6 +103,8 @@ def _gather(tx: Tx, run: Row, fork: ForkOf, replies: Sequence[Row], closed: dict
     if fork.says_more:
         # Who says more has read how they ended: cut with the run.
         again = []
+    for call in again:
+        _check_child(tx, call)
     is_steered = bool(replies) and _is_steered(tx, run, turn)
     is_answered = bool(replies) and not again and not is_steered and is_answer(replies[-1])
     if is_answered and fork.from_turn is not None and not fork.says_more:
@@ -110,6 +113,30 @@ def _gather(tx: Tx, run: Row, fork: ForkOf, replies: Sequence[Row], closed: dict
             " or fork from an earlier turn"
         )
     return Kept(run, turn, replies, mine, again, is_steered, closed, is_answered)
+
+
+def _check_child(tx: Tx, call: Row) -> None:
+    """Refuse to make a call again whose child could not be retried, or not yet.
+
+    Raises:
+        ForkRefusedError: the child, or one below it, is still ending.
+        OutcomeUnknownError: nobody knows what a call of it did.
+    """
+    child = earlier_child(tx, call["run_id"], call)
+    if child is None or child["state"] == RunState.DONE:
+        return
+    if child["state"] not in TERMINAL:
+        raise ForkRefusedError(
+            f"run {child['run_id']}, which tool call {call['tool_call_id']} made, is still ending;"
+            " try again in a moment"
+        )
+    steps = tx.all(
+        "SELECT * FROM steps WHERE run_id = :id AND state = 'closed'", id=child["run_id"]
+    )
+    closed = {step["step_id"]: step for step in steps}
+    for each in tx.all("SELECT * FROM tool_calls WHERE run_id = :id", id=child["run_id"]):
+        if not _has_ended(each, closed):
+            _check_child(tx, each)
 
 
 def _has_ended(call: Row, closed: dict[str, Row]) -> bool:

@@ -42,7 +42,7 @@ def finalize(tx: Tx, run_id: str, finish: Finish, now: int) -> Finished:
     run = lock_run(tx, run_id)
     if run["state"] in TERMINAL:
         return _on_record(tx, run, session)
-    if finish.state is RunState.DONE and goes_on(tx, run, finish.turn):
+    if finish.state is RunState.DONE and goes_on(tx, run, finish.turn, now):
         return Finished(RunState.RUNNING)
     begun = append(tx, run, first_events(run), now, run["last_seq"])
     _stop_below(tx, run, finish, now)

@@ -6,14 +6,15 @@ would part a model's tool calls from their results.
 
 import json
 
-from adapters.store.database.rows import run_from
+from adapters.store.database.rows import run_from, usage_from
 from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
 from adapters.store.sessions import transcript
 from adapters.store.steps.fence import lock_run
 from domain.acceptance import Accepted, NewRun
+from domain.errors import LimitReachedError
 from domain.event import EventDraft, EventType
-from domain.run import RunSpec
+from domain.run import RunSpec, check_caps
 from domain.session import estimate_tokens
 from domain.step import NewMessage, invoke_step, llm_step
 
@@ -74,13 +75,15 @@ def _place(tx: Tx, run: Row, which: str, **params: object) -> None:
         )
 
 
-def goes_on(tx: Tx, run: Row, turn: int) -> bool:
+def goes_on(tx: Tx, run: Row, turn: int, now: int) -> bool:
     """Whether a run that did its `turn` still owes an answer to something that steered it.
 
-    A later turn that has begun counts too: after a reset the workflow passes this point again.
+    A later turn that has begun counts too: after a reset the workflow passes this point again. A
+    run whose caps leave no other turn is done: its answer stands, and the next run of the session
+    reads what came after it.
     """
     if run["steers"] > run["steers_seen"]:
-        return True
+        return _may_ask_again(run, turn, now)
     if not run["steers"]:
         return False
     later = tx.one(
@@ -90,6 +93,16 @@ def goes_on(tx: Tx, run: Row, turn: int) -> bool:
         invoke=invoke_step(turn + 1),
     )
     return later is not None
+
+
+def _may_ask_again(run: Row, turn: int, now: int) -> bool:
+    usage = usage_from(run).model_copy(update={"turns": turn})
+    elapsed = (now - (run["started_at"] or now)) / 1000
+    try:
+        check_caps(RunSpec.model_validate_json(run["spec"]).limits, usage, elapsed)
+    except LimitReachedError:
+        return False
+    return True
 
 
 def content_for(tx: Tx, run: Row, step_id: str) -> str:
