@@ -20,6 +20,7 @@ from tests.faults.books import read_books, sqlite_integrity
 from tests.faults.check import check, engine_faults
 from tests.faults.store_rules import store_faults
 from tests.rig.child import Child, wait_until
+from tests.rig.forked import ForkedChild
 
 PATIENCE_SECONDS = 60.0
 """The longest a test waits for anything; nothing takes this long."""
@@ -81,8 +82,8 @@ class Product:
 
     def start(self) -> Self:
         """Start, and wait until it serves."""
-        command = [sys.executable, "-m", "bootstrap.cli", "up"]
-        self._child = Child("orchestrator", command, self.folder / "up.log", self._settings)
+        log = self.folder / "up.log"
+        self._child = ForkedChild("orchestrator", ["up"], log, self._settings)
         wait_until("the product serves", self._is_ready, READY_SECONDS, self._child)
         return self
 

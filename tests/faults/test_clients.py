@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import random
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from tests.faults.conftest import LedgerAt
 from tests.faults.report import record
 from tests.rig.child import Child
+from tests.rig.forked import ForkedChild
 from tests.rig.roles import Role
 from tests.rig.temporal import TemporalServer
 from tests.rig.viewer import Viewer
@@ -122,10 +122,10 @@ class Hosts:
 
     async def start(self, world: World, host_id: str) -> Child:
         command = [
-            *(sys.executable, "-m", "bootstrap.cli", "tools", "host", "tests.rig.client_tools"),
+            *("tools", "host", "tests.rig.client_tools"),
             *("--host-id", host_id, "--lease", "1", "--api-url", world.url),
         ]
-        child = Child(host_id, command, self._folder / f"{host_id}.log")
+        child = ForkedChild(host_id, command, self._folder / f"{host_id}.log")
         self.children.append(child)
 
         async def is_there() -> bool:
@@ -214,11 +214,9 @@ async def test_a_clients_tool_is_called_by_hand(
     """The command waits for the client, as it does for a tool that runs here."""
     await world.up()
     await hosts.start(world, "laptop")
-    command = [
-        *(sys.executable, "-m", "bootstrap.cli", "tools", "call", "print_unsafe"),
-        *(json.dumps({"url": ledger[1]}), "--api-url", world.url),
-    ]
-    child = Child("tools-call", command, world.folder / "call.log")
+    args = json.dumps({"url": ledger[1]})
+    command = ["tools", "call", "print_unsafe", args, "--api-url", world.url]
+    child = ForkedChild("tools-call", command, world.folder / "call.log")
     hosts.children.append(child)
 
     await until("the command ends", lambda: not child.is_running)

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.rig.child import Child, environment, wait_until
+from tests.rig.child import Child, Process, environment, wait_until
 
 _START_SECONDS = 60.0
 
@@ -56,6 +56,13 @@ class Forked:
             self._said.close()
             self._line.close()
         return self._code
+
+
+class ForkedChild(Child):
+    """An `orchestrator` command with a name and a log; `command` are its arguments."""
+
+    def _start(self, command: Sequence[str], extra: Mapping[str, str]) -> Process:
+        return Forked(command, self.log, extra)
 
 
 @functools.cache

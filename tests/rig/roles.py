@@ -3,27 +3,23 @@
 import contextlib
 import json
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.rig.child import Child, Process
-from tests.rig.forked import Forked
+from tests.rig.forked import ForkedChild
 from tests.rig.waiting import PATIENCE_SECONDS, until
 
 Json = dict[str, Any]
 
 
-class Role(Child):
+class Role(ForkedChild):
     """One `orchestrator <role>` process, forked by the nursery."""
 
     def __init__(self, role: str, folder: Path, env: Mapping[str, str], log: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         super().__init__(role, [role], log, env)
-
-    def _start(self, command: Sequence[str], extra: Mapping[str, str]) -> Process:
-        return Forked(command, self.log, extra)
 
     def endpoints(self) -> Json | None:
         """Return what the process says of itself; None before it serves."""
