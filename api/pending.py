@@ -19,9 +19,11 @@ _EVENT = {
 
 
 async def pending_frames(
-    book: ApprovalBook, owner: str, look_seconds: float
+    book: ApprovalBook, owner: str, look_seconds: float, run_id: str | None = None
 ) -> AsyncGenerator[bytes, None]:
     """Yield each question that waits, again when it is passed on, and once when it is settled.
+
+    Of one run alone if `run_id` says so.
 
     A new stream begins with all that wait, so nothing has to be resumed.
     """
@@ -35,7 +37,8 @@ async def pending_frames(
             shown[approval_id] = approval.revision
             if approval.status is not ApprovalStatus.PENDING:
                 del shown[approval_id]
-            yield _frame(approval)
+            if run_id in (None, approval.run_id):
+                yield _frame(approval)
         await asyncio.sleep(look_seconds)
 
 

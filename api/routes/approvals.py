@@ -17,8 +17,9 @@ from api.shapes.asking import ApprovalList, ApprovalOut, DecidedOut
 from api.sse import EventStream
 from api.views import approval_view
 from domain.acceptance import Page
-from domain.approval import Answer, Remember
+from domain.approval import Answer, ApprovalStatus, Remember
 from domain.deciding import ApprovalFilter
+from domain.errors import InvalidRequestError
 from domain.event import encode_json
 
 router = APIRouter(tags=["approvals"], route_class=JsonRoute)
@@ -36,13 +37,16 @@ async def list_approvals(
 ) -> Response:
     """List approvals, newest first; `?status=pending` are those that wait for an answer.
 
-    With `Accept: text/event-stream`: all that wait now, then each that comes, is passed on or is
-    settled. A new stream begins anew.
+    With `Accept: text/event-stream`: all that wait now, of one run if `run_id` says so, then each
+    that comes, is passed on or is settled. A new stream begins anew.
     """
     book, owner = desk.deciding.book, access.who.owner
     if wants_stream(request):
+        if query.status not in (None, ApprovalStatus.PENDING):
+            raise InvalidRequestError("a stream is of approvals that wait; leave `status` out")
         desk.keeper.admit(access)
-        frames = pending_frames(book, owner, desk.config.stream.approvals_seconds)
+        seconds = desk.config.stream.approvals_seconds
+        frames = pending_frames(book, owner, seconds, query.run_id)
         return EventStream(desk.keeper, frames, access)
     which = ApprovalFilter(query.status, query.run_id)
     found, following = await book.list_approvals(owner, which, Page(query.limit, query.cursor))

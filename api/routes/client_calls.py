@@ -138,6 +138,8 @@ def _outcome(body: SubmitBody) -> ToolOutcome:
         if body.result is not None:
             raise InvalidRequestError("send a result or an error, not both")
         return ToolOutcome(ok=False, content=body.error.message, error_code=body.error.code)
+    if "result" not in body.model_fields_set:
+        raise InvalidRequestError("send a result (null is one) or an error")
     content = body.result if isinstance(body.result, str) else encode_json(body.result)
     if len(content.encode("utf-8", "replace")) > MAX_RESULT_BYTES:
         raise RequestTooLargeError(f"a result has at most {MAX_RESULT_BYTES} bytes of JSON")
@@ -157,7 +159,7 @@ def _seed_tool(tool: SeedToolBody) -> ClientToolBody:
 def _seed_error(error: Any) -> ErrorBody:  # noqa: ANN401 - any JSON, as seed B sends it
     """Return what a client says went wrong, whatever form it has."""
     said = error.get("message") if isinstance(error, dict) else error
-    text = said if isinstance(said, str) else encode_json(said)
+    text = said if isinstance(said, str) else encode_json(said) if said is not None else ""
     return ErrorBody(message=text[:10_000] or "the client says that it failed")
 
 

@@ -61,6 +61,7 @@ async def test_a_claim_is_repeated_by_its_key(client: httpx2.AsyncClient, store:
         ({"token": "dt_" + "A" * 43, "result": 1}, 403, "dispatch_refused"),
         ({"token": "naïve 🚀", "result": 1}, 403, "dispatch_refused"),
         ({"result": 1}, 422, "invalid_request"),
+        ({"token": "TOKEN"}, 422, "invalid_request"),
         ({"token": "", "result": 1}, 422, "invalid_request"),
         ({"token": 7, "result": 1}, 422, "invalid_request"),
         ({"token": "TOKEN", "result": 1, "error": {"message": "x"}}, 422, "invalid_request"),
@@ -141,7 +142,7 @@ async def test_an_external_agent_takes_no_client_tools(client: httpx2.AsyncClien
 
 @pytest.mark.parametrize(
     ("error", "message"),
-    [("no paper", "no paper"), (None, "null"), ([1], "[1]"), ("", "the client says")],
+    [("no paper", "no paper"), (None, "says that it failed"), ([1], "[1]"), ("", "the client says")],
 )
 async def test_seed_bs_errors_may_be_anything(
     client: httpx2.AsyncClient, store: StoreBox, error: object, message: str

@@ -185,3 +185,22 @@ async def test_the_stream_is_an_answer_of_the_list(furnished: World, connect: Co
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.text.count("event: approval_required") == 1
     assert "ap_01k9" in answer.text
+
+
+async def test_a_stream_is_of_approvals_that_wait(client: httpx2.AsyncClient) -> None:
+    headers = {"accept": "text/event-stream"}
+
+    answer = await client.get("/v1/approvals?status=approved", headers=headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+async def test_a_stream_may_be_of_one_run(furnished: World) -> None:
+    frames = pending_frames(furnished.approvals, "local", 0.001, "run_of_somebody")
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await anext(frames)
+
+    mine = pending_frames(furnished.approvals, "local", 0.001, "run_02k9")
+    assert b"ap_01k9" in await anext(mine)
