@@ -142,7 +142,12 @@ async def test_an_external_agent_takes_no_client_tools(client: httpx2.AsyncClien
 
 @pytest.mark.parametrize(
     ("error", "message"),
-    [("no paper", "no paper"), (None, "says that it failed"), ([1], "[1]"), ("", "the client says")],
+    [
+        ("no paper", "no paper"),
+        (None, "says that it failed"),
+        ([1], "[1]"),
+        ("", "the client says"),
+    ],
 )
 async def test_seed_bs_errors_may_be_anything(
     client: httpx2.AsyncClient, store: StoreBox, error: object, message: str

@@ -13,6 +13,12 @@ from tests.faults.plays import play_fork
 from tests.faults.report import record
 from tests.rig.temporal import TemporalServer
 
+COMMITS_OF_CHILDREN = {
+    **{"open_step": 4, "append_delta": 3, "close_step": 4},
+    **{"spawn": 2, "close_tool": 1, "finalize": 3},
+}
+"""How often `play_child` comes by a commit at least."""
+
 
 @pytest.mark.timeout(300)
 async def test_an_approval_crashed_at_every_commit(
@@ -61,12 +67,14 @@ async def test_a_seeded_loop_over_children(
 ) -> None:
     """Every process dies at a random commit of a run with children, the next one at another."""
     rng = random.Random(seed)
-    names = ("open_step", "append_delta", "close_step", "spawn", "close_tool", "finalize")
     cases: list[tuple[str, ...]] = []
     for _ in range(int(os.environ.get("FAULT_ROUNDS", "50"))):
-        points = range(rng.randint(1, 3))
+        names = [rng.choice(sorted(COMMITS_OF_CHILDREN)) for _ in range(rng.randint(1, 3))]
         cases.append(
-            tuple(f"{rng.choice(names)}:{rng.choice(BOTH)}:{rng.randint(1, 4)}" for _ in points)
+            tuple(
+                f"{name}:{rng.choice(BOTH)}:{rng.randint(1, COMMITS_OF_CHILDREN[name])}"
+                for name in names
+            )
         )
     await crash_all(cases, temporal.address, tmp_path, play=play_child)
     record("child_crash_points", seed, cases=len(cases))
