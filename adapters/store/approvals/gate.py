@@ -4,7 +4,7 @@ All of it inside the transaction that would open the call's step, so a crash lea
 or the whole decision, and a second opening finds it.
 """
 
-from adapters.store.approvals import approvals, rulings, toolcalls
+from adapters.store.approvals import approvals, rulings, taint, toolcalls
 from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
 from domain.approval import ApprovalStatus, digest_of_call
@@ -39,7 +39,7 @@ def _closed(call: Row) -> AlreadyClosed:
 
 
 def _judge(tx: Tx, run: Row, call: Row, now: int) -> Held | None:
-    rulings.mark_untrusted(tx, run, call)
+    taint.mark_call(tx, run, call)
     judged = rulings.judge(tx, run, call)
     drafts = [*first_events(run), ruled(call, judged.ruling)]
     match judged.ruling.decision:

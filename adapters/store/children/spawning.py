@@ -7,7 +7,7 @@ read from its row when the step is opened again.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from adapters.store.approvals import rulings, toolcalls, waits
+from adapters.store.approvals import taint, toolcalls, waits
 from adapters.store.children.family import holder_of, lock_line
 from adapters.store.database.rows import run_from
 from adapters.store.database.tx import Row, Tx
@@ -65,9 +65,7 @@ def _make(
         goal_id=run["goal_id"],
     )
     accept.accept(tx, new, now)
-    if rulings.is_tainted(tx, run, call):
-        # Whoever wrote what its parent had read may be the one who wants this run.
-        tx.run("UPDATE runs SET untrusted = true WHERE run_id = :id", id=new.run_id)
+    taint.mark_child(tx, run, call, new.run_id)
     for row in line:
         tx.run("UPDATE runs SET spawned = spawned + 1 WHERE run_id = :id", id=row["run_id"])
     data = {
@@ -140,10 +138,7 @@ def look(tx: Tx, run: Row, step_id: str, now: int) -> AlreadyClosed | AwaitingCh
         return AwaitingChild(call["tool_call_id"])
     partial = partial_on_record(tx, child_id) if child is not None else None
     outcome = family.outcome_of(run_from(child) if child else None, child_id, partial)
-    if child is not None and rulings.has_read_strangers(tx, child):
-        tx.run(
-            "UPDATE tool_calls SET untrusted = true WHERE tool_call_id = :id",
-            id=call["tool_call_id"],
-        )
+    if child is not None:
+        call = taint.mark_child_call(tx, call, child)
     status = _close(tx, run, call, outcome, [], now)
     return AlreadyClosed({"status": status.value, "content": outcome.content})
