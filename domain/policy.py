@@ -131,11 +131,16 @@ class Ruling:
 def rule_on(policy: ToolPolicy, call: CallInQuestion) -> Ruling:
     """Decide about a call."""
     ruling = _by_layers(policy, call)
-    is_risky = call.is_tainted and call.effect is Effect.UNSAFE
+    is_risky = is_asked_anyway(call.effect, is_tainted=call.is_tainted)
     if is_risky and ruling.decision is PolicyDecision.ALLOW:
         said = "untrusted text is in the turn and the tool is unsafe"
         return Ruling(PolicyDecision.ASK, said)
     return ruling
+
+
+def is_asked_anyway(effect: Effect, *, is_tainted: bool) -> bool:
+    """Whether a person is asked about a call, whatever was allowed or remembered before."""
+    return is_tainted and effect is Effect.UNSAFE
 
 
 def policy_from(stored: Mapping[str, Any]) -> ToolPolicy:
