@@ -272,7 +272,11 @@ class DecideBody(Body):
         Annotated[str, Field(max_length=REASON_CHARS, description="The model reads it.")] | None
     ) = None
     edited_args: Annotated[
-        JsonObject | None, Field(description="Run it with these arguments instead.")
+        JsonObject | None,
+        Field(
+            description="Run it with these arguments instead. They have to fit the tool (else 422),"
+            " and the policy must not block them (else 409)."
+        ),
     ] = None
     args_digest: Annotated[
         str | None,
@@ -280,7 +284,10 @@ class DecideBody(Body):
     ] = None
     remember: Annotated[
         Literal["none", "session", "agent"],
-        Field(description="Ask no more for this tool, until the agent's policy changes."),
+        Field(
+            description="Ask no more for this tool, until the agent's policy changes. Refused (422)"
+            " where `may_remember` is false."
+        ),
     ] = "none"
     decided_by: Annotated[str | None, Field(max_length=200, description="Ignored.")] = None
 

@@ -183,6 +183,7 @@ def approval_view(approval: Approval) -> View:
         "reason": approval.reason,
         "requested_at": iso(approval.created_at),
         "expires_at": iso(approval.expires_at),
+        "may_remember": not approval.untrusted,
     }
 
 

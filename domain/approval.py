@@ -103,6 +103,8 @@ class Approval(BaseModel):
     reason: str | None = None
     created_at: int
     expires_at: int | None
+    untrusted: bool = False
+    """Untrusted text raised the bar for this call: `remember` is refused."""
     revision: int = 0
     """Counts the changes of this question, so that a follower notices each."""
 
@@ -116,6 +118,12 @@ def digest_of_call(tool: str, args: str, tool_call_id: str) -> str:
     value = {"tool": tool, "arguments": as_json(args), "tool_call_id": tool_call_id}
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return sha256(text.encode()).hexdigest()
+
+
+def edit_of(args: str, said: Answer) -> str | None:
+    """Return the arguments to run instead of `args`; None when the answer changes nothing."""
+    edited = said.edited_args
+    return None if edited is None or as_json(edited) == as_json(args) else edited
 
 
 def risk_of(effect: Effect, *, is_tainted: bool) -> Risk:

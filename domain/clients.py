@@ -204,6 +204,7 @@ class ClientBook(HostedTools, Protocol):
             NotFoundError, ForbiddenError: no such request, or not for this host.
             RequestTakenError, RequestExpiredError, ToolCallSettledError, RunTerminalError: it is
                 not to be had; nothing changed.
+            ConflictError: the policy was changed since and does not allow it; nothing changed.
         """
         ...
 
@@ -219,7 +220,10 @@ class ClientBook(HostedTools, Protocol):
         ...
 
     async def sweep(self) -> Sequence[str]:
-        """Settle what nobody answers any more; return the runs that have to look."""
+        """Settle what nobody answers any more, or a changed policy does not allow.
+
+        Returns the runs that have to look.
+        """
         ...
 
 
@@ -246,7 +250,7 @@ class Dispatching:
         return done
 
     async def sweep(self) -> int:
-        """Settle what nobody answers any more; return how many runs that concerns."""
+        """Settle what nobody is to answer any more; return how many runs that concerns."""
         runs = await self.book.sweep()
         for run_id in runs:
             await self._wake(run_id)

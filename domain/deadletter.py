@@ -11,8 +11,8 @@ from domain.errors import AgentUnavailableError, InternalError, ModelError
 
 DEAD_LETTER_CODES = frozenset(
     {
-        *("poison_step", InternalError.code, AgentUnavailableError.code),
-        *(error.code for error in (ModelError, *ModelError.__subclasses__())),
+        *("poison_step", InternalError.code, AgentUnavailableError.code, ModelError.code),
+        *(error.code for error in ModelError.__subclasses__()),
     }
 )
 """Ends of a run whose step was tried again and again: it killed its workers, failed in a way that

@@ -47,8 +47,10 @@ class ApprovalBook(Protocol):
             ApprovalDecidedError: it was decided before; says by whom.
             ApprovalExpiredError: its time is over.
             RunTerminalError: its run has ended or is being cancelled.
-            ConflictError: the answer is about other arguments than those asked about.
-            InvalidRequestError: the edited arguments are no JSON object.
+            ConflictError: the answer is about other arguments than those asked about, or the
+                policy blocks what would run.
+            InvalidRequestError: the edited arguments do not fit the tool, or nothing can be
+                remembered because untrusted text is in the turn.
         """
         ...
 

@@ -79,6 +79,7 @@ class _Folding:
         )
         self._texts: dict[str, list[str]] = {}
         self._stops: dict[str, str | None] = {}
+        self._begun: set[str] = set()
         self._take: dict[str, Callable[[Data, int], None]] = {
             EventType.RUN_FORKED: self._forked,
             EventType.RUN_STARTED: self._started,
@@ -158,11 +159,13 @@ class _Folding:
             self._count("turns")
 
     def _dispatched(self, data: Data, _ts: int) -> None:
+        self._begun.add(data.get("tool_call_id", ""))
         if data["attempt"] == 1:
             self._count("tool_calls")
 
     def _tool_answered(self, data: Data, _ts: int) -> None:
-        if data["status"] == ToolCallStatus.REJECTED:
+        was_begun = data.get("tool_call_id") in self._begun
+        if data["status"] == ToolCallStatus.REJECTED and not was_begun:
             self._count("tool_calls")
         if self._kind is RunKind.TOOL:
             said = as_json(data["error"]["message"]) if data["error"] else data["result"]

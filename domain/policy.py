@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from domain.patterns import is_found, is_pattern
@@ -51,6 +51,10 @@ class OnTimeout(StrEnum):
     APPROVE = "approve"
     ESCALATE = "escalate"
     """The next of `escalate_to` is asked, for as long again; after the last it is a rejection."""
+
+
+_STORED = {"stored": True}
+"""The validation context of what was registered before, perhaps by a release that took more."""
 
 
 class _Part(BaseModel):
@@ -96,6 +100,25 @@ class Asking(_Part):
         default=(), max_length=20
     )
 
+    @model_validator(mode="after")
+    def _says_what_can_happen(self, info: ValidationInfo) -> "Asking":
+        if info.context is _STORED:
+            return self
+        if self.expires_in_seconds is None and self._says_on_timeout():
+            said = "on_timeout needs expires_in_seconds: without it a question waits for ever"
+            raise PydanticCustomError("on_timeout_alone", said)
+        if self.on_timeout is OnTimeout.ESCALATE and not self.escalate_to:
+            said = "on_timeout escalate needs escalate_to: who is asked next"
+            raise PydanticCustomError("escalate_to_nobody", said)
+        return self
+
+    def _says_on_timeout(self) -> bool:
+        """Whether it was meant: who sends every default back means nothing by it."""
+        if self.on_timeout is not OnTimeout.REJECT:
+            return True
+        given = self.model_fields_set
+        return "on_timeout" in given and "expires_in_seconds" not in given
+
 
 class ToolPolicy(_Part):
     """Which calls of an agent run at once. The first rule that fits wins."""
@@ -131,17 +154,23 @@ class Ruling:
 def rule_on(policy: ToolPolicy, call: CallInQuestion) -> Ruling:
     """Decide about a call."""
     ruling = _by_layers(policy, call)
-    is_risky = call.is_tainted and call.effect is Effect.UNSAFE
+    is_risky = is_asked_anyway(call.effect, is_tainted=call.is_tainted)
     if is_risky and ruling.decision is PolicyDecision.ALLOW:
         said = "untrusted text is in the turn and the tool is unsafe"
         return Ruling(PolicyDecision.ASK, said)
     return ruling
 
 
+def is_asked_anyway(effect: Effect, *, is_tainted: bool) -> bool:
+    """Whether a person is asked about a call, whatever was allowed or remembered before."""
+    return is_tainted and effect is Effect.UNSAFE
+
+
 def policy_from(stored: Mapping[str, Any]) -> ToolPolicy:
     """Return a policy as it was registered. What an older release let pass unread is left out."""
     known = {name: value for name, value in stored.items() if name in ToolPolicy.model_fields}
-    return ToolPolicy.model_validate({name: value for name, value in known.items() if value})
+    given = {name: value for name, value in known.items() if value}
+    return ToolPolicy.model_validate(given, context=_STORED)
 
 
 def print_of(policy: Mapping[str, Any]) -> str:

@@ -102,7 +102,8 @@ async def update_agent(
 ) -> Response:
     """Change an agent. Runs in flight keep the agent they began with, but for its `tool_policy`.
 
-    A changed policy rules again on the calls that wait for an approval.
+    A changed policy rules again on the calls that wait for an approval, and on those that wait for
+    a client which has not taken them yet.
     """
     agent = await desk.directory.get_agent(access.who.owner, agent_id)
     _check_owner(access, agent)
@@ -129,6 +130,7 @@ async def delete_agent(desk: Desk, access: Admin, agent_id: AgentKey) -> Respons
     agent = await desk.directory.get_agent(access.who.owner, agent_id)
     _check_owner(access, agent)
     await desk.directory.delete_agent(agent.owner, agent_id)
+    desk.background.spawn(_rule_again(desk))  # a shared agent may be in its place now
     return Response(status_code=204)
 
 
@@ -155,6 +157,7 @@ def _as_given(policy: ToolPolicy) -> dict[str, Any]:
 async def _rule_again(desk: Services) -> None:
     """Have calls that wait ruled on by the policy of now; what fails here the reconciler does."""
     await desk.deciding.revisit()
+    await desk.dispatching.sweep()
 
 
 def _check_owner(access: Access, agent: Agent) -> None:

@@ -75,7 +75,10 @@ async def decide_approval(
 ) -> Response:
     """Approve or reject a tool call; its run goes on.
 
-    The first answer counts: a later one gets 409 and learns who decided, one after the expiry 410.
+    The first answer counts: a later one gets 409 and learns who decided, one after the expiry 410,
+    or 409 once the run has ended. What the policy blocks by now, or as it was edited, is refused
+    with 409; nothing is decided then.
+
     Who decided is on record by the credential, whatever the body says.
     """
     edited = None if body.edited_args is None else encode_json(body.edited_args)

@@ -33,6 +33,7 @@ _EXAMPLE: dict[str, JsonValue] = {
     "reason": None,
     "requested_at": "2026-11-20T10:00:00.000Z",
     "expires_at": None,
+    "may_remember": True,
 }
 
 
@@ -66,6 +67,10 @@ class ApprovalOut(Shape):
     reason: str | None
     requested_at: AwareDatetime
     expires_at: AwareDatetime | None
+    may_remember: Annotated[
+        bool,
+        Field(description="False where untrusted text raised the bar: `remember` is refused."),
+    ]
 
 
 class DecidedOut(ApprovalOut):

@@ -144,7 +144,7 @@ async def test_an_external_agent_takes_no_client_tools(client: httpx2.AsyncClien
     ("error", "message"),
     [
         ("no paper", "no paper"),
-        (None, "says that it failed"),
+        (None, "it failed"),
         ([1], "[1]"),
         ("", "the client says"),
     ],

@@ -100,6 +100,22 @@ async def play_silence(scene: Scene) -> Played:
     return look
 
 
+async def play_blocked(scene: Scene) -> Played:
+    """The policy is tightened while a call waits for its client."""
+    viewer, _ = await requested(scene, client_tools=[TOOL])
+    rule = {"tool": "print_page", "decision": "block", "reason": "no paper"}
+    await scene.world.send("PATCH", "/v1/agents/helper", {"tool_policy": {"rules": [rule]}})
+    assert await viewer.ends() == "run_done"
+
+    def look(books: Books) -> None:
+        assert "no paper" in books.answer(viewer.run_id)
+        assert (viewer.count("tool_request"), viewer.count("tool_result")) == (1, 1)
+        (row,) = books.tables["tool_requests"]
+        assert (row["status"], row["dispatch"]) == ("closed", 0)
+
+    return look
+
+
 async def gone(scene: Scene) -> None:
     """Delete the host, again until that is answered."""
 
@@ -134,6 +150,7 @@ PLAYS: dict[str, Play] = {
     "put_host": play_host,
     "beat": play_host,
     "give_up": play_silence,
+    "rule_again": play_blocked,
     "drop_host": play_dropped,
 }
 

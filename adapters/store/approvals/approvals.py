@@ -8,10 +8,10 @@ from adapters.store.database.pages import where
 from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
 from adapters.store.sessions import transcript
-from domain.approval import BY_TIMEOUT, Answer, digest_of_call, risk_of, summary_of
+from domain.approval import BY_TIMEOUT, Answer, digest_of_call, edit_of, risk_of, summary_of
 from domain.errors import NotFoundError
 from domain.event import EventDraft, EventType, as_json, encode_json
-from domain.policy import OnTimeout
+from domain.policy import OnTimeout, is_asked_anyway
 from domain.run import RunKind
 from domain.step import AwaitingApproval
 from domain.tool import Effect, ToolCallStatus, ToolOutcome
@@ -19,10 +19,11 @@ from domain.tool import Effect, ToolCallStatus, ToolOutcome
 _INSERT = (
     "INSERT INTO approvals (approval_id, owner, run_id, tool_call_id, session_id, agent_id,"
     " tool_name, args, args_summary, args_digest, risk, why, asker, policy_print, ruled_at,"
-    " status, on_timeout, expires_in_ms, escalate_to, created_at, expires_at) VALUES"
+    " status, on_timeout, expires_in_ms, escalate_to, created_at, expires_at,"
+    " untrusted) VALUES"
     " (:approval_id, :owner, :run_id, :tool_call_id, :session_id, :agent_id, :tool_name, :args,"
     " :args_summary, :args_digest, :risk, :why, :asker, :policy_print, :now, 'pending',"
-    " :on_timeout, :expires_in_ms, :escalate_to, :now, :expires_at)"
+    " :on_timeout, :expires_in_ms, :escalate_to, :now, :expires_at, :untrusted)"
 )
 
 
@@ -74,6 +75,7 @@ def ask(
         escalate_to=encode_json(list(asking.escalate_to)),
         now=now,
         expires_at=None if patience is None else now + patience,
+        untrusted=is_asked_anyway(Effect(call["effect"]), is_tainted=judged.is_tainted),
     )
     tx.run("UPDATE tool_calls SET status = 'waiting_approval' WHERE tool_call_id = :id", id=call_id)
     row = read(tx, None, approval_id)
@@ -105,10 +107,7 @@ def mark_delivered(tx: Tx, approval: Row, now: int) -> None:
 
 def approve(tx: Tx, run: Row, call: Row, approval: Row, said: Answer, now: int) -> None:
     """Let a call run, as it is or with other arguments."""
-    edited = said.edited_args
-    if edited is not None and as_json(edited) == as_json(call["args"]):
-        edited = None
-    digest = None
+    edited, digest = edit_of(call["args"], said), None
     if edited is not None:
         digest = digest_of_call(call["tool_name"], edited, call["tool_call_id"])
         transcript.edit_call(tx, run, call["tool_call_id"], edited)

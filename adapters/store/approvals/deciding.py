@@ -2,17 +2,17 @@
 
 import json
 
-from adapters.store.approvals import approvals, rulings
+from adapters.store.approvals import answers, approvals, rulings
 from adapters.store.approvals.approvals import read
 from adapters.store.approvals.gate import ruled
+from adapters.store.approvals.remembering import remember
 from adapters.store.database.tx import Row, Tx
 from adapters.store.steps.fence import lock_session_and_run
-from domain.approval import BY_POLICY, Answer, ApprovalStatus
+from domain.approval import BY_POLICY, Answer, ApprovalStatus, Remember
 from domain.errors import (
     ApprovalDecidedError,
     ApprovalExpiredError,
     ConflictError,
-    InvalidRequestError,
     RunTerminalError,
 )
 from domain.event import EventDraft
@@ -34,10 +34,11 @@ def decide(tx: Tx, owner: str | None, approval_id: str, said: Answer, now: int) 
     Raises:
         NotFoundError: no such approval for this owner.
         ApprovalDecidedError, ApprovalExpiredError, RunTerminalError: it is too late.
-        ConflictError: the answer is about other arguments than those asked about.
-        InvalidRequestError: the edited arguments are no JSON object.
+        ConflictError: the answer is about other arguments than those asked about, or the policy
+            blocks what would run.
+        InvalidRequestError: the edited arguments do not fit, or nothing can be remembered.
     """
-    _check_answer(said)
+    answers.check_form(said)
     run = lock_session_and_run(tx, read(tx, owner, approval_id)["run_id"])
     approval = read(tx, owner, approval_id)
     _check_open(run, approval, now)
@@ -45,9 +46,13 @@ def decide(tx: Tx, owner: str | None, approval_id: str, said: Answer, now: int) 
         raise ConflictError(
             f"approval {approval_id} is about other arguments; look at it again and decide anew"
         )
-    _apply(tx, run, approval, said, [], now)
-    if said.approved and said.remember != "none":
-        _remember(tx, run, approval)
+    if not said.approved:
+        _apply(tx, run, approval, said, [], now)
+        return read(tx, None, approval_id)
+    first, judged = answers.check_approval(tx, run, _call_of(tx, approval), said)
+    _apply(tx, run, approval, said, first, now)
+    if said.remember != Remember.NONE:
+        remember(tx, approval, judged.print)
     return read(tx, None, approval_id)
 
 
@@ -96,19 +101,6 @@ def revisit(tx: Tx, approval_id: str, now: int) -> Row | None:
     return read(tx, None, approval_id)
 
 
-def _check_answer(said: Answer) -> None:
-    if not said.approved and (said.edited_args is not None or said.remember != "none"):
-        raise InvalidRequestError("edited_args and remember go with an approval only")
-    if said.edited_args is None:
-        return
-    try:
-        value = json.loads(said.edited_args)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequestError("edited_args is no JSON") from error
-    if not isinstance(value, dict):
-        raise InvalidRequestError("edited_args is a JSON object")
-
-
 def _check_open(run: Row, approval: Row, now: int) -> None:
     approval_id, status = approval["approval_id"], approval["status"]
     if status == ApprovalStatus.PENDING and run["state"] not in TERMINAL:
@@ -143,12 +135,3 @@ def _call_of(tx: Tx, approval: Row) -> Row:
     call = tx.one("SELECT * FROM tool_calls WHERE tool_call_id = :id", id=approval["tool_call_id"])
     assert call is not None
     return call
-
-
-def _remember(tx: Tx, run: Row, approval: Row) -> None:
-    """Bind what is remembered to the policy of now: it holds until that is changed."""
-    tx.run(
-        "UPDATE approvals SET policy_print = :print WHERE approval_id = :id",
-        print=rulings.judge(tx, run, _call_of(tx, approval)).print,
-        id=approval["approval_id"],
-    )

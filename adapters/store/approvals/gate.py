@@ -4,12 +4,13 @@ All of it inside the transaction that would open the call's step, so a crash lea
 or the whole decision, and a second opening finds it.
 """
 
-from adapters.store.approvals import approvals, rulings, toolcalls
+from adapters.store.approvals import approvals, rulings, taint, toolcalls
 from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
+from adapters.store.steps.fence import lock_run
 from domain.approval import ApprovalStatus, digest_of_call
 from domain.errors import StepRefusedError
-from domain.event import EventDraft, EventType
+from domain.event import EventDraft, EventType, encode_json
 from domain.policy import PolicyDecision, Ruling
 from domain.run import RunState
 from domain.step import AlreadyClosed, AwaitingApproval, Execution
@@ -39,9 +40,11 @@ def _closed(call: Row) -> AlreadyClosed:
 
 
 def _judge(tx: Tx, run: Row, call: Row, now: int) -> Held | None:
-    rulings.mark_untrusted(tx, run, call)
+    taint.mark_call(tx, run, call)
     judged = rulings.judge(tx, run, call)
-    drafts = [*first_events(run), ruled(call, judged.ruling)]
+    # A client's call that did not happen comes here once more.
+    again = f":again:{call['unknown_count']}" if call["unknown_count"] else ""
+    drafts = [*first_events(run), ruled(call, judged.ruling, again)]
     match judged.ruling.decision:
         case PolicyDecision.ALLOW:
             _write(tx, run, drafts, now)
@@ -55,11 +58,16 @@ def _judge(tx: Tx, run: Row, call: Row, now: int) -> Held | None:
 def _block(
     tx: Tx, run: Row, call: Row, ruling: Ruling, drafts: list[EventDraft], now: int
 ) -> AlreadyClosed:
-    said = f"the tool policy does not allow this call: {ruling.reason}"
-    outcome = ToolOutcome(ok=False, content=said, error_code="blocked")
+    outcome = blocked(ruling)
     drafts += toolcalls.settle(tx, run, call, ToolCallStatus.REJECTED, outcome, now)
     _write(tx, run, drafts, now)
     return AlreadyClosed({"status": ToolCallStatus.REJECTED.value})
+
+
+def blocked(ruling: Ruling) -> ToolOutcome:
+    """Return what the model reads of a call that may not run."""
+    said = f"the tool policy does not allow this call: {ruling.reason}"
+    return ToolOutcome(ok=False, content=said, error_code="blocked")
 
 
 def _write(tx: Tx, run: Row, drafts: list[EventDraft], now: int) -> None:
@@ -82,7 +90,7 @@ def _asked_before(tx: Tx, run: Row, call: Row, approval: Row, now: int) -> Held 
             return approvals.awaiting(approval, now)
         call = toolcalls.call_of_step(tx, run["run_id"], call["step_id"])
     approvals.mark_delivered(tx, approval, now)
-    if approval["status"] != ApprovalStatus.APPROVED:
+    if approval["status"] != ApprovalStatus.APPROVED or call["ended_at"] is not None:
         return _closed(call)
     digest = approval["edited_digest"] or approval["args_digest"]
     if digest_of_call(call["tool_name"], call["args"], call["tool_call_id"]) != digest:
@@ -91,7 +99,38 @@ def _asked_before(tx: Tx, run: Row, call: Row, approval: Row, now: int) -> Held 
             " about; it was not run",
             reason="approval_mismatch",
         )
-    return None
+    return _unless_blocked(tx, run, call, "start", now)
+
+
+def pass_again(tx: Tx, run: Row, who: Execution, now: int) -> Held | None:
+    """Say whether a call may run again of which a person says that it did not happen.
+
+    That person has answered what would be asked; what is blocked by now stays undone.
+    """
+    call = toolcalls.call_of_step(tx, who.run_id, who.step_id)
+    if call["status"] != ToolCallStatus.CREATED:
+        return None  # it failed and is tried again: once begun, a call is not ruled on any more
+    held = _unless_blocked(tx, run, call, f"again:{call['unknown_count']}", now)
+    if held is not None:
+        toolcalls.mark_woken(tx, who, now)
+        tx.run(
+            "UPDATE steps SET state = 'closed', closed_at = :now, result = :result"
+            " WHERE run_id = :run AND step_id = :step",
+            now=now,
+            result=encode_json(held.result),
+            run=who.run_id,
+            step=who.step_id,
+        )
+    return held
+
+
+def _unless_blocked(tx: Tx, run: Row, call: Row, when: str, now: int) -> AlreadyClosed | None:
+    """Close a call that somebody let run and that the policy of now blocks."""
+    judged = rulings.judge(tx, run, call)
+    if judged.ruling.decision is not PolicyDecision.BLOCK:
+        return None
+    run = lock_run(tx, run["run_id"])  # an expiry may have been written just now
+    return _block(tx, run, call, judged.ruling, [ruled(call, judged.ruling, f":{when}")], now)
 
 
 def ruled(call: Row, ruling: Ruling, again: str = "") -> EventDraft:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from adapters.store.approvals import waits
+from adapters.store.approvals.taint import result_is_untrusted
 from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
 from adapters.store.sessions import transcript
@@ -61,7 +62,7 @@ def settle(
 ) -> list[EventDraft]:
     """Write a call's end: its row and its message to the model. Return its `tool_result`."""
     error = _end_row(tx, call, status, outcome, now)
-    if status is ToolCallStatus.REJECTED:
+    if status is ToolCallStatus.REJECTED and not _was_dispatched(tx, call):
         # It was answered without being dispatched, where calls are counted otherwise.
         tx.run("UPDATE runs SET tool_calls = tool_calls + 1 WHERE run_id = :id", id=run["run_id"])
     if run["kind"] == RunKind.TOOL:
@@ -77,7 +78,7 @@ def settle(
         tool_call_id=call["provider_call_id"],
         tokens=estimate_tokens(outcome.content),
     )
-    transcript.extend(tx, run, (answer,), now)
+    transcript.extend(tx, run, (answer,), now, untrusted=result_is_untrusted(call, status))
     data = {
         "tool_call_id": call["tool_call_id"],
         "tool_name": call["tool_name"],
@@ -86,6 +87,15 @@ def settle(
         "error": error,
     }
     return [EventDraft(type=EventType.TOOL_RESULT, key=f"{call['tool_call_id']}:result", data=data)]
+
+
+def _was_dispatched(tx: Tx, call: Row) -> bool:
+    found = tx.one(
+        "SELECT 1 AS one FROM events WHERE run_id = :run AND event_key = :key",
+        run=call["run_id"],
+        key=f"{call['step_id']}:1:dispatched",
+    )
+    return found is not None
 
 
 def _end_row(

@@ -8,7 +8,7 @@ before: one that was done is its answer, of any other the new child is a retry.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from adapters.store.approvals import rulings, toolcalls, waits
+from adapters.store.approvals import taint, toolcalls, waits
 from adapters.store.children.family import holder_of, lock_line
 from adapters.store.children.remade import earlier_child, retry_of
 from adapters.store.database.rows import run_from
@@ -48,7 +48,8 @@ def spawn(tx: Tx, who: Attempt, new: NewRun, now: int, *, waits_for_it: bool) ->
     if tx.one("SELECT run_id FROM runs WHERE run_id = :id", id=new.run_id) is None:
         earlier = earlier_child(tx, who.run_id, call)
         if earlier is not None and earlier["state"] == RunState.DONE:
-            _close(tx, run, call, _outcome(tx, call, earlier, earlier["run_id"]), [], now)
+            call = taint.mark_child_call(tx, call, earlier)
+            _close(tx, run, call, _outcome(tx, earlier, earlier["run_id"]), [], now)
             return Spawned(earlier["run_id"], False, call["tool_call_id"])
         if earlier is not None:
             new = retry_of(earlier, new)
@@ -76,9 +77,7 @@ def _make(
         deadline_at=run["deadline_at"],
     )
     accept.accept(tx, new, now)
-    if rulings.is_tainted(tx, run, call):
-        # Whoever wrote what its parent had read may be the one who wants this run.
-        tx.run("UPDATE runs SET untrusted = true WHERE run_id = :id", id=new.run_id)
+    taint.mark_child(tx, run, call, new.run_id)
     for row in line:
         tx.run("UPDATE runs SET spawned = spawned + 1 WHERE run_id = :id", id=row["run_id"])
     data = {
@@ -149,18 +148,14 @@ def look(tx: Tx, run: Row, step_id: str, now: int) -> AlreadyClosed | AwaitingCh
     child = tx.one("SELECT * FROM runs WHERE run_id = :id", id=child_id)
     if child is not None and child["state"] not in TERMINAL:
         return AwaitingChild(call["tool_call_id"])
-    outcome = _outcome(tx, call, child, child_id)
+    if child is not None:
+        call = taint.mark_child_call(tx, call, child)
+    outcome = _outcome(tx, child, child_id)
     status = _close(tx, run, call, outcome, [], now)
     return AlreadyClosed({"status": status.value, "content": outcome.content})
 
 
-def _outcome(tx: Tx, call: Row, child: Row | None, child_id: str) -> ToolOutcome:
-    """Return what the model reads of a child that has ended; what strangers said marks the call."""
-    if child is None:
-        return family.outcome_of(None, child_id, None)
-    if rulings.has_read_strangers(tx, child):
-        tx.run(
-            "UPDATE tool_calls SET untrusted = true WHERE tool_call_id = :id",
-            id=call["tool_call_id"],
-        )
-    return family.outcome_of(run_from(child), child_id, partial_on_record(tx, child_id))
+def _outcome(tx: Tx, child: Row | None, child_id: str) -> ToolOutcome:
+    """Return what the model reads of a child that has ended."""
+    partial = partial_on_record(tx, child_id) if child is not None else None
+    return family.outcome_of(run_from(child) if child else None, child_id, partial)

@@ -4,7 +4,7 @@ import hmac
 import json
 
 from adapters.store.approvals import toolcalls
-from adapters.store.clients import hosts, requests
+from adapters.store.clients import hosts, requests, ruling_again
 from adapters.store.database.pages import where
 from adapters.store.database.tx import Row, Tx
 from adapters.store.runs.reads import get_tool_call
@@ -38,7 +38,7 @@ from domain.run import TERMINAL
 from domain.tool import Audience, Effect, Offline, ToolCallStatus
 
 _COLUMNS = (
-    "SELECT q.*, c.args, c.effect, c.idempotency_key FROM tool_requests q"
+    "SELECT q.*, c.args, c.effect, c.idempotency_key, c.status AS call_status FROM tool_requests q"
     " JOIN tool_calls c ON c.tool_call_id = q.tool_call_id"
 )
 _MOST = 100
@@ -86,6 +86,7 @@ def claim(tx: Tx, who: Claim, tool_call_id: str, token: str, now: int) -> Dispat
         NotFoundError, ForbiddenError: no such request, or not for this caller.
         RequestTakenError, RequestExpiredError, ToolCallSettledError, RunTerminalError: not to be
             had.
+        ConflictError: the policy was changed and does not allow it.
     """
     run = lock_run(tx, read(tx, who.owner, tool_call_id)["run_id"])
     row = read(tx, who.owner, tool_call_id)
@@ -93,6 +94,7 @@ def claim(tx: Tx, who: Claim, tool_call_id: str, token: str, now: int) -> Dispat
     _check_audience(row, who, {tool.name for tool in host.tools} if host else set())
     is_repeat = who.key is not None and row["claim_key"] == _claim_key(who)
     _check_free(run, row, now, is_repeat=is_repeat and row["status"] == RequestStatus.TAKEN)
+    ruling_again.check_allowed(tx, run, row)
     old = json.loads(row["old_hashes"]) + ([row["token_hash"]] if row["token_hash"] else [])
     tx.run(
         "UPDATE tool_requests SET status = 'taken', dispatch = dispatch + :more, holder = :holder,"
@@ -153,6 +155,8 @@ def _check_alive(run: Row, row: Row, now: int) -> None:
         )
     if now >= row["expires_at"] and row["result_digest"] is None:
         raise RequestExpiredError(f"the time to answer tool call {call_id} is over")
+    if row["call_status"] in (ToolCallStatus.WAITING_APPROVAL, ToolCallStatus.CREATED):
+        raise ToolCallSettledError(f"a person is asked about tool call {call_id} first")
     if row["status"] == RequestStatus.CLOSED:
         raise ToolCallSettledError(f"tool call {call_id} has its outcome already")
 

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Mapping, Sequence
 
-from adapters.store.clients import claiming, hosts
+from adapters.store.clients import claiming, hosts, ruling_again
 from adapters.store.database.commits import Commits, CrashPoint, no_crash
 from adapters.store.database.tx import Engine
 from domain.acceptance import Page
@@ -67,7 +67,14 @@ class SqlClientBook:
         now = self._clock.now_ms()
         late = await self._engine.read(lambda tx: claiming.late(tx, now))
         found = [await self._give_up(tool_call_id, now) for tool_call_id in late]
+        for tool_call_id in await self._engine.read(ruling_again.outdated):
+            found.append(await self._rule_again(tool_call_id, now))
         return sorted({run_id for run_id in found if run_id is not None})
 
     async def _give_up(self, tool_call_id: str, now: int) -> str | None:
         return await self._commit("give_up", lambda tx: claiming.give_up(tx, tool_call_id, now))
+
+    async def _rule_again(self, tool_call_id: str, now: int) -> str | None:
+        return await self._commit(
+            "rule_again", lambda tx: ruling_again.rule_again(tx, tool_call_id, now)
+        )

@@ -5,7 +5,7 @@ A call that a client runs has no step of its own. Source: ADR 0012.
 
 import json
 
-from adapters.store.approvals import toolcalls, waits
+from adapters.store.approvals import rulings, toolcalls, waits
 from adapters.store.clients import hosts
 from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
@@ -20,12 +20,14 @@ Held = AlreadyClosed | AwaitingClient | OutcomeUnknown
 OPEN = "('waiting', 'taken')"
 _PUT = (
     "INSERT INTO tool_requests (tool_call_id, owner, run_id, step_id, tool_name, audience, host_id,"
-    " offline, status, asked, created_at, expires_at, timeout_ms) VALUES (:tool_call_id, :owner,"
-    " :run_id, :step_id, :tool_name, :audience, :host_id, :offline, 'waiting', 1, :now,"
-    " :expires_at, :timeout_ms) ON CONFLICT (tool_call_id) DO UPDATE SET status = 'waiting',"
+    " offline, status, asked, created_at, expires_at, timeout_ms, agent_id, policy_print) VALUES"
+    " (:tool_call_id, :owner, :run_id, :step_id, :tool_name, :audience, :host_id, :offline,"
+    " 'waiting', 1, :now, :expires_at, :timeout_ms, :agent_id, :policy_print)"
+    " ON CONFLICT (tool_call_id) DO UPDATE SET status = 'waiting',"
     " asked = tool_requests.asked + 1, holder = NULL, holder_host = NULL, lease_until = NULL,"
     " claim_key = NULL, result_digest = NULL, news_at = NULL, woken_at = NULL,"
-    " created_at = excluded.created_at, expires_at = excluded.expires_at"
+    " created_at = excluded.created_at, expires_at = excluded.expires_at,"
+    " agent_id = excluded.agent_id, policy_print = excluded.policy_print"
 )
 
 
@@ -93,9 +95,10 @@ def ask(tx: Tx, run: Row, who: Execution, now: int) -> Held | None:
     refusal = _refusal(tx, call, spec, now)
     if refusal is not None:
         drafts += toolcalls.settle(tx, run, call, ToolCallStatus.FAILED, refusal, now)
-        _append(tx, run, drafts, now)
+        note(tx, run, drafts, now)
         return AlreadyClosed({"status": ToolCallStatus.FAILED.value})
     timeout_ms = max(1, int(spec.timeout_seconds * 1000))
+    agent_id, policy_print = rulings.mark_of(tx, run)
     tx.run(
         _PUT,
         tool_call_id=call["tool_call_id"],
@@ -109,6 +112,8 @@ def ask(tx: Tx, run: Row, who: Execution, now: int) -> Held | None:
         now=now,
         expires_at=now + timeout_ms,
         timeout_ms=timeout_ms,
+        agent_id=agent_id,
+        policy_print=policy_print,
     )
     tx.run(
         "UPDATE tool_calls SET status = 'dispatched' WHERE tool_call_id = :id",
@@ -213,10 +218,10 @@ def settle(
     now: int,
 ) -> None:
     """Give a call its outcome and let the run go on."""
-    _news(tx, call, RequestStatus.CLOSED, now)
+    withdraw(tx, call, now)
     drafts = toolcalls.settle(tx, run, call, *end, now)
     drafts += waits.end(tx, run, f"{call['tool_call_id']}:answered:{request['asked']}")
-    _append(tx, run, drafts, now)
+    note(tx, run, drafts, now)
 
 
 def close_with_run(tx: Tx, call: Row) -> bool:
@@ -232,6 +237,11 @@ def close_with_run(tx: Tx, call: Row) -> bool:
 def _may_have_acted(request: Row, call: Row) -> bool:
     is_taken = request["status"] == RequestStatus.TAKEN
     return is_taken and bool(call["effect"] == Effect.UNSAFE)
+
+
+def withdraw(tx: Tx, call: Row, now: int) -> None:
+    """Ask no client any more; the run looks what became of its call instead."""
+    _news(tx, call, RequestStatus.CLOSED, now)
 
 
 def leave_to_person(tx: Tx, run: Row, call: Row, why: str, now: int) -> None:
@@ -250,6 +260,7 @@ def _news(tx: Tx, call: Row, status: RequestStatus, now: int) -> None:
     )
 
 
-def _append(tx: Tx, run: Row, drafts: list[EventDraft], now: int) -> None:
+def note(tx: Tx, run: Row, drafts: list[EventDraft], now: int) -> None:
+    """Append events to a run's log."""
     last = append(tx, run, drafts, now, run["last_seq"])
     tx.run("UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=run["run_id"])

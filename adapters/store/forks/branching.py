@@ -15,11 +15,12 @@ from domain.step import NewMessage, llm_step, step_place
 
 _COPY_MESSAGES = (
     "INSERT INTO messages (message_id, owner, session_id, run_id, seq, role, content, tool_calls,"
-    " tool_call_id, agent_id, tokens, created_at)"
+    " tool_call_id, agent_id, tokens, untrusted, created_at)"
     " SELECT CAST(:prefix AS TEXT) || CAST(row_number() OVER (ORDER BY seq) AS TEXT), owner,"
     " CAST(:branch AS TEXT), CASE WHEN run_id = :mine THEN :run_id ELSE run_id END,"
     " row_number() OVER (ORDER BY seq), role, content, tool_calls, tool_call_id, agent_id, tokens,"
-    " created_at FROM messages WHERE owner = :owner AND session_id = :session_id AND seq < :before"
+    " untrusted, created_at FROM messages"
+    " WHERE owner = :owner AND session_id = :session_id AND seq < :before"
 )
 _COPY_STEP = (
     "INSERT INTO steps (run_id, step_id, state, attempt, temporal_run_id, scheduled_at_us,"
@@ -108,7 +109,9 @@ def _copy_conversation(tx: Tx, run: Row, kept: Kept, new: NewRun, now: int) -> s
     if says_more or not has_own:
         tokens = estimate_tokens(new.content)
         message = NewMessage(new.message_id, "user", new.content, tokens=tokens)
-        transcript.extend(tx, run, (message,), now)
+        # What a tainted run was asked is asked again; what a person says now is not.
+        is_tainted = not says_more and bool(kept.run["untrusted"])
+        transcript.extend(tx, run, (message,), now, untrusted=is_tainted)
         return new.message_id
     asked = tx.one(
         "SELECT message_id FROM messages WHERE run_id = :id AND role = 'user' ORDER BY seq LIMIT 1",

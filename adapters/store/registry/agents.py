@@ -3,12 +3,14 @@
 import json
 from collections.abc import Sequence
 
+from adapters.store.approvals.remembering import forget
 from adapters.store.database.pages import cut, decode_cursor
 from adapters.store.database.tx import Row, Tx
 from domain.acceptance import Page
 from domain.agent import Agent
 from domain.errors import ConflictError, NotFoundError
 from domain.event import encode_json
+from domain.policy import print_of
 
 SHARED = ""
 """The owner column of an agent that every owner sees."""
@@ -28,10 +30,12 @@ def put_agent(tx: Tx, agent: Agent, *, replace: bool) -> Agent:
     Raises:
         ConflictError: the id is taken and `replace` is False.
     """
+    owner = SHARED if agent.owner is None else agent.owner
+    before = _policy_print(tx, owner, agent.agent_id)
     body = agent.model_dump(mode="json", exclude=_IN_COLUMNS)
     row = tx.one(
         _INSERT + (_REPLACE if replace else "NOTHING RETURNING *"),
-        owner=SHARED if agent.owner is None else agent.owner,
+        owner=owner,
         agent_id=agent.agent_id,
         body=encode_json(body),
         created_at=agent.created_at,
@@ -39,7 +43,19 @@ def put_agent(tx: Tx, agent: Agent, *, replace: bool) -> Agent:
     )
     if row is None:
         raise ConflictError(f"there is an agent {agent.agent_id}; change it, or take another id")
+    if before != print_of(agent.tool_policy):
+        forget(tx, owner, agent.agent_id)
     return _agent_from(row)
+
+
+def _policy_print(tx: Tx, owner: str, agent_id: str) -> str | None:
+    """Return the print of the policy that an agent has, None when there is no such agent."""
+    row = tx.one(
+        f"SELECT body FROM agents WHERE owner = :owner AND agent_id = :agent_id{tx.lock}",
+        owner=owner,
+        agent_id=agent_id,
+    )
+    return print_of(json.loads(row["body"]).get("tool_policy", {})) if row else None
 
 
 def get_agent(tx: Tx, owner: str | None, agent_id: str) -> Agent:
@@ -101,6 +117,7 @@ def delete_agent(tx: Tx, owner: str | None, agent_id: str) -> None:
     )
     if not gone:
         raise NotFoundError(f"there is no agent {agent_id} of yours")
+    forget(tx, owner, agent_id)
 
 
 def _agent_from(row: Row) -> Agent:

@@ -2,6 +2,7 @@
 
 import json
 
+from adapters.store.approvals.taint import is_external
 from adapters.store.database.tx import Row, Tx
 from adapters.store.sessions import transcript
 from domain.session import estimate_tokens
@@ -33,7 +34,7 @@ def keep_partial(tx: Tx, run: Row, text: str | None, now: int) -> None:
         return
     message_id = f"msg_{run['run_id'].removeprefix('run_')}p"
     message = NewMessage(message_id, "assistant", text, tokens=estimate_tokens(text))
-    transcript.extend(tx, run, (message,), now)
+    transcript.extend(tx, run, (message,), now, untrusted=is_external(run))
     tx.run("UPDATE messages SET partial = true WHERE message_id = :id", id=message_id)
 
 

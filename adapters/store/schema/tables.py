@@ -26,6 +26,7 @@ metadata = MetaData()
 _FORKS = text("forked_from IS NOT NULL")
 _OPEN_RUNS = text("state IN ('CREATED', 'RUNNING')")
 _ENDED = text("ended_at IS NOT NULL")
+_UNTRUSTED = text("untrusted = true")
 
 meta = Table(
     "meta",
@@ -210,8 +211,16 @@ messages = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("arrival", BigInteger),
     Column("partial", Boolean, nullable=False, server_default=text("false")),
+    Column("untrusted", Boolean, nullable=False, server_default=text("false")),
     Index("messages_in_order", "owner", "session_id", "seq"),
     Index("messages_by_run", "run_id"),
+    Index(
+        "messages_untrusted",
+        "owner",
+        "session_id",
+        sqlite_where=_UNTRUSTED,
+        postgresql_where=_UNTRUSTED,
+    ),
 )
 
 agents = Table(

@@ -5,6 +5,7 @@ A part of `tables.py`, which is where tables are looked for.
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Index,
     Integer,
@@ -56,6 +57,7 @@ def add_to(metadata: MetaData) -> None:
         Column("woken_at", BigInteger),
         Column("created_at", BigInteger, nullable=False),
         Column("expires_at", BigInteger),
+        Column("untrusted", Boolean, nullable=False, server_default=text("false")),
         Index("approvals_by_owner", "owner", "created_at", "approval_id"),
         Index("approvals_by_run", "run_id"),
         Index("approvals_pending", "owner", sqlite_where=_PENDING, postgresql_where=_PENDING),
@@ -107,6 +109,8 @@ def add_to(metadata: MetaData) -> None:
         Column("news_at", BigInteger),
         Column("woken_at", BigInteger),
         Column("created_at", BigInteger, nullable=False),
+        Column("agent_id", Text),
+        Column("policy_print", Text, nullable=False, server_default=""),
         Index("tool_requests_by_run", "run_id"),
         Index(
             "tool_requests_open", "owner", sqlite_where=_UNANSWERED, postgresql_where=_UNANSWERED

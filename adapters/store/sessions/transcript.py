@@ -15,9 +15,9 @@ it does not hold up other writers."""
 
 _INSERT = (
     "INSERT INTO messages (message_id, owner, session_id, run_id, seq, role, content, tool_calls,"
-    " tool_call_id, agent_id, tokens, arrival, created_at) VALUES (:message_id, :owner,"
+    " tool_call_id, agent_id, tokens, arrival, untrusted, created_at) VALUES (:message_id, :owner,"
     " :session_id, :run_id, :seq, :role, :content, :tool_calls, :tool_call_id, :agent_id, :tokens,"
-    " :arrival, :now)"
+    " :arrival, :untrusted, :now)"
 )
 _TAKE_PLACE = (
     "UPDATE sessions SET message_count = message_count + 1, token_count = token_count + :tokens,"
@@ -34,8 +34,13 @@ def take_place(tx: Tx, owner: str, session_id: str, tokens: int) -> int:
     return int(row["last_message_seq"])
 
 
-def add_message(tx: Tx, run: Row, message: NewMessage, seq: int | None, now: int) -> None:
-    """Insert one message of `run`, in place `seq` or waiting for one."""
+def add_message(
+    tx: Tx, run: Row, message: NewMessage, seq: int | None, now: int, *, untrusted: bool = False
+) -> None:
+    """Insert one message of `run`, in place `seq` or waiting for one.
+
+    `untrusted` says that strangers may have written it.
+    """
     calls = [call.model_dump() for call in message.tool_calls]
     tx.run(
         _INSERT,
@@ -51,17 +56,20 @@ def add_message(tx: Tx, run: Row, message: NewMessage, seq: int | None, now: int
         agent_id=run["agent_id"],
         tokens=message.tokens,
         arrival=message.arrival,
+        untrusted=untrusted,
         now=now,
     )
 
 
-def extend(tx: Tx, run: Row, messages: Sequence[NewMessage], now: int) -> None:
+def extend(
+    tx: Tx, run: Row, messages: Sequence[NewMessage], now: int, *, untrusted: bool = False
+) -> None:
     """Append `messages` to the transcript of the session that `run` holds."""
     if run["session_id"] is None:
         return
     for message in messages:
         seq = take_place(tx, run["owner"], run["session_id"], message.tokens)
-        add_message(tx, run, message, seq, now)
+        add_message(tx, run, message, seq, now, untrusted=untrusted)
 
 
 def place_messages(tx: Tx, run: Row) -> None:

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 from adapters.store.approvals import toolcalls
-from adapters.store.approvals.gate import first_events, pass_gate
+from adapters.store.approvals.gate import first_events, pass_again, pass_gate
 from adapters.store.children import spawning
 from adapters.store.children.family import Left, check_tree
 from adapters.store.clients import requests
@@ -80,6 +80,10 @@ def open_step(
         answer = _answer_from(tx, run, step, who, wanted, now)
         if answer is not None:
             return answer
+        if is_tool and step["state"] == StepState.IDLE:
+            again = pass_again(tx, run, who, now)
+            if again is not None:
+                return again
     if step is None and is_tool:
         held = requests.look_again(tx, run, who, now) or pass_gate(tx, run, who, now)
         if held is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from adapters.store.approvals import toolcalls
+from adapters.store.approvals.taint import is_external
 from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
 from adapters.store.runs.accept import INSERT_TOOL_CALL
@@ -70,7 +71,8 @@ def close_step(tx: Tx, who: Attempt, closing: Closing, now: int) -> None:
     if closing.bill is not None:
         billing.add_bill(tx, run, who.step_id, who.number, closing.bill, now)
         drafts.append(billing.bill_event(who.step_id, who.number, closing.bill))
-    transcript.extend(tx, run, closing.messages, now)
+    # An external agent is a stranger to whoever reads this session next.
+    transcript.extend(tx, run, closing.messages, now, untrusted=is_external(run))
     for call in closing.tool_calls:
         drafts.append(_create_call(tx, run, call, now))
     for call, outcome in closing.refused:
