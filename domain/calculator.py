@@ -111,7 +111,7 @@ _OPERATIONS: dict[str, Callable[[Decimal, Decimal], Decimal]] = {
 
 
 def calculate(operation: str, a: float, b: float) -> int | float:
-    """Return `a` `operation` `b`; whole numbers of any length are taken as they are. Source: seed C, calculator.
+    """Return `a` `operation` `b`, of whole numbers to the last digit. Source: seed C, calculator.
 
     Raises:
         ToolFailedError: unknown operation, division by zero, or a result out of range.
