@@ -61,6 +61,9 @@ class Endpoint:
     ip: str
     port: int
     ui_port: int | None
+    http_port: int
+    """Of its HTTP API, which nobody uses and nobody can switch off."""
+    metrics_port: int
 
     @property
     def address(self) -> str:
@@ -72,9 +75,19 @@ class Endpoint:
         """The Temporal UI's address, without a trailing slash; None when it is off."""
         return f"http://{self.ip}:{self.ui_port}" if self.ui_port else None
 
+    @property
+    def side_ports(self) -> tuple[int, int]:
+        """The ports beside the gRPC port and the UI's."""
+        return self.http_port, self.metrics_port
 
-def choose_endpoint(ip: str, port: int, ui_port: int | None) -> Endpoint:
+
+def choose_endpoint(
+    ip: str, port: int, ui_port: int | None, side_ports: tuple[int, int] = (0, 0)
+) -> Endpoint:
     """Fix the ports before the server starts: 0 picks a free one, `ui_port` None means no UI.
+
+    Left alone the server would choose its side ports itself and tell nobody, so that nobody could
+    keep agents away from them.
 
     Raises:
         SetupError: a port that was named is in use, or named twice.
@@ -87,6 +100,8 @@ def choose_endpoint(ip: str, port: int, ui_port: int | None) -> Endpoint:
         ip,
         free_port(ip, port, "Temporal's server"),
         None if ui_port is None else free_port(ip, ui_port, "Temporal's UI"),
+        free_port(ip, side_ports[0], "Temporal's HTTP API"),
+        free_port(ip, side_ports[1], "Temporal's metrics"),
     )
 
 
@@ -121,6 +136,8 @@ def command_line(binary: Path, data_file: Path, endpoint: Endpoint, namespace: s
         *("--db-filename", str(data_file)),
         *("--ip", endpoint.ip),
         *("--port", str(endpoint.port)),
+        *("--http-port", str(endpoint.http_port)),
+        *("--metrics-port", str(endpoint.metrics_port)),
         *("--namespace", namespace),
         *("--log-level", "warn", "--log-format", "json"),
     ]
