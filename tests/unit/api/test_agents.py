@@ -107,6 +107,24 @@ async def test_an_address_that_may_not_be_contacted_is_refused(
     assert native.json()["code"] == seed.json()["code"] == "address_refused"
 
 
+@pytest.mark.parametrize("endpoint", ["http://localhost:9000/x?y=", "http://localhost:9000#z"])
+async def test_an_endpoint_with_a_query_or_a_fragment_is_refused(
+    client: httpx2.AsyncClient, endpoint: str
+) -> None:
+    """The agent protocol appends `/invoke`, which would be no part of the path then."""
+    body = {"agent_id": "x", "name": "X", "endpoint": endpoint}
+    await client.post("/v1/agents/register", json={**body, "endpoint": "http://localhost:9000"})
+
+    answers = [
+        await client.post("/v1/agents", json={**body, "agent_id": "y", "kind": "http"}),
+        await client.post("/v1/agents/register", json=body),
+        await client.patch("/v1/agents/x", json={"endpoint": endpoint}),
+    ]
+
+    assert {answer.status_code for answer in answers} == {422}
+    assert all("no query and no fragment" in answer.text for answer in answers)
+
+
 @pytest.mark.parametrize(
     "endpoint",
     [
