@@ -17,6 +17,7 @@ from bootstrap.agents_file import FILE_NAME, read_agents_file
 from bootstrap.commands.servers import find_running
 from bootstrap.devserver.binary import read_sidecar
 from bootstrap.exposure import is_loopback
+from bootstrap.private import is_open_to_others
 from bootstrap.settings import Settings
 from domain.errors import OrchestratorError
 
@@ -84,6 +85,8 @@ def _data_folder(settings: Settings) -> Finding:
         return Finding("data folder", "fail", f"{existing} cannot be written to")
     free = shutil.disk_usage(existing).free
     text = f"{folder}, {free / 1e9:.1f} GB free"
+    if existing == folder and is_open_to_others(folder):
+        return Finding("data folder", "warn", f"{text}; others may read it: chmod 700 {folder}")
     return Finding("data folder", "ok" if free > 500_000_000 else "warn", text)
 
 

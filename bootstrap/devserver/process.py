@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from bootstrap.devserver import launch
+from bootstrap.private import open_private
 from domain.errors import SetupError
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def command_line(binary: Path, data_file: Path, endpoint: Endpoint, namespace: s
 def _open_log(log_file: Path) -> BinaryIO:
     if log_file.exists() and log_file.stat().st_size > _ROTATE_BYTES:
         log_file.replace(log_file.with_name(log_file.name + ".1"))
-    return log_file.open("ab")
+    return open_private(log_file)
 
 
 class ServerProcess:
@@ -181,7 +182,7 @@ class ServerProcess:
             environment = {k: v for k, v in os.environ.items() if not k.startswith("TEMPORAL_")}
         with _open_log(log_file) as log:
             process = await asyncio.create_subprocess_exec(
-                *(*launcher, *command),
+                *(*launcher, launch.PRIVATE, *command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

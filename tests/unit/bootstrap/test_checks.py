@@ -64,6 +64,15 @@ def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
     assert look("data folder", data_dir=tmp_path / "file" / "data").state == "fail"
 
 
+def test_a_data_folder_that_others_may_read_is_told(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    told = look("data folder", data_dir=tmp_path)
+    tmp_path.chmod(0o700)
+
+    assert (told.state, look("data folder", data_dir=tmp_path).state) == ("warn", "ok")
+    assert f"chmod 700 {tmp_path}" in told.said
+
+
 def test_a_store_is_counted_and_a_broken_one_told(tmp_path: Path) -> None:
     path = tmp_path / "orchestrator.db"
     with sqlite3.connect(path) as connection:

@@ -172,6 +172,14 @@ def test_the_server_dies_with_a_killed_parent(tmp_path: Path) -> None:
     until(lambda: find_process(server) is None)
 
 
+def test_what_a_private_process_makes_is_its_owners_alone(tmp_path: Path) -> None:
+    here = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), launch.PRIVATE]
+
+    subprocess.run([*here, "/usr/bin/env", "touch", str(tmp_path / "x")], check=True)
+
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_server_whose_parent_is_gone_already_does_not_start() -> None:
     started = subprocess.run(
         [sys.executable, "-I", "-S", launch.__file__, "1", "/bin/echo", "started"],
