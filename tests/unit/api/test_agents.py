@@ -256,6 +256,50 @@ async def test_a_shared_agent_is_changed_by_the_operator_only(
     assert (await ann.get("/v1/agents/assistant")).json()["name"] == "Ours"
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/agents", {"agent_id": "assistant", "name": "Mine"}),
+        (
+            "/v1/agents/register",
+            {"agent_id": "assistant", "name": "Mine", "endpoint": "http://localhost:1"},
+        ),
+    ],
+)
+async def test_only_owners_beside_the_operator_may_stand_before_a_shared_agent(
+    world: World, connect: Connect, path: str, body: dict[str, str]
+) -> None:
+    app = create_app(world.ports(), fake_config(agents_file="/data/agents.toml"))
+    ann = connect(app, world.add_key(Scope.ADMIN, owner="ann"))
+    operator = connect(app, world.add_key(Scope.ADMIN))
+
+    refused = await operator.post(path, json=body)
+    made = await ann.post(path, json=body)
+
+    assert refused.status_code == 409
+    assert "/data/agents.toml" in refused.json()["detail"]
+    assert made.status_code == 201
+    assert (await ann.get("/v1/agents/assistant")).json()["name"] == "Mine"
+
+
+async def test_an_agent_that_the_file_would_bring_back_is_removed_in_the_file(
+    world: World, connect: Connect
+) -> None:
+    app = create_app(world.ports(), fake_config(agents_file="/data/agents.toml"))
+
+    refused = await connect(app).delete("/v1/agents/assistant")
+
+    assert refused.status_code == 409
+    assert "take it out there" in refused.json()["detail"]
+    assert "/data/agents.toml" in refused.json()["detail"]
+
+
+async def test_where_several_processes_have_files_the_operator_removes_what_is_left(
+    world: World, client: httpx2.AsyncClient
+) -> None:
+    assert (await client.delete("/v1/agents/assistant")).status_code == 204
+
+
 async def test_agents_are_listed_by_id_in_pages(client: httpx2.AsyncClient) -> None:
     await client.post("/v1/agents", json=TUTOR)
 
