@@ -18,7 +18,10 @@ from domain.ports import Clock
 from domain.principal import ApiKey, Principal
 from domain.records import KeyRing
 
-PUBLIC = frozenset({"/", "/health", "/livez", "/readyz"})
+PROBES = frozenset({"/livez", "/readyz"})
+"""What an orchestrator of containers asks; whoever else comes from its address is no reason to
+answer that this process is dead."""
+PUBLIC = frozenset({"/", "/health"}) | PROBES
 """Answered without a credential: the probes, and a page that says nothing but links."""
 PUBLIC_PREFIX = "/static/"
 _REMEMBERED = 1000

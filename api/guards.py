@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.access import PUBLIC, Access, Authenticator, is_public
+from api.access import PROBES, PUBLIC, Access, Authenticator, is_public
 from api.buckets import Buckets
 from api.edge import request_id_of
 from api.errors import RefusedError, problem_of, refuse, respond
@@ -121,6 +121,8 @@ class AccessGuard:
         await self._app(scope, receive, send)
 
     async def _admit(self, scope: Scope) -> None:
+        if scope["path"] in PROBES:
+            return
         address = (scope.get("client") or ("unknown",))[0]
         caller = f"address {address}"
         if not is_public(scope["path"]):

@@ -137,6 +137,8 @@ class ApiConfig:
     open_without_keys: bool
     allowed_hosts: frozenset[str] = frozenset({"localhost", "127.0.0.1", "::1"})
     allowed_origins: frozenset[str] = frozenset()
+    agents_file: str | None = None
+    """Where every shared agent stands; None where several processes may each have such a file."""
     max_body_bytes: int = 1024 * 1024
     body_seconds: float = 30.0
     """A request body has to be here within this time."""

@@ -78,7 +78,7 @@ def create_agents_file(path: Path) -> None:
     """Write the file with its comments and default agents, unless there is one."""
     if path.exists():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Whole or not at all: another process may read it at this moment.
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     scratch.write_bytes(_DEFAULTS.read_bytes())

@@ -16,6 +16,7 @@ from adapters.temporal import TemporalGateway
 from api.app import create_app, drain
 from api.ports import ApiConfig, ApiPorts, RateConfig, StreamConfig, nothing_pushed
 from api.server import ApiProtocol
+from bootstrap.agents_file import FILE_NAME
 from bootstrap.capabilities import Capabilities
 from bootstrap.exposure import is_loopback
 from bootstrap.intake import intake_ports, intake_settings
@@ -138,6 +139,7 @@ def build_api_role(
         open_without_keys=settings.auth == "auto" and is_loopback(settings.host),
         allowed_hosts=frozenset({"localhost", "127.0.0.1", "::1", *settings.allowed_hosts}),
         allowed_origins=frozenset(settings.allowed_origins),
+        agents_file=str(settings.data_dir / FILE_NAME) if live else None,
         max_body_bytes=settings.max_body_bytes,
         stream=StreamConfig(
             ping_seconds=settings.ping_seconds, stall_seconds=settings.stall_seconds

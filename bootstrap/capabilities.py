@@ -104,7 +104,7 @@ def build_capabilities(settings: Settings, api: str | None, *engine: str | None)
     Args:
         settings: the operator's word.
         api: where this process serves the API; None in a worker alone, which has it from settings.
-        engine: where Temporal and its UI are, as URLs or `host:port`.
+        engine: wherever Temporal listens, with its UI, as URLs or `host:port`.
 
     Raises:
         SetupError: a tool cannot be imported, or an entry of the allow-list is not understood.

@@ -20,6 +20,7 @@ from typing import Any
 
 from bootstrap.commands.failure import CommandError
 from bootstrap.devserver import launch
+from bootstrap.private import open_private
 from bootstrap.terminal import note
 
 ERROR_PREFIX = "Error: "
@@ -55,10 +56,10 @@ class Child:
     ) -> None:
         self._rest = b""
         self._last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
-        log_file.parent.mkdir(parents=True, exist_ok=True)
+        log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._log_file = log_file
         self._shown = log_file.stat().st_size if log_file.exists() else 0
-        with log_file.open("ab") as log:
+        with open_private(log_file) as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
                 [*_tied_to_us(), *arguments, "--json"],
                 stdin=subprocess.DEVNULL,

@@ -105,7 +105,8 @@ async def _lay_ground(
         info = await host.server.wait_ready(runtime=Runtime.default())
     client = await connect(settings, info.address if info else None)
     at = client.service_client.config.target_host, info.ui_url if info else settings.temporal_ui_url
-    can = build_capabilities(settings, url_of(listener) if listener else None, *at)
+    side_ports = [f"{at[0].rpartition(':')[0]}:{port}" for port in info.side_ports] if info else []
+    can = build_capabilities(settings, url_of(listener) if listener else None, *at, *side_ports)
     host.stack.push_async_callback(can.close)
     if listener is not None:
         await load_agents_file(

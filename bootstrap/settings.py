@@ -33,6 +33,18 @@ def _list(value: object) -> object:
     return value
 
 
+def _level(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return {"warn": "warning", "fatal": "critical"}.get(value.lower(), value.lower())
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+Level = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_level)]
+Format = Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_list)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=1)]
@@ -63,7 +75,8 @@ class Settings(BaseSettings):
     port: Port = Field(8080, validation_alias=_names("PORT", "HTTP_PORT"))
     """The API's port; 0 is any free one."""
     api_url: str = Field("http://127.0.0.1:8080", validation_alias=_names("API_URL"))
-    """Where external agents reach the API; for a worker alone, which cannot see it."""
+    """Where the API is: what a worker alone, which cannot see it, tells external agents; and, from
+    the environment only, what commands talk to."""
     temporal_port: Port = Field(7233, validation_alias=_names("TEMPORAL_PORT"))
     """The embedded Temporal server's port; 0 is any free one."""
     temporal_ui_port: Port = Field(8233, validation_alias=_names("TEMPORAL_UI_PORT"))
@@ -76,9 +89,9 @@ class Settings(BaseSettings):
     """How long Temporal keeps the history of ended runs."""
 
     # Logs
-    log_level: str = Field("info", validation_alias=_names("LOG_LEVEL", "LOG_LEVEL"))
+    log_level: Level = Field("info", validation_alias=_names("LOG_LEVEL", "LOG_LEVEL"))
     """debug, info, warning, error or critical."""
-    log_format: str = Field("auto", validation_alias=_names("LOG_FORMAT"))
+    log_format: Format = Field("auto", validation_alias=_names("LOG_FORMAT"))
     """`json`, `console`, or `auto`: console on a terminal."""
 
     # Safety

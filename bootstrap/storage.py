@@ -130,7 +130,7 @@ async def open_storage(settings: Settings, crash: Callable[[str], None] | None =
     """
     database = parse_database_url(settings.database)
     if isinstance(database, SqliteFile):
-        database.path.parent.mkdir(parents=True, exist_ok=True)
+        database.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     await asyncio.to_thread(upgrade, database)
     hub = Hub()
     engine = _engine(database, hub, settings)

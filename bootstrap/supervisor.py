@@ -102,7 +102,7 @@ async def serve(
 
 def _make_data_dir(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SetupError(
             f"the data folder {folder} cannot be made: {error.strerror}; set ORCHESTRATOR_DATA_DIR"

@@ -66,6 +66,15 @@ class Agent(BaseModel):
     updated_at: int
 
 
+def endpoint_flaw(endpoint: str) -> str | None:
+    """Say what is wrong with the form of an endpoint, to which `/invoke` is appended.
+
+    Behind a `?` or `#` that path would be none, and the endpoint could name any path it likes.
+    """
+    found = next((sign for sign in "?#" if sign in endpoint), None)
+    return found and f"an endpoint has no query and no fragment: leave out what begins with {found}"
+
+
 class AgentDelta(BaseModel):
     """A piece of an external agent's answer."""
 

@@ -14,6 +14,8 @@ from domain.errors import ToolFailedError
 
 MAX_CHARACTERS = 500
 """Length of an expression."""
+MAX_DIGITS = 500
+"""Digits of a whole number that is given; as many as an expression could hold."""
 MAX_DEPTH = 250
 """Operators and calls within each other."""
 MAX_EXPONENT = 10_000
@@ -21,6 +23,7 @@ MAX_EXPONENT = 10_000
 DIGITS = 100
 """Significant digits that are computed; an integer with more is answered as a float."""
 
+_TOO_LONG = 10**MAX_DIGITS
 _CONTEXT = decimal.Context(
     prec=DIGITS,
     Emax=307,
@@ -108,7 +111,7 @@ _OPERATIONS: dict[str, Callable[[Decimal, Decimal], Decimal]] = {
 
 
 def calculate(operation: str, a: float, b: float) -> int | float:
-    """Return `a` `operation` `b`. Source: seed C, calculator.
+    """Return `a` `operation` `b`, of whole numbers to the last digit. Source: seed C, calculator.
 
     Raises:
         ToolFailedError: unknown operation, division by zero, or a result out of range.
@@ -177,6 +180,8 @@ def _value(node: ast.expr, depth: int) -> Decimal:
 def _number(value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ToolFailedError(f"{value!r} is not a number")
+    if isinstance(value, int) and abs(value) >= _TOO_LONG:
+        raise ToolFailedError(f"a number may have at most {MAX_DIGITS} digits")
     number = Decimal(repr(value))
     if not number.is_finite():
         raise ToolFailedError(f"{value!r} is not a finite number")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from domain.agent import Agent, AgentKind, Limits
+from domain.agent import Agent, AgentKind, Limits, endpoint_flaw
 from domain.chat import split_model
 from domain.errors import InvalidRequestError, ModelNotConfiguredError
 from domain.money import to_pico
@@ -79,6 +79,9 @@ def check_agent(agent: Agent, tools: Mapping[str, ToolSpec], models: ModelCatalo
         raise InvalidRequestError("an agent of kind http needs an endpoint")
     if agent.kind is AgentKind.LLM and agent.endpoint:
         raise InvalidRequestError("an agent of kind llm has no endpoint; use kind http")
+    flaw = endpoint_flaw(agent.endpoint or "")
+    if flaw is not None:
+        raise InvalidRequestError(flaw)
     _specs(agent, tools)
     check_models(agent.models, models)
 

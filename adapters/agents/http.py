@@ -25,7 +25,7 @@ from pydantic_core import to_json
 from adapters.agents.protocol import AnswerReader, request_body
 from adapters.llm.sse import SseLimitError, SseParser
 from adapters.net.bodies import UnreadableBodyError, bounded_chunks
-from domain.agent import AgentChunk, AgentDone, AgentInvocation
+from domain.agent import AgentChunk, AgentDone, AgentInvocation, endpoint_flaw
 from domain.errors import (
     AddressRefusedError,
     AgentFailedError,
@@ -101,6 +101,9 @@ class HttpAgentInvoker:
     async def _answer(self, invocation: AgentInvocation) -> AsyncIterator[httpx2.Response]:
         """Open the stream and name what fails while it is open."""
         who = f"agent {invocation.agent_id}"
+        flaw = endpoint_flaw(invocation.endpoint)
+        if flaw is not None:
+            raise AddressRefusedError(f"{who}: {flaw}")
         try:
             async with self._client.stream(
                 "POST",

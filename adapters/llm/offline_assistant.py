@@ -55,6 +55,8 @@ _RUN = re.compile(
 _SIGN = re.compile(rf"{_WORDS}|[\u00d7\u00f7\u2212^]")
 _IS_SUM = re.compile(r"[a-z+*/%]|\s-\s|\)-|-\(")
 """What a date or a telephone number has not: it is digits with dashes between them."""
+_LONG_FRACTION = re.compile(r"(?=[\d.]{17})\d+\.\d")
+"""A fraction of more digits than a number in JSON keeps: exact only in an expression."""
 _LONGEST = 500
 """Characters of an expression."""
 _TIME = re.compile(r"\b(?:what|which|tell me the|current)\b.{0,20}\btime\b", re.IGNORECASE)
@@ -107,7 +109,7 @@ def _sums(asked: str) -> Iterator[dict[str, object]]:
     """Yield the arguments for each piece of arithmetic, `a op b` or longer."""
     for run in _RUN.findall(asked):
         text = _trimmed(_SIGN.sub(_spelled, run.strip().lower()[: _LONGEST * 2]))
-        if _ARITHMETIC.fullmatch(text.strip("( )")):
+        if _ARITHMETIC.fullmatch(text.strip("( )")) and not _LONG_FRACTION.search(text):
             yield from _plain_sums(text)
         elif _is_expression(text):
             if _IS_SUM.search(text):

@@ -2,21 +2,29 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
 
 from adapters.tools.decorator import tool
 from domain.calculator import MAX_CHARACTERS, calculate, evaluate
 from domain.errors import ToolFailedError
 
 
+def _whole(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    return value if type(value) is int else read(value)
+
+
+Number = Annotated[float, WrapValidator(_whole)]
+"""A whole number stays whole however long it is; a fraction is as exact as JSON's numbers are."""
+
+
 @tool(name="calculator", blocking=False)
 def calculator(
     operation: Literal["add", "subtract", "multiply", "divide"] | None = None,
-    a: float | None = None,
-    b: float | None = None,
+    a: Number | None = None,
+    b: Number | None = None,
     expression: Annotated[str, Field(max_length=MAX_CHARACTERS)] | None = None,
 ) -> dict[str, int | float]:
-    """Do exact arithmetic: give `operation`, `a` and `b`, or an `expression`.
+    """Do arithmetic, exact to 100 digits: give `operation`, `a` and `b`, or an `expression`.
 
     Args:
         operation: What to do with a and b.

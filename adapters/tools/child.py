@@ -88,7 +88,7 @@ def _serve(worker: Worker, request: Frame) -> None:
     """Answer one call."""
     try:
         tool, bound = _prepare(request)
-    except Exception as error:  # noqa: BLE001 - a module of the user's may fail in any way
+    except BaseException as error:  # noqa: BLE001 - a module of the user's may fail in any way
         worker.send({"kind": "missing", "message": f"{type(error).__name__}: {error}"})
         return
     worker.send({"kind": "ready"})

@@ -27,7 +27,7 @@ def _load(target: str) -> FunctionTool:
         raise SetupError(f"tool {target!r} is not of the form module:name")
     try:
         found = getattr(importlib.import_module(module), name, None)
-    except Exception as error:  # a module of the user's may fail in any way while it is imported
+    except (Exception, SystemExit) as error:  # a module of the user's may fail in any way
         raise SetupError(
             f"tool {target!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error

@@ -84,7 +84,7 @@ class ToolRegistry:
         """Run a tool here, and say of what it raises by surprise which tool it was."""
         try:
             return await run_inline(tool, bound, seconds, self._cancel_grace_seconds)
-        except (OrchestratorError, TimeoutError):
+        except (OrchestratorError, TimeoutError, ToolRaisedError):
             raise
         except Exception as error:  # a user's tool may raise anything
             said = f"tool {tool.spec.name} raised {type(error).__name__}: {error}"

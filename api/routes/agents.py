@@ -30,12 +30,17 @@ router = APIRouter(tags=["agents"], route_class=JsonRoute)
     responses={201: created(AgentOut), 409: {}},
 )
 async def create_agent(desk: Desk, access: Admin, body: AgentBody) -> Response:
-    """Register an agent of kind `llm` (ours) or `http` (a service with the agent protocol)."""
+    """Register an agent of kind `llm` (ours) or `http` (a service with the agent protocol).
+
+    Yours takes the place of a shared one with its id, for you alone. The operator, whose the shared
+    ones are, gets 409 instead.
+    """
     fields = body.model_dump()
     fields["limits"] = Limits.model_validate(fields["limits"])
     fields["tool_policy"] = _as_given(body.tool_policy)
     now = desk.ports.clock.now_ms()
     agent = Agent(owner=access.who.owner, created_at=now, updated_at=now, **fields)
+    await _refuse_shared(desk, access, agent.agent_id)
     await _check(desk, agent)
     made = await desk.directory.put_agent(agent, replace=False)
     desk.background.spawn(_rule_again(desk))
@@ -57,6 +62,8 @@ async def register_agent(desk: Desk, access: Admin, body: RegisterBody) -> Respo
     known = await _own(desk, access, body.agent_id)
     if known is not None and known.kind is not AgentKind.HTTP:
         raise ConflictError(f"agent {body.agent_id} is of kind {known.kind}; take another id")
+    if known is None:
+        await _refuse_shared(desk, access, body.agent_id)
     now = desk.ports.clock.now_ms()
     agent = known or Agent(
         agent_id=body.agent_id,
@@ -123,12 +130,20 @@ async def update_agent(
 
 
 @router.delete(
-    "/v1/agents/{agent_id}", operation_id="delete_agent", status_code=204, responses={404: {}}
+    "/v1/agents/{agent_id}",
+    operation_id="delete_agent",
+    status_code=204,
+    responses={404: {}, 409: {}},
 )
 async def delete_agent(desk: Desk, access: Admin, agent_id: AgentKey) -> Response:
-    """Remove an agent. Runs in flight go on."""
+    """Remove an agent. Runs in flight go on. One from `agents.toml` is removed there."""
     agent = await desk.directory.get_agent(access.who.owner, agent_id)
     _check_owner(access, agent)
+    if agent.owner is None and desk.config.agents_file is not None:
+        raise ConflictError(
+            f"agent {agent_id} stands in {desk.config.agents_file} and would be back at the next"
+            " start: take it out there, then start again"
+        )
     await desk.directory.delete_agent(agent.owner, agent_id)
     desk.background.spawn(_rule_again(desk))  # a shared agent may be in its place now
     return Response(status_code=204)
@@ -140,6 +155,21 @@ async def _own(desk: Services, access: Access, agent_id: str) -> Agent | None:
     except NotFoundError:
         return None
     return agent if agent.owner == access.who.owner else None
+
+
+async def _refuse_shared(desk: Services, access: Access, agent_id: str) -> None:
+    """Keep the operator from hiding a shared agent behind one of its own without noticing."""
+    if not sees_every_owner(access.who):
+        return
+    try:
+        known = await desk.directory.get_agent(access.who.owner, agent_id)
+    except NotFoundError:
+        return
+    if known.owner is None:
+        raise ConflictError(
+            f"agent {agent_id} is shared, it stands in {desk.config.agents_file or 'agents.toml'}:"
+            " change it there, or take another id"
+        )
 
 
 async def _check(desk: Services, agent: Agent) -> None:

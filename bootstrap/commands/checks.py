@@ -15,8 +15,9 @@ from typing import Literal
 from adapters.store.database.urls import PostgresUrl, SqliteFile, parse_database_url
 from bootstrap.agents_file import FILE_NAME, read_agents_file
 from bootstrap.commands.servers import find_running
-from bootstrap.devserver.binary import Binary, probe, read_sidecar
+from bootstrap.devserver.binary import read_sidecar
 from bootstrap.exposure import is_loopback
+from bootstrap.private import is_open_to_others
 from bootstrap.settings import Settings
 from domain.errors import OrchestratorError
 
@@ -84,6 +85,8 @@ def _data_folder(settings: Settings) -> Finding:
         return Finding("data folder", "fail", f"{existing} cannot be written to")
     free = shutil.disk_usage(existing).free
     text = f"{folder}, {free / 1e9:.1f} GB free"
+    if existing == folder and is_open_to_others(folder):
+        return Finding("data folder", "warn", f"{text}; others may read it: chmod 700 {folder}")
     return Finding("data folder", "ok" if free > 500_000_000 else "warn", text)
 
 
@@ -136,31 +139,20 @@ def _temporal(settings: Settings) -> Finding:
     address = os.environ.get("TEMPORAL_ADDRESS")
     if address:
         return _cluster(address)
+    # Heavy, and only here.
+    from bootstrap.devserver.find import Search  # noqa: PLC0415 - see above
+
     data_file = settings.data_dir / "temporal.db"
-    binary = _binary_at_hand()
-    wrote = read_sidecar(data_file)
+    search = Search(data_file, read_sidecar(data_file))
+    try:
+        binary = search.at_hand()
+    except OrchestratorError as error:
+        return Finding("temporal", "fail", error.message)
     if binary is None:
-        text = "no dev server is at hand: `make setup` downloads or builds one"
+        tried = "; ".join(search.failures)
+        text = f"no dev server is at hand: `make setup` downloads or builds one ({tried})"
         return Finding("temporal", "warn", text)
-    text = f"dev server {binary.server_version}, {binary.path}"
-    if wrote is not None and wrote.server_version != binary.server_version and not wrote.writer():
-        return Finding(
-            "temporal", "fail", f"{text}; the data was written by {wrote.server_version}"
-        )
-    if not binary.is_new_enough():
-        return Finding("temporal", "fail", f"{text} is too old")
-    return Finding("temporal", "ok", text)
-
-
-def _binary_at_hand() -> Binary | None:
-    from bootstrap.go_build import built_path, cache_folder  # noqa: PLC0415 - only here
-
-    named, on_path = os.environ.get("TEMPORAL_CLI_PATH"), shutil.which("temporal")
-    if named:
-        return probe(Path(named))
-    places = [built_path(cache_folder()), *(cache_folder() / "temporal").glob("*/temporal*")]
-    places += [Path(on_path)] if on_path else []
-    return next((found for found in map(probe, places) if found), None)
+    return Finding("temporal", "ok", f"dev server {binary.server_version}, {binary.path}")
 
 
 def _cluster(address: str) -> Finding:

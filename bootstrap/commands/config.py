@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from bootstrap.commands.given import load_settings, names_of
+from bootstrap.commands.given import load_settings, names_of, origin_of
 from bootstrap.commands.options import AsJson, examples
 from bootstrap.commands.output import out_json, out_list
 from bootstrap.logs.redaction import MASK, Redactor, secrets_of
@@ -34,9 +34,9 @@ def show_config(as_json: AsJson = False) -> None:
     for name, field in type(settings).model_fields.items():
         value = _plain(getattr(settings, name), redact)
         shown[name] = value
-        is_set = "" if name not in settings.model_fields_set else "set"
+        origin = origin_of(settings, name)
         rows.append(
-            {"setting": name, "env": names_of(name, field)[0], "from": is_set, "value": value}
+            {"setting": name, "env": names_of(name, field)[0], "from": origin, "value": value}
         )
     if as_json:
         out_json(shown)

@@ -40,6 +40,7 @@ class RunStream:
         run_id: known from the beginning, or from the first answer on.
         last_seq: the last event that was handed out.
         patience: seconds without a server before we give up; the run goes on without us.
+        come_back: says of a run what becomes of it without us, and how to see it again.
     """
 
     open_api: OpenApi
@@ -47,6 +48,9 @@ class RunStream:
     run_id: str | None = None
     last_seq: int = 0
     patience: float = _PATIENCE_SECONDS
+    come_back: Callable[[str], str] = "the run goes on: orchestrator runs tail {}".format
+    was_asked: bool = False
+    """Whether a start was sent: from then on there may be a run, even if nobody says so."""
     reconnects: int = 0
     _has_ended: bool = False
     _key: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -66,11 +70,19 @@ class RunStream:
             except ServerAwayError as error:
                 if self.run_id is None and not error.was_reached:
                     raise
-                outage.wait(error.message, self.run_id)
+                outage.wait(error.message, self.left())
             else:
                 if not self._has_ended:
-                    outage.wait("the server ended the stream", self.run_id)
+                    outage.wait("the server ended the stream", self.left())
             self.reconnects += not self._has_ended
+
+    def left(self) -> str:
+        """Say what becomes of the run when nobody watches any more."""
+        if self.run_id is not None:
+            return self.come_back(self.run_id)
+        if self.was_asked:
+            return "nobody knows yet whether a run was started: orchestrator runs list"
+        return "nothing was started"
 
     def _connection(self) -> Iterator[Json]:
         """Yield what one connection brings that was not seen yet."""
@@ -93,6 +105,7 @@ class RunStream:
         if self.run_id is None:
             # The key makes a repeated start find the first one's run.
             headers = {"idempotency-key": self._key}
+            self.was_asked = True
             return api.stream("POST", "/v1/runs", headers=headers, body=self.start)
         headers = {"last-event-id": str(self.last_seq)}
         return api.stream("GET", at("/v1/runs/{}/events", self.run_id), headers=headers)
@@ -110,8 +123,8 @@ class _Outage:
         """Note that events arrive."""
         self._since = None
 
-    def wait(self, why: str, run_id: str | None) -> None:
-        """Pause before the next try.
+    def wait(self, why: str, left: str) -> None:
+        """Pause before the next try; `left` says what remains if there is none.
 
         Raises:
             CommandError: it has been away for too long.
@@ -121,8 +134,7 @@ class _Outage:
             self._since, self._pause = now, _FIRST_PAUSE
             note(f"==> {why}; connecting again")
         elif now - self._since > self._patience:
-            goes_on = f"; the run goes on: orchestrator runs tail {run_id}" if run_id else ""
-            raise CommandError(f"{why}{goes_on}")
+            raise CommandError(f"{why}; {left}")
         time.sleep(self._pause)
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 

@@ -31,20 +31,51 @@ def load_settings(**options: object) -> "Settings":
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     _refuse_unknown_keys(Path("orchestrator.toml"))
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
         raise SetupError(_sentence(error)) from error
     except (SettingsError, OSError) as error:
         raise SetupError(f"the settings cannot be read: {error}") from error
+    _refuse_one_port_for_two(settings)
+    return settings
+
+
+def _refuse_one_port_for_two(settings: "Settings") -> None:
+    """Refuse the API's port for a Temporal server of our own too; one elsewhere has its own."""
+    if os.environ.get("TEMPORAL_ADDRESS") or not settings.port:
+        return
+    for name, port in (
+        ("ORCHESTRATOR_TEMPORAL_PORT", settings.temporal_port),
+        ("ORCHESTRATOR_TEMPORAL_UI_PORT", settings.temporal_ui_port),
+    ):
+        if port == settings.port:
+            raise SetupError(
+                f"ORCHESTRATOR_PORT and {name} are both {port}: choose another for one of them"
+            )
 
 
 def _adopt_temporal_names() -> None:
     """Take from `.env` what is not read through the settings: the SDK looks at the environment."""
-    from dotenv import dotenv_values  # noqa: PLC0415 - loaded by the settings
-
-    for name, value in dotenv_values(".env").items():
+    for name, value in _dotenv().items():
         if value and (name.startswith("TEMPORAL_") or name == "ORCHESTRATOR_CACHE_DIR"):
             os.environ.setdefault(name, value)
+
+
+def _dotenv() -> dict[str, str | None]:
+    from dotenv import dotenv_values  # noqa: PLC0415 - loaded by the settings
+
+    return dotenv_values(".env")
+
+
+def origin_of(settings: "Settings", name: str) -> str:
+    """Say where the value of a setting came from; nothing for a default."""
+    field = type(settings).model_fields[name]
+    names = names_of(name, field)
+    if any(one.upper() in names for one in os.environ):
+        return "environment"
+    if any(one.upper() in names for one in _dotenv()):
+        return ".env"
+    return "orchestrator.toml" if name in settings.model_fields_set else ""
 
 
 def names_of(name: str, field: "FieldInfo") -> list[str]:

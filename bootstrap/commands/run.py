@@ -66,8 +66,9 @@ def run(  # noqa: PLR0913 - each option is a parameter
     """Ask an agent, and see the answer as it grows.
 
     Uses the orchestrator that runs on the data folder, else starts one for as long as this takes.
-    The answer goes to stdout, what else happens to stderr. Ctrl-C leaves; the run goes on. With
-    --json the run is printed once it has ended. Exit code 0 if it is DONE.
+    The answer goes to stdout, what else happens to stderr. Ctrl-C leaves; the run goes on, one on
+    an orchestrator of its own with the next `orchestrator up`. With --json the run is printed once
+    it has ended. Exit code 0 if it is DONE.
     """
     asked = sys.stdin.read() if question == "-" else question
     if not asked.strip():
@@ -79,14 +80,14 @@ def run(  # noqa: PLR0913 - each option is a parameter
     times = {"priority": priority, "deadline": deadline, "start_delay": start_delay}
     body |= {name: value for name, value in times.items() if value is not None}
     with Servers(api_url, api_key, data_dir) as servers:
-        stream = RunStream(servers.open, start=body)
+        stream = RunStream(servers.open, start=body, come_back=servers.come_back)
         screen = RunScreen(live=sys.stdout.isatty())
         try:
             for event in stream.events():
                 if not as_json:
                     screen.show(event)
         except KeyboardInterrupt:
-            note(f"\nthe run goes on: orchestrator runs tail {stream.run_id}")
+            note(f"\n{stream.left()}")
             raise
         with servers.open() as api:
             ended = api.call("GET", at("/v1/runs/{}", str(stream.run_id)))

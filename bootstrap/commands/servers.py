@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import socket
 import time
 from collections.abc import Iterator
@@ -116,6 +117,23 @@ class Servers:
     def is_own(self) -> bool:
         """Whether a server runs that was started here, and ends with the command."""
         return self._child is not None and self._child.is_running
+
+    def come_back(self, run_id: str) -> str:
+        """Say what becomes of a run that is left now, and how to see it again."""
+        folder = "" if self._api_url else self._in_folder()
+        place = f" --api-url {shlex.quote(self._api_url)}" if self._api_url else ""
+        tail = f"{folder}orchestrator runs tail {run_id}{place}"
+        if self._child is None:
+            return f"the run goes on: {tail}"
+        return (
+            "the run stops with the orchestrator of this command and goes on with the next: "
+            f"{folder}orchestrator up\nwhile that runs, see it with: {tail}"
+        )
+
+    def _in_folder(self) -> str:
+        if self._data_dir is None:
+            return ""
+        return f"ORCHESTRATOR_DATA_DIR={shlex.quote(str(self._data_dir))} "
 
     @contextlib.contextmanager
     def open(self) -> Iterator["Api"]:

@@ -108,7 +108,7 @@ def add_agents(api: Api) -> None:
 @contextlib.contextmanager
 def _folder(data_dir: Path | None) -> Iterator[Path]:
     if data_dir is not None:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         yield data_dir
         return
     with tempfile.TemporaryDirectory(prefix="orchestrator-demo-") as name:

@@ -81,8 +81,16 @@ class Search:
         """Return the first binary that is new enough and of the data file's version.
 
         Raises:
-            SetupError: nothing was found, `TEMPORAL_CLI_PATH` names no usable binary, or what was
-                found cannot serve the data file: then `other_version` is what was found.
+            SetupError: nothing was found, or as `at_hand`.
+        """
+        return self.at_hand() or self._download() or self._built()
+
+    def at_hand(self) -> Binary | None:
+        """Return such a binary if it is on this machine; download and build nothing.
+
+        Raises:
+            SetupError: `TEMPORAL_CLI_PATH` names no usable binary, or what was found cannot serve
+                the data file: then `other_version` is what was found.
         """
         named = os.environ.get("TEMPORAL_CLI_PATH")
         if named:
@@ -99,7 +107,7 @@ class Search:
         # Another version at hand, and the pinned build would not be the right one either.
         if self.other_version and not self._wants(PINNED_SERVER):
             raise self._mismatch(self.other_version)
-        return self._download() or self._built()
+        return None
 
     def _wants(self, server_version: str) -> bool:
         return self.sidecar is None or self.sidecar.server_version == server_version

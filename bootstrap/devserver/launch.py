@@ -1,8 +1,9 @@
 """Becomes the server process, after asking the kernel to end it together with its parent.
 
-Run as `python -I -S launch.py PARENT_PID BINARY ARGS...`, so it may import nothing but
-the standard library. It exists because the kernel takes this wish only from the process itself,
-and running Python code between fork and exec of a threaded process may deadlock.
+Run as `python -I -S launch.py PARENT_PID [--private] BINARY ARGS...`, so it may import nothing but
+the standard library. `--private`: what the process makes is for its owner alone. It exists because
+the kernel takes this wish only from the process itself, and running Python code between fork and
+exec of a threaded process may deadlock.
 """
 
 import ctypes
@@ -10,6 +11,8 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+
+PRIVATE = "--private"
 
 _PR_SET_PDEATHSIG = 1
 """Linux, prctl(2): the signal that this process gets when its parent dies; kept across exec."""
@@ -31,6 +34,9 @@ def main(arguments: Sequence[str]) -> None:
     parent_pid, *command = arguments
     if not tie_to_parent(int(parent_pid)):
         sys.exit(1)
+    if command[0] == PRIVATE:
+        os.umask(0o077)
+        command = command[1:]
     os.execv(command[0], command)  # noqa: S606 - the command comes from bootstrap/devserver/server.py
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from bootstrap.devserver import launch
+from bootstrap.private import open_private
 from domain.errors import SetupError
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ class Endpoint:
     ip: str
     port: int
     ui_port: int | None
+    http_port: int
+    """Of its HTTP API, which nobody uses and nobody can switch off."""
+    metrics_port: int
 
     @property
     def address(self) -> str:
@@ -72,9 +76,19 @@ class Endpoint:
         """The Temporal UI's address, without a trailing slash; None when it is off."""
         return f"http://{self.ip}:{self.ui_port}" if self.ui_port else None
 
+    @property
+    def side_ports(self) -> tuple[int, int]:
+        """The ports beside the gRPC port and the UI's."""
+        return self.http_port, self.metrics_port
 
-def choose_endpoint(ip: str, port: int, ui_port: int | None) -> Endpoint:
+
+def choose_endpoint(
+    ip: str, port: int, ui_port: int | None, side_ports: tuple[int, int] = (0, 0)
+) -> Endpoint:
     """Fix the ports before the server starts: 0 picks a free one, `ui_port` None means no UI.
+
+    Left alone the server would choose its side ports itself and tell nobody, so that nobody could
+    keep agents away from them.
 
     Raises:
         SetupError: a port that was named is in use, or named twice.
@@ -87,6 +101,8 @@ def choose_endpoint(ip: str, port: int, ui_port: int | None) -> Endpoint:
         ip,
         free_port(ip, port, "Temporal's server"),
         None if ui_port is None else free_port(ip, ui_port, "Temporal's UI"),
+        free_port(ip, side_ports[0], "Temporal's HTTP API"),
+        free_port(ip, side_ports[1], "Temporal's metrics"),
     )
 
 
@@ -121,6 +137,8 @@ def command_line(binary: Path, data_file: Path, endpoint: Endpoint, namespace: s
         *("--db-filename", str(data_file)),
         *("--ip", endpoint.ip),
         *("--port", str(endpoint.port)),
+        *("--http-port", str(endpoint.http_port)),
+        *("--metrics-port", str(endpoint.metrics_port)),
         *("--namespace", namespace),
         *("--log-level", "warn", "--log-format", "json"),
     ]
@@ -135,7 +153,7 @@ def command_line(binary: Path, data_file: Path, endpoint: Endpoint, namespace: s
 def _open_log(log_file: Path) -> BinaryIO:
     if log_file.exists() and log_file.stat().st_size > _ROTATE_BYTES:
         log_file.replace(log_file.with_name(log_file.name + ".1"))
-    return log_file.open("ab")
+    return open_private(log_file)
 
 
 class ServerProcess:
@@ -164,7 +182,7 @@ class ServerProcess:
             environment = {k: v for k, v in os.environ.items() if not k.startswith("TEMPORAL_")}
         with _open_log(log_file) as log:
             process = await asyncio.create_subprocess_exec(
-                *(*launcher, *command),
+                *(*launcher, launch.PRIVATE, *command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

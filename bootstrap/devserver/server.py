@@ -50,7 +50,7 @@ _BACKOFF_SECONDS = 0.1
 """Added to the pause before each further restart in a row; the first restart waits for nothing."""
 
 _SPAWN_TRIES = 3
-"""A port that was free a moment ago may be gone; only ports that we chose are chosen again."""
+"""A port that was free a moment ago may be gone: those that we chose are chosen again."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ class DevServerInfo:
 
     address: str
     ui_url: str | None
+    side_ports: tuple[int, int]
+    """Of its HTTP API and its metrics."""
     version: str
     """The server's version, such as 1.31.2, not the CLI's."""
     pid: int
@@ -136,6 +138,7 @@ class DevServer:
             self._info = DevServerInfo(
                 address="",
                 ui_url=None,
+                side_ports=(0, 0),
                 version=binary.server_version,
                 pid=0,
                 is_new_file=is_new_file,
@@ -161,8 +164,7 @@ class DevServer:
         try:
             tries = 1
             while not await self._becomes_ready():
-                is_by_choice = 0 in (self._options.port, self._options.ui_port)
-                if tries == _SPAWN_TRIES or not is_by_choice:
+                if tries == _SPAWN_TRIES:
                     raise self._failed("ended while it started")
                 tries += 1
                 await self._launch(self._options.port, self._options.ui_port)
@@ -224,10 +226,12 @@ class DevServer:
         binary = Search(data_file, report=report).find()
         return binary, set_aside(data_file, sidecar.server_version)
 
-    async def _launch(self, port: int, ui_port: int | None) -> None:
+    async def _launch(
+        self, port: int, ui_port: int | None, side_ports: tuple[int, int] = (0, 0)
+    ) -> None:
         assert self._binary is not None
         options = self._options
-        endpoint = choose_endpoint(options.ip, port, ui_port)
+        endpoint = choose_endpoint(options.ip, port, ui_port, side_ports)
         self._process = await ServerProcess.spawn(
             command_line(self._binary.path, options.data_file, endpoint, options.namespace),
             options.data_file.with_name(options.data_file.name + ".log"),
@@ -237,6 +241,7 @@ class DevServer:
             self.info,
             address=endpoint.address,
             ui_url=endpoint.ui_url,
+            side_ports=endpoint.side_ports,
             pid=self._process.pid,
         )
 
@@ -256,7 +261,7 @@ class DevServer:
         """Start the same binary on the same ports, wait, and tell who wants to know."""
         address, ui_url = self.info.address, self.info.ui_url
         port, ui_port = _port_of(address), None if ui_url is None else _port_of(ui_url)
-        await self._launch(port, ui_port)
+        await self._launch(port, ui_port, self.info.side_ports)
         self._info = replace(self.info, restarts=self.info.restarts + 1)
         if await self._becomes_ready() and self._on_restart is not None:
             await self._tell(self._on_restart)

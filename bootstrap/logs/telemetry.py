@@ -16,16 +16,11 @@ from bootstrap.logs.feed import MemoryLogFeed
 from bootstrap.logs.lines import FeedTap, LineCleaner, json_line
 from bootstrap.logs.redaction import Redactor, secrets_of
 from bootstrap.terminal import has_colour
-from domain.errors import SetupError
 
 if TYPE_CHECKING:
     from structlog.typing import Processor
 
     from bootstrap.settings import Settings
-
-LEVELS = ("debug", "info", "warning", "error", "critical")
-FORMATS = ("auto", "json", "console")
-_ALIASES = {"warn": "warning", "fatal": "critical"}
 
 _QUIET = (
     # Each request, each migration step, each connection at INFO: not news to anybody.
@@ -53,21 +48,15 @@ def log_context(**fields: str) -> Iterator[None]:
 
 
 def configure_logging(settings: "Settings", stream: TextIO | None = None) -> None:
-    """Send every log line of this process to `stream` (stderr) as the settings say.
-
-    Raises:
-        SetupError: the settings name a level or format that does not exist.
-    """
-    level = settings.log_level.lower()
-    level = _checked("LOG_LEVEL", _ALIASES.get(level, level), LEVELS)
-    style = _checked("LOG_FORMAT", settings.log_format.lower(), FORMATS)
+    """Send every log line of this process to `stream` (stderr) as the settings say."""
+    style = settings.log_format
     stream = stream or sys.stderr
     as_json = style == "json" or (style == "auto" and not stream.isatty())
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_formatter(stream, as_json, Redactor(secrets_of(settings))))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    root.setLevel(settings.log_level.upper())
     # As `logging.captureWarnings` does, but the place is a field and the message one sentence.
     warnings.showwarning = _log_warning
     for name in _QUIET:
@@ -108,12 +97,6 @@ def forward_core_logs() -> None:
     heard = TelemetryFilter(core_level="WARN", other_level="ERROR")
     telemetry = TelemetryConfig(logging=LoggingConfig(filter=heard, forwarding=forwarding))
     Runtime.set_default(Runtime(telemetry=telemetry), error_if_already_set=False)
-
-
-def _checked(name: str, value: str, known: tuple[str, ...]) -> str:
-    if value not in known:
-        raise SetupError(f"{name} is {value!r}; it can be {', '.join(known)}")
-    return value
 
 
 def _formatter(stream: TextIO, as_json: bool, redact: Redactor) -> logging.Formatter:

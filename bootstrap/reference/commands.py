@@ -20,8 +20,14 @@ _ELSEWHERE = (
     ("TEMPORAL_API_KEY, TEMPORAL_TLS, TEMPORAL_TLS_...", "As the Temporal SDK reads them."),
     ("TEMPORAL_PROFILE, TEMPORAL_CONFIG_FILE", "Temporal's own configuration file."),
     ("TEMPORAL_CLI_PATH", "The `temporal` binary to embed, and no other."),
-    ("ORCHESTRATOR_CACHE_DIR", "Where uv and the dev server's binary are kept."),
-    ("ORCHESTRATOR_API_URL, ORCHESTRATOR_API_KEY", "The server that commands talk to."),
+    (
+        "ORCHESTRATOR_CACHE_DIR",
+        "Where the dev server's binary is kept; `make` keeps uv there too and reads no `.env`.",
+    ),
+)
+"""What is read from the environment and from `.env`, and is no setting."""
+_ENVIRONMENT_ONLY = (
+    ("ORCHESTRATOR_API_KEY", "The key that commands show the API."),
     ("NO_COLOR, FORCE_COLOR", "No colours; colours where there is no terminal."),
 )
 
@@ -106,9 +112,14 @@ def settings_page() -> str:
         names = "<br>".join(f"`{one}`" for one in _shown_names(names_of(name, field)))
         default = "" if field.default in (None, ()) else f"`{field.default}`"
         lines.append(f"| {names} | {default} | {_cell(said[name])} |")
-    lines += ["", "Read from the environment only:", "", "| environment | meaning |", "|---|---|"]
-    lines += [f"| {_code(names)} | {text} |" for names, text in _ELSEWHERE]
+    lines += _others("Read from the environment and from `.env`, not from the file:", _ELSEWHERE)
+    lines += _others("Read from the environment only:", _ENVIRONMENT_ONLY)
     return "\n".join(lines) + "\n"
+
+
+def _others(title: str, named: tuple[tuple[str, str], ...]) -> list[str]:
+    rows = [f"| {_code(names)} | {text} |" for names, text in named]
+    return ["", title, "", "| environment | meaning |", "|---|---|", *rows]
 
 
 def documented() -> dict[str, str]:

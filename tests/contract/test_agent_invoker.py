@@ -303,6 +303,12 @@ async def test_endpoint_that_may_not_be_contacted_is_refused(endpoint: str) -> N
             await anext(agent.stream(invocation(endpoint)))
 
 
+@pytest.mark.parametrize("tail", ["/x?y=", "/x?", "#", "/x#y", "?y=#z"])
+async def test_endpoint_that_would_swallow_the_path_is_refused(tail: str) -> None:
+    with pytest.raises(AddressRefusedError, match="no query and no fragment"):
+        await collect(f"http://agent.test{tail}")
+
+
 @pytest.mark.parametrize("endpoint", ["", "agent.test", "http://[::1", "http://", "x y"])
 async def test_endpoint_that_is_no_url_is_refused(endpoint: str) -> None:
     with pytest.raises(AddressRefusedError):

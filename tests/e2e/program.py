@@ -43,9 +43,9 @@ def register_slow(serving: Serving) -> None:
         api.call("POST", "/v1/agents", body=SLOW)
 
 
-def wait_for_deltas(serving: Serving, count: int) -> None:
+def wait_for_deltas(url: str, count: int) -> None:
     """Watch the newest run until it has streamed that much."""
-    with Api(str(serving.api)) as api:
+    with Api(url) as api:
         while not (runs := api.call("GET", "/v1/runs")["runs"]):
             time.sleep(0.02)
         path = f"/v1/runs/{runs[0]['run_id']}/events"

@@ -150,7 +150,7 @@ def test_a_restart_of_lost_runs_survives_a_crash(up: Callable[..., Child], tmp_p
     with Api(str(serving.api)) as api:
         body = {"input": "tokens=400 gap_ms=20", "agent_id": "slow"}
         run_id = api.call("POST", "/v1/runs", body=body)["run_id"]
-    wait_for_deltas(serving, 2)
+    wait_for_deltas(str(serving.api), 2)
     first.kill()
     note_other_version(tmp_path / "data" / "temporal.db")
     broken = up("up", "--restart-unfinished")
@@ -163,7 +163,7 @@ def test_a_restart_of_lost_runs_survives_a_crash(up: Callable[..., Child], tmp_p
     with Api(str(again.api)) as api:
         found = api.call("GET", f"/v1/runs/{run_id}")
         assert (found["state"], found["error"]) == ("RUNNING", None)
-        wait_for_deltas(again, 5)
+        wait_for_deltas(str(again.api), 5)
         api.call("POST", f"/v1/runs/{run_id}/cancel")
 
 

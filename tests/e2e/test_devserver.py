@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -68,7 +69,14 @@ async def test_a_server_starts_and_says_where_it_is(make: Make, tmp_path: Path) 
     _, page = await asyncio.open_connection("127.0.0.1", int(info.ui_url.rpartition(":")[2]))
     page.close()
     assert await Client.connect(info.address)
+    assert await asyncio.to_thread(_answers_http, info.side_ports[0], "/api/v1/namespaces")
+    assert await asyncio.to_thread(_answers_http, info.side_ports[1], "/metrics")
     assert find_process(info.pid) is not None
+
+
+def _answers_http(port: int, path: str) -> bool:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        return bool(answer.status == 200)
 
 
 async def test_a_server_that_is_stopped_ends_and_gives_its_file_up(make: Make) -> None:
@@ -215,6 +223,7 @@ async def test_a_killed_server_comes_back_on_its_ports_and_is_set_up_again(make:
 
     assert second.pid != first.pid
     assert (second.address, second.ui_url) == (first.address, first.ui_url)
+    assert second.side_ports == first.side_ports
     assert second.restarts == 1
     assert await is_kept(second.address)
     await server.stop(AT_ONCE)

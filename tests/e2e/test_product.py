@@ -192,6 +192,20 @@ def test_cancel_stops_a_run_in_mid_answer(api: Api) -> None:
     assert seqs == list(range(1, len(seqs) + 1))
 
 
+def test_whole_numbers_of_any_length_are_computed_exactly_on_every_way(api: Api) -> None:
+    product = 123456789012345678 * 987654321098765432
+    args = {"operation": "multiply", "a": 123456789012345678, "b": 987654321098765432}
+    pool = {"tool_name": "calculator", "params": args}
+    question = "123456789012345678 * 987654321098765432"
+
+    invoked = api.call("POST", "/v1/tools/calculator/invoke", body={"args": args})
+    asked = api.call("POST", "/api/v1/request", body=pool)
+    answered = ended(api, {"input": question, "agent_id": "math"})
+
+    assert [said["result"] for said in (invoked, asked)] == [{"result": product}] * 2
+    assert str(product) in answered["output"]["content"]
+
+
 def test_a_tool_alone_is_a_durable_run(run: Run, api: Api) -> None:
     body = {"args": {"expression": "2**10"}}
     said = api.call("POST", "/v1/tools/calculator/invoke", body=body)

@@ -4,11 +4,13 @@ import json
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from bootstrap.children import Child
+from bootstrap.commands.servers import find_running
 from tests.e2e.program import PROGRAM, Run, environment, register_slow, wait_for_deltas
 
 
@@ -62,7 +64,7 @@ def test_run_starts_an_orchestrator_when_the_one_it_used_was_killed(
     serving = first.wait_ready()
     register_slow(serving)
     asked = ask_slowly(tmp_path)
-    wait_for_deltas(serving, 10)
+    wait_for_deltas(str(serving.api), 10)
 
     first.kill()
 
@@ -78,7 +80,7 @@ def test_run_goes_on_with_the_orchestrator_that_comes_back(
     serving = first.wait_ready()
     register_slow(serving)
     asked = ask_slowly(tmp_path, "--api-url", str(serving.api))
-    wait_for_deltas(serving, 10)
+    wait_for_deltas(str(serving.api), 10)
 
     first.kill()
     up(ORCHESTRATOR_PORT=port).wait_ready()
@@ -92,13 +94,47 @@ def free_port() -> int:
         return port
 
 
+def test_ctrl_c_before_anything_is_started_says_that(tmp_path: Path) -> None:
+    asked = ask_slowly(tmp_path)
+    while not (tmp_path / "data" / "orchestrator.log").exists():
+        time.sleep(0.01)
+
+    asked.send_signal(signal.SIGINT)
+
+    _, err = asked.communicate(timeout=30)
+    assert asked.returncode == 130
+    assert "nothing was started" in err
+    assert "runs tail" not in err
+
+
+def test_ctrl_c_stops_an_orchestrator_of_its_own_and_says_how_the_run_goes_on(
+    run: Run, up: Callable[..., Child], tmp_path: Path
+) -> None:
+    first = up()
+    register_slow(first.wait_ready())
+    first.stop()
+    asked = ask_slowly(tmp_path, words=300)
+    while (url := find_running(tmp_path / "data")) is None:
+        time.sleep(0.05)
+    wait_for_deltas(url, 3)
+
+    asked.send_signal(signal.SIGINT)
+
+    _, err = asked.communicate(timeout=30)
+    assert asked.returncode == 130
+    assert "goes on with the next: orchestrator up" in err
+    command = err.partition("see it with: orchestrator ")[2].splitlines()[0]
+    up().wait_ready()
+    assert "run_done" in run(*command.split()).stdout
+
+
 def test_ctrl_c_leaves_the_run_and_says_how_to_come_back(
     run: Run, up: Callable[..., Child], tmp_path: Path
 ) -> None:
     serving = up().wait_ready()
     register_slow(serving)
     asked = ask_slowly(tmp_path, words=300)
-    wait_for_deltas(serving, 3)
+    wait_for_deltas(str(serving.api), 3)
 
     asked.send_signal(signal.SIGINT)
 

@@ -66,6 +66,12 @@ def parse_database_url(text: str) -> Database:
         raise SetupError(
             f"DATABASE_URL has the scheme {scheme!r}, which is not known; use {_FORMS}"
         )
+    if separator and "/" not in scheme:
+        # Not repeated: it may be a URL whose scheme was left out, with a password in it.
+        raise SetupError(
+            f"DATABASE_URL is neither a URL that is known nor a path; use {_FORMS} (with ./ before"
+            " a first name that has a colon)"
+        )
     return _file(text.strip())
 
 

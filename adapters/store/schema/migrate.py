@@ -56,7 +56,10 @@ def _check_known(version: str | None, where: object) -> bool:
 
 def _upgrade_sqlite(path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            # For its owner alone; the files that SQLite makes beside it are as this one.
+            path.touch(mode=0o600)
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     except (OSError, sqlite3.Error) as error:
         raise SetupError(f"cannot open or make {path}: {error}") from error

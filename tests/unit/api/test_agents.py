@@ -107,6 +107,24 @@ async def test_an_address_that_may_not_be_contacted_is_refused(
     assert native.json()["code"] == seed.json()["code"] == "address_refused"
 
 
+@pytest.mark.parametrize("endpoint", ["http://localhost:9000/x?y=", "http://localhost:9000#z"])
+async def test_an_endpoint_with_a_query_or_a_fragment_is_refused(
+    client: httpx2.AsyncClient, endpoint: str
+) -> None:
+    """The agent protocol appends `/invoke`, which would be no part of the path then."""
+    body = {"agent_id": "x", "name": "X", "endpoint": endpoint}
+    await client.post("/v1/agents/register", json={**body, "endpoint": "http://localhost:9000"})
+
+    answers = [
+        await client.post("/v1/agents", json={**body, "agent_id": "y", "kind": "http"}),
+        await client.post("/v1/agents/register", json=body),
+        await client.patch("/v1/agents/x", json={"endpoint": endpoint}),
+    ]
+
+    assert {answer.status_code for answer in answers} == {422}
+    assert all("no query and no fragment" in answer.text for answer in answers)
+
+
 @pytest.mark.parametrize(
     "endpoint",
     [
@@ -236,6 +254,50 @@ async def test_a_shared_agent_is_changed_by_the_operator_only(
     assert refused == [403, 403]
     assert changed.status_code == 200
     assert (await ann.get("/v1/agents/assistant")).json()["name"] == "Ours"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/agents", {"agent_id": "assistant", "name": "Mine"}),
+        (
+            "/v1/agents/register",
+            {"agent_id": "assistant", "name": "Mine", "endpoint": "http://localhost:1"},
+        ),
+    ],
+)
+async def test_only_owners_beside_the_operator_may_stand_before_a_shared_agent(
+    world: World, connect: Connect, path: str, body: dict[str, str]
+) -> None:
+    app = create_app(world.ports(), fake_config(agents_file="/data/agents.toml"))
+    ann = connect(app, world.add_key(Scope.ADMIN, owner="ann"))
+    operator = connect(app, world.add_key(Scope.ADMIN))
+
+    refused = await operator.post(path, json=body)
+    made = await ann.post(path, json=body)
+
+    assert refused.status_code == 409
+    assert "/data/agents.toml" in refused.json()["detail"]
+    assert made.status_code == 201
+    assert (await ann.get("/v1/agents/assistant")).json()["name"] == "Mine"
+
+
+async def test_an_agent_that_the_file_would_bring_back_is_removed_in_the_file(
+    world: World, connect: Connect
+) -> None:
+    app = create_app(world.ports(), fake_config(agents_file="/data/agents.toml"))
+
+    refused = await connect(app).delete("/v1/agents/assistant")
+
+    assert refused.status_code == 409
+    assert "take it out there" in refused.json()["detail"]
+    assert "/data/agents.toml" in refused.json()["detail"]
+
+
+async def test_where_several_processes_have_files_the_operator_removes_what_is_left(
+    world: World, client: httpx2.AsyncClient
+) -> None:
+    assert (await client.delete("/v1/agents/assistant")).status_code == 204
 
 
 async def test_agents_are_listed_by_id_in_pages(client: httpx2.AsyncClient) -> None:

@@ -216,6 +216,21 @@ async def test_a_body_that_trickles_in_is_given_up(world: World) -> None:
     assert b" 408 " in status
 
 
+async def test_probes_are_answered_however_much_is_asked_from_their_address(
+    world: World, connect: Connect
+) -> None:
+    """A process that is busy with requests must not be taken for a dead one."""
+    rate = RateConfig(per_second=0.01, burst=1)
+    client = connect(create_app(world.ports(), fake_config(rate=rate)))
+    spent = [(await client.get("/v1/runs")).status_code for _ in range(2)]
+
+    probes = [(await client.get(path)).status_code for path in ("/livez", "/readyz") * 3]
+
+    assert spent == [200, 429]
+    assert set(probes) == {200}
+    assert (await client.get("/health")).status_code == 429
+
+
 async def test_a_burst_is_slowed_down_and_told_when_to_come_back(
     world: World, connect: Connect
 ) -> None:

@@ -1,6 +1,7 @@
 """Tools and tool calls over HTTP, and seed C's pool, whose requests are tool calls."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -30,6 +31,24 @@ async def test_a_tool_call_answers_with_its_result(
     assert world.runs.runs[body["run_id"]].kind == "tool"
     assert world.runs.calls[body["tool_call_id"]].args == '{"a":1}'
     assert world.events.followers == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "args"),
+    [
+        ("/v1/tools/calculator/invoke", {}, "args"),
+        ("/api/v1/request", {"tool_name": "calculator"}, "params"),
+    ],
+)
+async def test_long_whole_numbers_reach_a_tool_as_they_were_sent(
+    client: httpx2.AsyncClient, world: World, path: str, body: dict[str, object], args: str
+) -> None:
+    sent = {"a": 9007199254740993, "b": 123456789012345678901234567890}
+
+    answer = await client.post(path, json={**body, args: sent})
+
+    call = world.runs.calls[answer.json()["tool_call_id"]]
+    assert json.loads(call.args) == sent
 
 
 async def test_a_tool_that_fails_answers_with_its_error(client: httpx2.AsyncClient) -> None:

@@ -10,7 +10,9 @@ API = "http://127.0.0.1:8080"
 
 
 async def _may(settings: Settings, api: str | None, url: str) -> bool:
-    can = build_capabilities(settings, api, "localhost:7233", "http://127.0.0.1:8233", None)
+    can = build_capabilities(
+        settings, api, "localhost:7233", "http://127.0.0.1:8233", None, "127.0.0.1:9900"
+    )
     try:
         can.policy.check_url(url)
     except AddressRefusedError:
@@ -40,7 +42,7 @@ async def test_agents_live_on_loopback_only_where_the_api_does(
     assert await _may(settings, api, "http://127.0.0.1:9000") == is_open
 
 
-@pytest.mark.parametrize("port", [8080, 7233, 8233])
+@pytest.mark.parametrize("port", [8080, 7233, 8233, 9900])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.1", "a.localhost"])
 async def test_our_own_ports_are_nobodys_agent(host: str, port: int) -> None:
     for api in (API, None):

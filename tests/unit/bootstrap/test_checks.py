@@ -64,6 +64,15 @@ def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
     assert look("data folder", data_dir=tmp_path / "file" / "data").state == "fail"
 
 
+def test_a_data_folder_that_others_may_read_is_told(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    told = look("data folder", data_dir=tmp_path)
+    tmp_path.chmod(0o700)
+
+    assert (told.state, look("data folder", data_dir=tmp_path).state) == ("warn", "ok")
+    assert f"chmod 700 {tmp_path}" in told.said
+
+
 def test_a_store_is_counted_and_a_broken_one_told(tmp_path: Path) -> None:
     path = tmp_path / "orchestrator.db"
     with sqlite3.connect(path) as connection:
@@ -95,10 +104,34 @@ def test_an_old_temporal_is_told(temporal: Path) -> None:
     assert look("temporal").state == "fail"
 
 
-def test_a_temporal_that_is_none_is_a_warning(temporal: Path) -> None:
+def test_a_named_temporal_that_is_none_is_told_as_a_start_would(
+    temporal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     temporal.write_text("#!/bin/sh\nexit 1\n")
+    found = [look("temporal")]
+    monkeypatch.setenv("TEMPORAL_CLI_PATH", "/nope")
+    found.append(look("temporal"))
 
-    assert look("temporal").state == "warn"
+    assert {one.state for one in found} == {"fail"}
+    assert found[1].said.startswith("TEMPORAL_CLI_PATH names /nope, which does not run")
+
+
+def test_a_temporal_that_changed_since_it_wrote_the_data_is_told(
+    tmp_path: Path, temporal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporal.db").write_text("")
+    monkeypatch.delenv("TEMPORAL_CLI_PATH")
+    monkeypatch.setenv("ORCHESTRATOR_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    note = {"server_version": "1.30.0", "cli_version": "1", "binary": str(temporal)}
+    note |= {"size_bytes": 0, "mtime_ns": 0}  # type: ignore[dict-item]
+    (tmp_path / "temporal.db.server.json").write_text(json.dumps(note))
+
+    found = look("temporal", data_dir=tmp_path)
+
+    assert found.state == "fail"
+    assert "written by Temporal server 1.30.0" in found.said
+    assert "--restart-unfinished" in found.said
 
 
 def test_a_cached_temporal_is_found_without_being_named(
@@ -122,7 +155,7 @@ def test_data_of_another_version_is_told(tmp_path: Path, temporal: Path) -> None
     found = look("temporal", data_dir=tmp_path)
 
     assert found.state == "fail"
-    assert "written by 1.30.0" in found.said
+    assert "written by Temporal server 1.30.0" in found.said
 
 
 def test_a_cluster_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

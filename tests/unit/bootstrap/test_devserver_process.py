@@ -56,11 +56,11 @@ async def spawn_python(tmp_path: Path, code: str) -> ServerProcess:
 def test_free_ports_are_chosen_and_named_ones_kept() -> None:
     endpoint = choose_endpoint("127.0.0.1", 0, 0)
 
-    assert endpoint.port != endpoint.ui_port
+    assert len({endpoint.port, endpoint.ui_port, *endpoint.side_ports}) == 4
     assert endpoint.address == f"127.0.0.1:{endpoint.port}"
     assert endpoint.ui_url == f"http://127.0.0.1:{endpoint.ui_port}"
-    assert choose_endpoint("127.0.0.1", endpoint.port, None) == Endpoint(
-        "127.0.0.1", endpoint.port, None
+    assert choose_endpoint("127.0.0.1", endpoint.port, None, endpoint.side_ports) == Endpoint(
+        "127.0.0.1", endpoint.port, None, *endpoint.side_ports
     )
 
 
@@ -77,13 +77,15 @@ def test_a_port_that_is_taken_is_one_sentence(who: str) -> None:
 
 
 def test_the_command_says_what_matters() -> None:
-    command = command_line(Path("/x/temporal"), Path("t.db"), Endpoint("::1", 1, 2), "space")
+    command = command_line(Path("/x/temporal"), Path("t.db"), Endpoint("::1", 1, 2, 3, 4), "space")
     text = " ".join(command)
 
     assert text.startswith("/x/temporal server start-dev --db-filename t.db --ip ::1 --port 1")
     for expected in (
         "--namespace space",
         "--ui-port 2",
+        "--http-port 3",
+        "--metrics-port 4",
         "--sqlite-pragma journal_mode=WAL",
         "--sqlite-pragma synchronous=NORMAL",
         "--dynamic-config-value system.enableActivityEagerExecution=true",
@@ -95,7 +97,7 @@ def test_the_command_says_what_matters() -> None:
 
 
 def test_without_a_ui_the_server_is_headless() -> None:
-    command = command_line(Path("t"), Path("t.db"), Endpoint("127.0.0.1", 1, None), "default")
+    command = command_line(Path("t"), Path("t.db"), Endpoint("127.0.0.1", 1, None, 3, 4), "default")
 
     assert "--headless" in command
     assert "--ui-port" not in command
@@ -168,6 +170,14 @@ def test_the_server_dies_with_a_killed_parent(tmp_path: Path) -> None:
         parent.kill()
 
     until(lambda: find_process(server) is None)
+
+
+def test_what_a_private_process_makes_is_its_owners_alone(tmp_path: Path) -> None:
+    here = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), launch.PRIVATE]
+
+    subprocess.run([*here, "/usr/bin/env", "touch", str(tmp_path / "x")], check=True)
+
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_server_whose_parent_is_gone_already_does_not_start() -> None:

@@ -165,6 +165,22 @@ def test_a_server_that_stays_away_is_given_up_and_the_run_is_named(
     assert capsys.readouterr().err.count("connecting again") == 1
 
 
+def test_what_is_left_of_a_start_is_said_as_far_as_it_is_known() -> None:
+    with watching(FlakyServer("503", "reset")) as stream:
+        events = stream.events()
+        before = stream.left()
+        next(events)
+
+    assert before == "nothing was started"
+    assert stream.left() == "the run goes on: orchestrator runs tail run_1"
+
+
+def test_a_start_that_nobody_answered_may_have_been_heard() -> None:
+    nobody_knows = pytest.raises(CommandError, match="nobody knows yet whether a run was started")
+    with watching(FlakyServer(*["503"] * 10_000), patience=0.05) as stream, nobody_knows:
+        list(stream.events())
+
+
 def test_events_after_an_outage_renew_the_patience(capsys: pytest.CaptureFixture[str]) -> None:
     with watching(FlakyServer("reset", "reset"), patience=0.0) as stream:
         seen = list(stream.events())

@@ -95,6 +95,33 @@ def test_a_value_that_makes_no_sense_is_refused(
         load_settings()
 
 
+@pytest.mark.parametrize("other", ["ORCHESTRATOR_TEMPORAL_PORT", "ORCHESTRATOR_TEMPORAL_UI_PORT"])
+def test_one_port_for_the_api_and_for_our_temporal_server_is_refused(
+    monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    """A Temporal server elsewhere has ports of its own."""
+    monkeypatch.delenv("TEMPORAL_ADDRESS", raising=False)
+    monkeypatch.setenv(other, "8080")
+    with pytest.raises(SetupError, match=f"ORCHESTRATOR_PORT and {other} are both 8080"):
+        load_settings()
+
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "temporal:7233")
+    assert load_settings().port == 8080
+
+
+def test_a_level_or_format_of_the_log_that_there_is_not_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ORCHESTRATOR_LOG_LEVEL", "FATAL")
+    assert load_settings().log_level == "critical"
+
+    with pytest.raises(SetupError, match=r"LOG_FORMAT is not usable.*'auto', 'json' or 'console'"):
+        load_settings(log_format="xml")
+    monkeypatch.setenv("ORCHESTRATOR_LOG_LEVEL", "loud")
+    with pytest.raises(SetupError, match=r"LOG_LEVEL is not usable.*'debug', 'info'"):
+        load_settings()
+
+
 def test_temporals_names_count_from_the_file_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -155,6 +155,21 @@ def test_the_settings_are_shown_without_secrets(
     assert "OPENAI_API_KEY" in text.out
 
 
+def test_the_settings_are_shown_with_where_they_come_from(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "orchestrator.toml").write_text("worker_slots = 7\nhost = '127.0.0.2'\n")
+    (tmp_path / ".env").write_text("ORCHESTRATOR_HOST=127.0.0.3\nport=9001\n")
+    monkeypatch.setenv("OLLAMA_HOST", "here")
+
+    rows = [line.split() for line in command("config", "show").out.splitlines()]
+
+    assert ["OLLAMA_HOST", "environment", "here"] in rows
+    assert ["ORCHESTRATOR_HOST", ".env", "127.0.0.3"] in rows
+    assert ["ORCHESTRATOR_WORKER_SLOTS", "orchestrator.toml", "7"] in rows
+    assert ["ORCHESTRATOR_PORT", "8080"] in rows
+
+
 def test_the_schema_names_every_setting(command: Command) -> None:
     schema = json.loads(command("config", "schema").out)
 

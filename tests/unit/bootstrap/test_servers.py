@@ -85,6 +85,22 @@ def test_the_server_of_the_data_folder_is_taken(tmp_path: Path, url: str) -> Non
         assert api.url == url
 
 
+@pytest.mark.parametrize(
+    ("url", "folder", "said"),
+    [
+        (None, None, "orchestrator runs tail run_1"),
+        (None, "my data", "ORCHESTRATOR_DATA_DIR='my data' orchestrator runs tail run_1"),
+        ("http://h:1", "d", "orchestrator runs tail run_1 --api-url http://h:1"),
+    ],
+)
+def test_a_run_on_a_server_of_others_goes_on_there(
+    url: str | None, folder: str | None, said: str
+) -> None:
+    servers = Servers(url, None, Path(folder) if folder else None)
+
+    assert servers.come_back("run_1") == f"the run goes on: {said}"
+
+
 # ------------------------------------------------------------------ started
 
 PROGRAM = """

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from domain.calculator import MAX_CHARACTERS, calculate, evaluate
+from domain.calculator import MAX_CHARACTERS, MAX_DIGITS, calculate, evaluate
 from domain.errors import ToolFailedError
 
 
@@ -130,6 +130,24 @@ def test_integers_are_exact(a: int, b: int, operator: str) -> None:
     expected = {"+": a + b, "-": a - b, "*": a * b}[operator]
 
     assert evaluate(f"({a}) {operator} ({b})") == expected
+
+
+@given(st.integers(), st.integers(), st.sampled_from(["add", "subtract", "multiply"]))
+@example(9007199254740993, 9007199254740992, "subtract")
+def test_operations_on_integers_are_exact(a: int, b: int, operation: str) -> None:
+    expected = {"add": a + b, "subtract": a - b, "multiply": a * b}[operation]
+
+    assert calculate(operation, a, b) == expected
+
+
+def test_an_integer_too_long_to_compute_with_is_refused_at_once() -> None:
+    started = time.thread_time()
+    with pytest.raises(ToolFailedError, match="at most 500 digits"):
+        calculate("add", -(10**MAX_DIGITS), 1)
+
+    with pytest.raises(ToolFailedError, match="at most 500 digits"):
+        calculate("add", 1 << 10_000_000, 1)
+    assert time.thread_time() - started < 1.0
 
 
 @given(st.integers(-(10**15), 10**15), st.integers(1, 10**15))

@@ -95,6 +95,25 @@ async def test_plain_arithmetic_stays_plain_for_a_calculator_of_expressions(
 
 
 @pytest.mark.parametrize(
+    ("question", "arguments"),
+    [
+        (
+            "9007199254740993 minus 9007199254740992",
+            {"operation": "subtract", "a": 9007199254740993, "b": 9007199254740992},
+        ),
+        (
+            "9007199254740993.5 - 9007199254740992.5",
+            {"expression": "9007199254740993.5 - 9007199254740992.5"},
+        ),
+    ],
+)
+async def test_no_digit_is_lost_on_the_way_to_the_calculator(
+    question: str, arguments: dict[str, object]
+) -> None:
+    assert await summed(question) == [arguments]
+
+
+@pytest.mark.parametrize(
     "question",
     [
         "on 2026-11-20", "call 555-1234", "tel. (030) 123-456", "10% of 50", "2*(3+4", "2(3+4)",

@@ -23,6 +23,7 @@ from domain.errors import SetupError
         ("x.db", "x.db"),
         (" /var/lib/x.db ", "/var/lib/x.db"),
         ("./odd:name.db", "odd:name.db"),
+        ("data/odd:name.db", "data/odd:name.db"),
     ],
 )
 def test_a_sqlite_file_is_a_path(text: str, path: str) -> None:
@@ -59,6 +60,9 @@ def test_a_postgresql_url_names_the_async_driver(text: str, url: str) -> None:
         ("", "empty"),
         ("  ", "empty"),
         ("mysql://u:secret@h/d", "'mysql'"),
+        ("::::", "neither a URL that is known nor a path"),
+        ("u:secret@h/d", "neither a URL that is known nor a path"),
+        ("mysql:u:secret@h/d", "neither a URL that is known nor a path"),
         ("sqlite://x.db", "three slashes"),
         ("sqlite:x.db", "three slashes"),
         ("sqlite://", "three slashes"),

@@ -54,6 +54,13 @@ def test_no_built_in_tool_changes_the_world_or_needs_a_process(registry: ToolReg
         ({"operation": "add", "a": 17, "b": 25}, 42),
         ({"operation": "divide", "a": 1, "b": 8}, 0.125),
         ({"expression": "17 * 23"}, 391),
+        ({"operation": "add", "a": 0.1, "b": 0.2}, 0.3),
+        ({"operation": "subtract", "a": 9007199254740993, "b": 9007199254740992}, 1),
+        (
+            {"operation": "multiply", "a": 123456789012345678, "b": 987654321098765432},
+            123456789012345678 * 987654321098765432,
+        ),
+        ({"operation": "divide", "a": 10**30 + 10, "b": 10}, 10**29 + 1),
     ],
 )
 async def test_calculator(registry: ToolRegistry, args: dict[str, Any], result: float) -> None:
@@ -69,6 +76,10 @@ async def test_calculator(registry: ToolRegistry, args: dict[str, Any], result: 
         ({"expression": "1", "a": 1}, "either an expression"),
         ({"expression": "open('x')"}, "not known"),
         ({"operation": "add", "a": "1", "b": 2}, "a: Input should be a valid number"),
+        ({"operation": "add", "a": True, "b": 2}, "a: Input should be a valid number"),
+        ({"operation": "add", "a": 1, "b": 10**400}, "too large"),
+        ({"operation": "multiply", "a": 10**200, "b": -(10**200)}, "too large"),
+        ({"operation": "add", "a": 10**4000, "b": -(10**4000)}, "at most 500 digits"),
         ({"operation": "modulo", "a": 1, "b": 2}, "operation: Input should be 'add'"),
     ],
 )

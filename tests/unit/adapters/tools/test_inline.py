@@ -77,3 +77,70 @@ async def test_tool_that_cancels_itself_does_not_cancel_its_caller() -> None:
 
     with pytest.raises(ToolRaisedError, match="quitter cancelled itself"):
         await call(ToolRegistry([quitter]), "quitter")
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, BaseException])
+@pytest.mark.parametrize("way", ["awaits", "returns", "own task", "when cut"])
+async def test_tool_that_would_end_the_process_only_fails(
+    kind: type[BaseException], way: str
+) -> None:
+    """Were it to leave a task, the event loop would end, and this test with it."""
+
+    async def over() -> None:
+        raise kind("over")
+
+    @tool(name="leaver")
+    async def awaits() -> None:
+        """Leave."""
+        await asyncio.sleep(0)
+        await over()
+
+    @tool(name="leaver", blocking=False)
+    def returns() -> None:
+        """Leave at once."""
+        raise kind("over")
+
+    @tool(name="leaver")
+    async def in_own_task() -> None:
+        """Leave from below."""
+        await asyncio.create_task(over())
+
+    @tool(name="leaver")
+    async def when_cut() -> None:
+        """Leave when it is cut."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await over()
+
+    ways = {"awaits": awaits, "returns": returns, "own task": in_own_task, "when cut": when_cut}
+    expected: type[Exception] = TimeoutError if way == "when cut" else ToolRaisedError
+
+    with pytest.raises(
+        expected, match="was cut" if way == "when cut" else rf"{kind.__name__}: over"
+    ):
+        await ToolRegistry([ways[way]]).run(invocation("leaver", {}, timeout_seconds=0.05))
+
+
+async def test_cancellation_passes_through_what_a_tool_awaits() -> None:
+    started, stopped = asyncio.Event(), asyncio.Event()
+
+    async def below() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    @tool()
+    async def above() -> None:
+        """Wait for a task of its own."""
+        await asyncio.create_task(below())
+
+    task = asyncio.create_task(call(ToolRegistry([above]), "above"))
+    await started.wait()
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert stopped.is_set()

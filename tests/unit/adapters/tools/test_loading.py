@@ -48,8 +48,17 @@ def test_target_that_is_no_tool_is_explained(target: str, why: str) -> None:
         load_tools([target])
 
 
-def test_module_that_fails_while_imported_is_explained(tmp_path: Path) -> None:
-    (tmp_path / "broken_module_of_a_user.py").write_text("1 / 0\n")
+@pytest.mark.parametrize(
+    ("name", "source", "why"),
+    [
+        ("divides", "1 / 0\n", "division by zero"),
+        ("leaves", "import sys\nsys.exit('over')\n", "SystemExit: over"),
+    ],
+)
+def test_module_that_fails_while_imported_is_explained(
+    tmp_path: Path, name: str, source: str, why: str
+) -> None:
+    (tmp_path / f"module_of_a_user_that_{name}.py").write_text(source)
 
-    with pytest.raises(SetupError, match="division by zero"):
-        load_tools(["broken_module_of_a_user:f"], tmp_path)
+    with pytest.raises(SetupError, match=why):
+        load_tools([f"module_of_a_user_that_{name}:f"], tmp_path)

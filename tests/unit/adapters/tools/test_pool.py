@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -154,6 +155,25 @@ async def test_tool_that_its_process_cannot_load_did_nothing(
 
     assert (outcome.ok, outcome.error_code) == (False, "tool_error")
     assert "cannot be loaded in its process" in outcome.content
+
+
+async def test_tool_whose_module_leaves_while_it_is_loaded_did_nothing(
+    registry: ToolRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path is that of a user's own modules; the process gets it as it is here."""
+    (tmp_path / "module_that_leaves.py").write_text("import sys\nsys.exit('over')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def elsewhere() -> None:
+        """Stand somewhere else."""
+
+    elsewhere.__module__, elsewhere.__qualname__ = "module_that_leaves", "elsewhere"
+    registry.register(tool(name="elsewhere")(elsewhere))
+
+    outcome = await call(registry, "elsewhere")
+
+    assert not outcome.ok
+    assert "SystemExit: over" in outcome.content
 
 
 async def test_call_did_nothing_when_no_process_can_be_started(
