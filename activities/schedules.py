@@ -5,6 +5,8 @@ comes from the engine's workflow id. Raises the errors of ours as failures; what
 trying again is on record as the firing's error.
 """
 
+import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -14,15 +16,18 @@ from temporalio import activity
 
 from activities import failures
 from domain.acceptance import Accepted
+from domain.alone import alone
 from domain.errors import NotFoundError, OrchestratorError, PermanentError
 from domain.intake import Intake, StartRun
 from domain.order import FireReply, FireRequest, FiringEnd, StartTicket
 from domain.principal import Principal, Scope
 from domain.run import Run, RunSpec, RunState
-from domain.schedule import Firing, Overlap, Schedule, run_of
+from domain.schedule import Firing, Overlap, Schedule, run_of, to_iso
 from domain.scheduling import ScheduleBook, ScheduleEngine, Scheduling
 
 _log = logging.getLogger(__name__)
+_TELL_SECONDS = 3.0
+"""For what the reconciler would tell the engine too: no firing waits longer for it."""
 
 ASK: TypeAdapter[StartRun] = TypeAdapter(StartRun)
 """How a start body is kept between firings."""
@@ -65,10 +70,12 @@ class ScheduleActivities:
     async def read_firing(self, firing_id: str) -> FiringEnd:
         """Say how a firing's run stands, and note an end as seen."""
         try:
-            await self._ports.book.settle(firing_id)
+            firing = await self._ports.book.settle(firing_id)
             made = await self._ports.book.fired(firing_id)
-            if made is None:
+            if firing is None or made is None:
                 raise NotFoundError(f"there is no firing {firing_id} with a run")
+            if made.run.state is RunState.FAILED:
+                await self._pass_on(firing)
         except OrchestratorError as error:
             raise failures.named(error) from error
         run = made.run
@@ -106,7 +113,9 @@ class ScheduleActivities:
         try:
             return self._reply(await self._make_run(schedule, firing))
         except PermanentError as error:
-            return await self._refuse(firing, error.code, error.message)
+            refused = await self._refuse(firing, error.code, error.message)
+            await self._pass_on(firing)
+            return refused
 
     async def _make_run(self, schedule: Schedule, firing: Firing) -> Accepted:
         who = _principal(schedule)
@@ -114,7 +123,7 @@ class ScheduleActivities:
         origin = {
             "schedule_id": schedule.schedule_id,
             "firing_id": firing.firing_id,
-            "scheduled_at": firing.scheduled_at,
+            "scheduled_at": to_iso(firing.scheduled_at),
         }
         ask = replace(ask, metadata={**ask.metadata, "schedule": origin}, idempotency=None)
         assert firing.run_id is not None
@@ -139,17 +148,21 @@ class ScheduleActivities:
     async def mend(self) -> int:
         """Make both sides agree: schedules, lost wakes, runs of firings that were terminated.
 
-        Returns how many were not as they should be.
+        Returns how many were not as they should be. Each is looked at alone, as in `alone`.
 
         Raises:
             EngineUnavailableError, StoreUnavailableError: one side does not answer.
         """
-        mended = await self._ports.scheduling.mend()
+        mended, check = await self._ports.scheduling.mend(), self._ports.engine.check
         for firing in await self._ports.book.going():
-            if await self._ports.engine.is_terminated(firing.firing_id):
-                await self._stop(firing, "its firing was terminated")
-                mended += 1
+            mended += await alone("firing", firing.firing_id, self._stop_terminated(firing), check)
         return mended
+
+    async def _stop_terminated(self, firing: Firing) -> int:
+        if not await self._ports.engine.is_terminated(firing.firing_id):
+            return 0
+        await self._stop(firing, "its firing was terminated")
+        return 1
 
     async def _stop(self, firing: Firing, reason: str) -> None:
         if firing.run_id == run_of(firing.firing_id, firing.scheduled_at):
@@ -161,6 +174,12 @@ class ScheduleActivities:
         refused = firing.model_copy(update={"error_code": code, "error_message": message})
         _log.warning("schedule %s fired in vain: %s", firing.schedule_id, message)
         return _refused(await self._ports.book.refuse(refused))
+
+    async def _pass_on(self, firing: Firing) -> None:
+        """Tell the engine if the failure of a firing has paused its schedule."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TELL_SECONDS):
+                await self._ports.scheduling.pass_on(firing.uid)
 
 
 def _firing(request: FireRequest, schedule: Schedule) -> Firing:

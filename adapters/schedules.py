@@ -7,10 +7,14 @@ a year.
 
 import asyncio
 import json
+import uuid
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+from temporalio.api.enums.v1 import ScheduleOverlapPolicy as ScheduleOverlapPolicyName
+from temporalio.api.schedule.v1 import SchedulePatch, TriggerImmediatelyRequest
+from temporalio.api.workflowservice.v1 import PatchScheduleRequest
 from temporalio.client import (
     Schedule,
     ScheduleActionStartWorkflow,
@@ -41,6 +45,7 @@ T = TypeVar("T")
 RPC_SECONDS = 10.0
 LOOK_SECONDS = 2.0
 """For what is only shown: a list of schedules must not wait for a server that is away."""
+_TRIES = 3
 _OVERLAP = {
     Overlap.SKIP: ScheduleOverlapPolicy.SKIP,
     Overlap.BUFFER_ONE: ScheduleOverlapPolicy.BUFFER_ONE,
@@ -67,22 +72,41 @@ class TemporalSchedules:
         self._gateway = gateway
         self._client = gateway.client
 
+    async def check(self) -> None:
+        """Ask whether the server is there, and ours."""
+        said = await self._gateway.check()
+        if said is not None:
+            raise EngineUnavailableError(said)
+
     async def apply(self, schedule: ours.Schedule) -> None:
         """Make or change the Temporal Schedule of a row."""
-        wanted = self._wanted(schedule)
-        handle = self._client.get_schedule_handle(temporal_schedule_id(schedule.uid))
         try:
-            await self._call(self._client.create_schedule(handle.id, wanted))
-        except ScheduleAlreadyRunningError:
-            await self._call(handle.update(lambda _: ScheduleUpdate(wanted)))
+            await self._put(temporal_schedule_id(schedule.uid), self._wanted(schedule))
+        except (OverflowError, ValueError) as error:
+            # The SDK cannot put it into a message: a time out of its reach, as an example.
+            raise InvalidRequestError(f"Temporal does not take it: {error}") from error
+
+    async def _put(self, schedule_id: str, wanted: Schedule) -> None:
+        handle = self._client.get_schedule_handle(schedule_id)
+        for _ in range(_TRIES):
+            try:
+                await self._call(self._client.create_schedule(schedule_id, wanted))
+            except ScheduleAlreadyRunningError:
+                try:
+                    await self._call(handle.update(lambda _: ScheduleUpdate(wanted)))
+                except _MissingError:
+                    continue  # somebody has removed it in between
+            return
+        raise EngineUnavailableError(f"{schedule_id} comes and goes in Temporal")
 
     async def agrees(self, schedule: ours.Schedule) -> bool:
-        """Whether Temporal has this revision, paused or not as it says."""
+        """Whether Temporal has this revision, paused or not as it says, and leaves that to us."""
         found = await self._describe(schedule.uid)
         if found is None:
             return False
         is_same = found.schedule.state.paused == schedule.paused
-        return is_same and _revision(found) == schedule.revision
+        is_ours = not found.schedule.policy.pause_on_failure
+        return is_same and is_ours and _revision(found) == schedule.revision
 
     async def remove(self, uid: str) -> None:
         """Remove the Temporal Schedule."""
@@ -96,16 +120,37 @@ class TemporalSchedules:
             return ()
         return tuple(to_ms(moment) for moment in found.info.next_action_times)
 
-    async def trigger(self, uid: str, overlap: Overlap) -> None:
-        """Fire now."""
-        handle = self._client.get_schedule_handle(temporal_schedule_id(uid))
-        await self._call(handle.trigger(overlap=_OVERLAP[overlap]))
+    async def trigger(self, uid: str, overlap: Overlap, at_ms: int | None = None) -> None:
+        """Fire now, or as of a moment: the SDK's own call cannot name one."""
+        now = TriggerImmediatelyRequest(
+            overlap_policy=ScheduleOverlapPolicyName.ValueType(_OVERLAP[overlap])
+        )
+        if at_ms is not None:
+            now.scheduled_time.FromMilliseconds(at_ms)
+        request = PatchScheduleRequest(
+            namespace=self._client.namespace,
+            schedule_id=temporal_schedule_id(uid),
+            patch=SchedulePatch(trigger_immediately=now),
+            identity=self._client.identity,
+            request_id=str(uuid.uuid4()) if at_ms is None else f"trigger-{uid}-{at_ms}",
+        )
+        call = self._client.workflow_service.patch_schedule(request, retry=True)
+        await self._present(uid, call)
 
     async def backfill(self, uid: str, start_ms: int, end_ms: int, overlap: Overlap) -> None:
         """Fire for every time of a span."""
         handle = self._client.get_schedule_handle(temporal_schedule_id(uid))
         span = ScheduleBackfill(_moment(start_ms), _moment(end_ms), _OVERLAP[overlap])
-        await self._call(handle.backfill(span))
+        await self._present(uid, handle.backfill(span))
+
+    async def _present(self, uid: str, call: Awaitable[object]) -> None:
+        """Wait for a call about a schedule that was there a moment ago."""
+        try:
+            await self._call(call)
+        except _MissingError as error:
+            raise EngineUnavailableError(
+                f"{temporal_schedule_id(uid)} was removed in Temporal meanwhile; try again"
+            ) from error
 
     async def wake_firing(self, firing_id: str) -> bool:
         """Tell a firing's workflow to look at the store."""
@@ -153,8 +198,7 @@ class TemporalSchedules:
         except TimeoutError as error:
             raise EngineUnavailableError("the Temporal server did not answer in time") from error
         except RPCError as error:
-            # A missing namespace says nothing about what is in it.
-            if error.status is RPCStatusCode.NOT_FOUND and "amespace" not in error.message:
+            if _is_missing(error):
                 raise _MissingError from error
             if error.status is RPCStatusCode.INVALID_ARGUMENT:
                 raise InvalidRequestError(f"Temporal does not take it: {error.message}") from error
@@ -189,7 +233,8 @@ class TemporalSchedules:
             policy=SchedulePolicy(
                 overlap=_OVERLAP[policy.overlap],
                 catchup_window=timedelta(seconds=policy.catchup_window_seconds),
-                pause_on_failure=policy.pause_on_failure,
+                # Our row pauses: Temporal's own pause would know nothing of it.
+                pause_on_failure=False,
             ),
             state=ScheduleState(
                 note=schedule.note or None,
@@ -202,6 +247,14 @@ class TemporalSchedules:
 
 class _MissingError(Exception):
     """Temporal does not know the schedule or workflow that it was asked about."""
+
+
+def _is_missing(error: RPCError) -> bool:
+    """Whether what was asked about is not there, or was closed while it was asked."""
+    if error.status is RPCStatusCode.FAILED_PRECONDITION:
+        return "closed before" in error.message
+    # A missing namespace says nothing about what is in it.
+    return error.status is RPCStatusCode.NOT_FOUND and "amespace" not in error.message
 
 
 def _revision(found: ScheduleDescription) -> int | None:

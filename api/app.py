@@ -103,7 +103,7 @@ def _services(ports: ApiPorts, config: ApiConfig) -> Services:
         ),
         deciding=Deciding(ports.approvals, ports.intake.gateway, background.spawn),
         dispatching=Dispatching(ports.clients, ports.intake.gateway, background.spawn),
-        scheduling=Scheduling(ports.schedules, ports.scheduler, Promptly(background)),
+        scheduling=Scheduling(ports.schedules, ports.scheduler, Promptly(background, "schedule")),
         authenticator=authenticator,
         keeper=StreamKeeper(config.stream, authenticator, metrics),
         background=background,

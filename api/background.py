@@ -37,17 +37,18 @@ class Background:
 class Promptly:
     """Calls to the engine behind the answer, which waits for them a moment to tell the outcome."""
 
-    def __init__(self, background: Background, seconds: float = 1.0) -> None:
+    def __init__(self, background: Background, about: str, seconds: float = 1.0) -> None:
         self._background = background
+        self._hand_over = HandOver(about=about)
         self._seconds = seconds
 
-    async def __call__(self, what_id: str, what: str, call: Coroutine[Any, Any, None]) -> None:
+    async def __call__(self, which: str, what: str, call: Coroutine[Any, Any, None]) -> None:
         """Make a call that may fail; the reconciler repeats it then."""
         told = asyncio.Event()
 
         async def tell() -> None:
             try:
-                await HandOver()(what_id, what, call)
+                await self._hand_over(which, what, call)
             finally:
                 told.set()
 

@@ -1,5 +1,8 @@
 """Exceptions as answers: the handlers that the app installs."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -14,6 +17,14 @@ from domain.errors import InvalidRequestError, OrchestratorError
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 _MOST_SHOWN = 50
 """Wrong fields that are named; a body can have very many."""
+_WORDS = {
+    "tuple_type": "send a list",
+    "list_type": "send a list",
+    "model_type": "send an object",
+    "model_attributes_type": "send an object",
+    "dict_type": "send an object",
+}
+"""What is said for kinds of mistakes that the validator would name by its own types."""
 
 
 def install(app: FastAPI) -> None:
@@ -35,11 +46,21 @@ async def _ours(request: Request, error: Exception) -> Response:
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     where = tuple(
-        {"field": ".".join(str(part) for part in item["loc"]), "message": item["msg"]}
+        {"field": ".".join(str(part) for part in item["loc"]), "message": _said(item)}
         for item in error.errors()[:_MOST_SHOWN]
     )
     detail = "the request breaks the rules of its schema"
     return _answer(request, Problem(422, InvalidRequestError.code, detail, where))
+
+
+def _said(item: Mapping[str, Any]) -> str:
+    """Return a sentence about one mistake, in words of JSON."""
+    kind, bounds = item["type"], item.get("ctx", {})
+    if kind == "too_long":
+        return f"send at most {bounds['max_length']} items"
+    if kind == "too_short":
+        return f"send at least {bounds['min_length']} items"
+    return _WORDS.get(kind) or str(item["msg"])
 
 
 async def _framework(request: Request, error: Exception) -> Response:

@@ -3,7 +3,14 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    Field,
+    TypeAdapter,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic_core import PydanticCustomError
 
 from domain.errors import InvalidRequestError
@@ -11,8 +18,21 @@ from domain.errors import InvalidRequestError
 YEAR_SECONDS = 31_536_000
 Seconds = Annotated[float, Field(gt=0, le=YEAR_SECONDS, strict=True)]
 
+
+def _in_utc(moment: datetime) -> datetime:
+    """Refuse what no calendar in UTC has: the year 0, or 10000."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        sentence = "in UTC that time is not in the years 1 to 9999"
+        raise PydanticCustomError("time_range", sentence) from error
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A time with its zone, that is also one in UTC."""
+
 _SECONDS: TypeAdapter[float] = TypeAdapter(Seconds)
-_TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+_TIME: TypeAdapter[datetime] = TypeAdapter(Instant)
 
 
 def _moment(value: object, _any: ValidatorFunctionWrapHandler) -> float | datetime:
@@ -41,7 +61,7 @@ def ms_of(moment: float | datetime | None, now_ms: int) -> int | None:
     if moment is None:
         return None
     if isinstance(moment, datetime):
-        return int(moment.astimezone(UTC).timestamp() * 1000)
+        return int(moment.timestamp() * 1000)
     return now_ms + int(moment * 1000)
 
 

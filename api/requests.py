@@ -4,7 +4,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -14,7 +13,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from api.moments import YEAR_SECONDS, Moment, Time
+from api.moments import YEAR_SECONDS, Instant, Moment, Time
 from api.schemas import HostId, checkable_schema, no_parameters, object_schema
 from domain.agent import AgentId
 from domain.approval import REASON_CHARS
@@ -302,7 +301,7 @@ class KeyBody(Body):
     name: Name
     scopes: Annotated[list[Annotated[Scope, Field(strict=False)]], Field(min_length=1)]
     owner: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,99}$")] | None = None
-    expires_at: Annotated[AwareDatetime, Field(strict=False)] | None = None
+    expires_at: Annotated[Instant, Field(strict=False)] | None = None
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"name": "ci", "scopes": ["read", "invoke"]}]}

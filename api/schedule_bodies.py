@@ -3,19 +3,33 @@
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 from pydantic_core import PydanticCustomError
 
 from api.requests import Body, StartRunBody
-from domain.schedule import Overlap, ScheduleId, SchedulePolicy, ScheduleSpec
+from domain.errors import InvalidRequestError
+from domain.schedule import Bound, Overlap, ScheduleId, SchedulePolicy, ScheduleSpec
+
+
+def zone_of(spec: ScheduleSpec) -> ZoneInfo:
+    """Return the time zone of a spec.
+
+    Raises:
+        InvalidRequestError: there is none of that name here.
+    """
+    try:
+        return ZoneInfo(spec.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InvalidRequestError(
+            f"there is no time zone {spec.timezone}; use one as Europe/Berlin"
+        ) from error
 
 
 def _zone_exists(spec: ScheduleSpec) -> ScheduleSpec:
     try:
-        ZoneInfo(spec.timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        sentence = "there is no time zone {name}; use one as Europe/Berlin"
-        raise PydanticCustomError("timezone", sentence, {"name": spec.timezone}) from error
+        zone_of(spec)
+    except InvalidRequestError as error:
+        raise PydanticCustomError("timezone", "{said}", {"said": error.message}) from error
     return spec
 
 
@@ -25,10 +39,18 @@ def _left_out() -> Any:  # noqa: ANN401 -- fits every field
 
 Spec = Annotated[ScheduleSpec, Field(strict=False), AfterValidator(_zone_exists)]
 Policy = Annotated[SchedulePolicy, Field(strict=False)]
-AnyOverlap = Annotated[
+TriggerOverlap = Annotated[
     Overlap, Field(strict=False, description="Instead of the schedule's own overlap policy.")
 ]
-Moment = Annotated[AwareDatetime, Field(strict=False)]
+BackfillOverlap = Annotated[
+    Overlap,
+    Field(
+        strict=False,
+        description="What happens while a run goes on. By default every time waits for its turn;"
+        " `skip` and `buffer_one` drop most times of a span.",
+    ),
+]
+Moment = Annotated[Bound, Field(strict=False)]
 Note = Annotated[str, Field(max_length=1000)]
 
 _EXAMPLE: dict[str, JsonValue] = {
@@ -40,7 +62,6 @@ _EXAMPLE: dict[str, JsonValue] = {
 _SPAN: dict[str, JsonValue] = {
     "start_at": "2026-11-20T00:00:00Z",
     "end_at": "2026-11-20T12:00:00Z",
-    "overlap": "buffer_all",
 }
 
 
@@ -78,7 +99,7 @@ class NoteBody(Body):
 class TriggerBody(Body):
     """How to fire now."""
 
-    overlap: AnyOverlap | None = None
+    overlap: TriggerOverlap | None = None
 
 
 class BackfillBody(Body):
@@ -86,6 +107,6 @@ class BackfillBody(Body):
 
     start_at: Moment
     end_at: Moment
-    overlap: AnyOverlap | None = None
+    overlap: BackfillOverlap = Overlap.BUFFER_ALL
 
     model_config = ConfigDict(json_schema_extra={"examples": [_SPAN]})

@@ -1,6 +1,5 @@
 """Values as callers see them: plain dictionaries, written without a second validation."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from pydantic_core import from_json
@@ -12,7 +11,7 @@ from domain.deadletter import DeadLetter
 from domain.event import as_json
 from domain.principal import ApiKey
 from domain.run import Run
-from domain.schedule import Firing
+from domain.schedule import Firing, to_iso
 from domain.scheduling import Shown
 from domain.session import Message, Session
 from domain.stats import WorkerSlot
@@ -23,10 +22,7 @@ View = dict[str, Any]
 
 def iso(ms: int | None) -> str | None:
     """Return a time as ISO-8601 in UTC with milliseconds, `2026-11-20T10:00:00.000Z`."""
-    if ms is None:
-        return None
-    text = datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
-    return f"{text[:-6]}Z"
+    return None if ms is None else to_iso(ms)
 
 
 def run_view(run: Run, temporal_ui: str | None) -> View:

@@ -200,6 +200,11 @@ class Settings(BaseSettings):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
             raise ValueError("it is an address as http://localhost:8090")
+        if "@" in parts.netloc:
+            raise ValueError(
+                "it holds a user or a password, which would be shown with it; leave them out and"
+                " set ORCHESTRATOR_INGRESS_TOKEN, which is sent as a bearer token"
+            )
         return url
 
     @field_validator("default_models")

@@ -51,7 +51,8 @@ MINUTE = FieldRule("minute", 0, 59, {})
 HOUR = FieldRule("hour", 0, 23, {})
 DAY_OF_MONTH = FieldRule("day_of_month", 1, 31, {})
 MONTH = FieldRule("month", 1, 12, {name: at for at, name in enumerate(_MONTHS, 1)})
-YEAR = FieldRule("year", 2000, 2199, {})
+YEAR = FieldRule("year", 2000, 2100, {})
+"""Temporal knows no times outside these years."""
 DAY_OF_WEEK = FieldRule("day_of_week", 0, 7, {name: at for at, name in enumerate(_DAYS)})
 
 _CRON_FIELDS = (MINUTE, HOUR, DAY_OF_MONTH, MONTH, DAY_OF_WEEK)

@@ -15,28 +15,29 @@ Spawn = Callable[[Coroutine[Any, Any, None]], None]
 class HandOver:
     """Calls to the engine that may fail: the reconciler repeats them.
 
-    Without `spawn` the caller waits for them.
+    Without `spawn` the caller waits for them. `about` is the kind of what they are about.
     """
 
-    def __init__(self, spawn: Spawn | None = None) -> None:
+    def __init__(self, spawn: Spawn | None = None, about: str = "run") -> None:
         self._spawn = spawn
+        self._about = about
 
-    async def __call__(self, run_id: str, what: str, call: Coroutine[Any, Any, None]) -> None:
-        """Make a call about a run; `what` names it in the log."""
-        work = _tell(run_id, what, call)
+    async def __call__(self, which: str, what: str, call: Coroutine[Any, Any, None]) -> None:
+        """Make a call about the run, or what else it is, of an id; `what` names it in the log."""
+        work = _tell(f"{self._about}_id", which, f"{what} a {self._about}", call)
         if self._spawn is None:
             await work
         else:
             self._spawn(work)
 
 
-async def _tell(run_id: str, what: str, call: Coroutine[Any, Any, None]) -> None:
+async def _tell(field: str, which: str, what: str, call: Coroutine[Any, Any, None]) -> None:
     try:
         await call
     except OrchestratorError as error:
         _LOG.warning(
-            "the engine could not be told to %s a run; the reconciler will: %s",
+            "the engine could not be told to %s; the reconciler will: %s",
             what,
             error.message,
-            extra={"run_id": run_id},
+            extra={field: which},
         )

@@ -4,11 +4,20 @@ A firing is one time of a schedule: at most one run, whatever is retried, reset 
 """
 
 import hashlib
-from datetime import datetime
+from collections.abc import Callable
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from domain import cron
@@ -62,6 +71,8 @@ class Interval(_Part):
 
 
 _Text = Annotated[str, Field(min_length=1, max_length=200)]
+_STORED = {"stored": True}
+"""Context of what comes from the store: rules that came later must not make it unreadable."""
 
 
 class Calendar(_Part):
@@ -77,8 +88,8 @@ class Calendar(_Part):
     comment: Annotated[str, Field(max_length=200)] | None = None
 
     @model_validator(mode="after")
-    def _can_be_read(self) -> "Calendar":
-        _sentence(self.moments)
+    def _can_be_read(self, info: ValidationInfo) -> "Calendar":
+        _sentence(self.moments, info)
         return self
 
     def moments(self) -> Moments:
@@ -101,32 +112,54 @@ class Calendar(_Part):
         )
 
 
-def _sentence(parse: Any) -> None:  # noqa: ANN401 - any call without arguments
+class SkippedCalendar(Calendar):
+    """Times that are left out: what is not named is anything, so a day alone is the whole day."""
+
+    second: _Text = "*"
+    minute: _Text = "*"
+    hour: _Text = "*"
+
+
+def _sentence(parse: Callable[[], object], info: ValidationInfo) -> None:
+    """Parse what a caller sent; whatever cannot be read is said in a sentence."""
+    if info.context == _STORED:
+        return
     try:
         parse()
     except ValueError as error:
         raise PydanticCustomError("schedule_time", "{said}", {"said": str(error)}) from error
 
 
+def _readable(line: str, info: ValidationInfo) -> str:
+    _sentence(lambda: cron.parse_cron(line), info)
+    return line
+
+
+def _within(moment: datetime, info: ValidationInfo) -> datetime:
+    low, high = cron.YEAR.low, cron.YEAR.high
+    if info.context != _STORED and not low <= moment.year <= high:
+        sentence = "a schedule lies in the years {low} to {high}; leave it out for no bound"
+        raise PydanticCustomError("schedule_year", sentence, {"low": low, "high": high})
+    return moment
+
+
+_CronLine = Annotated[_Text, AfterValidator(_readable)]
+Bound = Annotated[AwareDatetime, AfterValidator(_within)]
+"""A time in a year that the engine knows."""
+
+
 class ScheduleSpec(_Part):
     """When: any time that one of the lists names, less those of `skip`."""
 
-    cron: Annotated[tuple[_Text, ...], Field(max_length=_MOST)] = ()
+    cron: Annotated[tuple[_CronLine, ...], Field(max_length=_MOST)] = ()
     intervals: Annotated[tuple[Interval, ...], Field(max_length=_MOST)] = ()
     calendars: Annotated[tuple[Calendar, ...], Field(max_length=_MOST)] = ()
-    skip: Annotated[tuple[Calendar, ...], Field(max_length=_MOST)] = ()
+    skip: Annotated[tuple[SkippedCalendar, ...], Field(max_length=_MOST)] = ()
     timezone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+/-]{1,64}$")] = "UTC"
     jitter_seconds: Annotated[int, Field(ge=0, le=86_400, strict=True)] = 0
     """A random delay of each time, at most this long."""
-    start_at: AwareDatetime | None = None
-    end_at: AwareDatetime | None = None
-
-    @field_validator("cron")
-    @classmethod
-    def _can_be_read(cls, lines: tuple[str, ...]) -> tuple[str, ...]:
-        for line in lines:
-            _sentence(lambda line=line: cron.parse_cron(line))
-        return lines
+    start_at: Bound | None = None
+    end_at: Bound | None = None
 
     @model_validator(mode="after")
     def _has_times(self) -> "ScheduleSpec":
@@ -137,8 +170,17 @@ class ScheduleSpec(_Part):
             raise PydanticCustomError("schedule_end", "end_at is not after start_at")
         return self
 
+    @classmethod
+    def from_store(cls, text: str) -> "ScheduleSpec":
+        """Return a spec as it was kept, whatever has been forbidden since."""
+        return cls.model_validate_json(text, context=_STORED)
+
     def moments(self) -> tuple[Moments, ...]:
-        """Return the times of `cron` and `calendars`."""
+        """Return the times of `cron` and `calendars`.
+
+        Raises:
+            ValueError: an old spec holds what cannot be read any more.
+        """
         lines = [found for line in self.cron for found in cron.parse_cron(line)]
         return (*lines, *(calendar.moments() for calendar in self.calendars))
 
@@ -237,3 +279,9 @@ def most_times(spec: ScheduleSpec, start_ms: int, end_ms: int) -> int:
 def to_ms(moment: datetime) -> int:
     """Return a moment as milliseconds since the epoch."""
     return int(moment.timestamp() * 1000)
+
+
+def to_iso(ms: int) -> str:
+    """Return a time as ISO-8601 in UTC with milliseconds, `2026-11-20T10:00:00.000Z`."""
+    text = datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return f"{text[:-6]}Z"

@@ -3,35 +3,23 @@
 What the engine could not be told now, `mend` tells it later: the reconciler calls it.
 """
 
-import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from domain.acceptance import Accepted, NewRun, Page
-from domain.errors import (
-    EngineUnavailableError,
-    InvalidRequestError,
-    OrchestratorError,
-    StoreUnavailableError,
-)
+from domain.acceptance import Accepted, IdempotencyKey, NewRun, Page
+from domain.alone import alone
+from domain.errors import EngineUnavailableError, InvalidRequestError
 from domain.handover import HandOver
 from domain.schedule import (
-    MOST_BACKFILLED,
     SHOWN_FIRINGS,
     Firing,
     Overlap,
     Schedule,
     SchedulePolicy,
     ScheduleSpec,
-    most_times,
 )
-
-_LOG = logging.getLogger(__name__)
-
-
-Tell = Callable[[str, str, Coroutine[Any, Any, None]], Awaitable[None]]
-"""Makes a call to the engine about a schedule; the second argument names it in the log."""
+from domain.telling import ScheduleClock, ScheduleRows, Tell, Telling
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +50,15 @@ class ScheduleChanges:
     note: str | None = None
 
 
-class ScheduleBook(Protocol):
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A firing by hand that was asked for with a key: of the moment `at` in ms, however often."""
+
+    at: int
+    is_done: bool
+
+
+class ScheduleBook(ScheduleRows, Protocol):
     """Schedules and firings on record. `owner` None means any owner."""
 
     async def add(self, new: NewSchedule) -> Schedule:
@@ -81,8 +77,12 @@ class ScheduleBook(Protocol):
         """
         ...
 
-    async def by_uid(self, uid: str) -> Schedule | None:
-        """Return a schedule as the engine knows it, deleted ones too."""
+    async def latest(self, owner: str | None, schedule_id: str) -> Schedule:
+        """Return the schedule of that id or, when it is deleted, the last one there was.
+
+        Raises:
+            NotFoundError: this owner never had one.
+        """
         ...
 
     async def list(self, owner: str | None, page: Page) -> tuple[Sequence[Schedule], str | None]:
@@ -105,16 +105,20 @@ class ScheduleBook(Protocol):
         """
         ...
 
-    async def applied(self, uid: str, revision: int) -> bool:
-        """Note which revision the engine was told; False when there is a newer one."""
+    async def claim_trigger(self, owner: str, key: IdempotencyKey) -> Trigger:
+        """Return what was asked for with a key: the first time it is now.
+
+        Raises:
+            IdempotencyKeyConflictError: the key was used for something else.
+        """
         ...
 
-    async def forget(self, uid: str) -> None:
-        """Drop the row of a deleted schedule, which the engine no longer knows."""
+    async def triggered(self, owner: str, key: IdempotencyKey) -> None:
+        """Note that the engine was told of what was asked for with a key."""
         ...
 
     async def every(self) -> Sequence[Schedule]:
-        """Return all schedules, deleted ones too."""
+        """Return all schedules that the engine may know, deleted ones too."""
         ...
 
     async def fire(self, new: NewRun, firing: Firing) -> Accepted:
@@ -122,7 +126,10 @@ class ScheduleBook(Protocol):
         ...
 
     async def refuse(self, firing: Firing) -> Firing:
-        """Put a firing without a run on record, with its error; or return the one on record."""
+        """Put a firing without a run on record, with its error; or return the one on record.
+
+        It may pause its schedule, as a failure does.
+        """
         ...
 
     async def firing(self, firing_id: str) -> Firing | None:
@@ -150,31 +157,23 @@ class ScheduleBook(Protocol):
         ...
 
 
-class ScheduleEngine(Protocol):
+class ScheduleEngine(ScheduleClock, Protocol):
     """The clock that fires. Each method raises `EngineUnavailableError` when it cannot be told."""
 
-    async def apply(self, schedule: Schedule) -> None:
-        """Make or change the engine's schedule so that it agrees with the row.
-
-        Raises:
-            InvalidRequestError: the engine does not take it.
-        """
+    async def check(self) -> None:
+        """Say whether it is there at all, for any schedule."""
         ...
 
     async def agrees(self, schedule: Schedule) -> bool:
         """Whether the engine has the schedule as it stands in the row."""
         ...
 
-    async def remove(self, uid: str) -> None:
-        """Remove the engine's schedule; one that is not there is fine."""
-        ...
-
     async def upcoming(self, uid: str) -> Sequence[int]:
         """Return the next times in ms; none of a schedule that it does not have."""
         ...
 
-    async def trigger(self, uid: str, overlap: Overlap) -> None:
-        """Fire now."""
+    async def trigger(self, uid: str, overlap: Overlap, at_ms: int | None = None) -> None:
+        """Fire now, or as if a moment that has passed came now: twice for one is one firing."""
         ...
 
     async def backfill(self, uid: str, start_ms: int, end_ms: int, overlap: Overlap) -> None:
@@ -210,23 +209,31 @@ class Scheduling:
     ) -> None:
         self.book = book
         self._engine = engine
-        self._hand_over = tell or HandOver()
+        self._telling = Telling(book, engine, tell or HandOver(about="schedule"))
 
     async def create(self, new: NewSchedule) -> Schedule:
         """Make a schedule durable, then known to the engine.
 
         Raises:
             ConflictError: this owner has one of that id.
+            InvalidRequestError: the engine does not take it; there is none then.
         """
-        return await self._told(await self.book.add(new))
+        made = await self.book.add(new)
+        return await self._telling.told(made, lambda: self.book.undo(made, None))
 
     async def change(self, owner: str, schedule_id: str, to: ScheduleChanges) -> Schedule:
         """Change a schedule; the next time that comes knows it.
 
         Raises:
             NotFoundError: no such schedule for this owner.
+            InvalidRequestError: the engine does not take it; it stands as before.
         """
-        return await self._told(await self.book.change(owner, schedule_id, to))
+        before = await self.book.get(owner, schedule_id)
+        changed = await self.book.change(owner, schedule_id, to)
+        if to.paused or changed.revision != before.revision + 1:
+            # A pause holds by the row alone; and what others changed meanwhile is not taken back.
+            return await self._telling.told(changed)
+        return await self._telling.told(changed, lambda: self.book.undo(changed, before))
 
     async def delete(self, owner: str, schedule_id: str) -> None:
         """Remove a schedule. Runs it has started go on.
@@ -234,40 +241,53 @@ class Scheduling:
         Raises:
             NotFoundError: no such schedule for this owner.
         """
-        await self._told(await self.book.delete(owner, schedule_id))
+        await self._telling.told(await self.book.delete(owner, schedule_id))
 
-    async def trigger(self, owner: str, schedule_id: str, overlap: Overlap | None) -> Schedule:
-        """Fire now, paused or not.
+    async def trigger(
+        self,
+        owner: str,
+        schedule_id: str,
+        overlap: Overlap | None,
+        key: IdempotencyKey | None = None,
+    ) -> tuple[Schedule, bool]:
+        """Fire now, paused or not; return the schedule, and whether the key had done so before.
 
         Raises:
             NotFoundError: no such schedule for this owner.
+            IdempotencyKeyConflictError: the key was used for something else.
             EngineUnavailableError: nothing was fired.
         """
         schedule = await self.book.get(owner, schedule_id)
-        await self._sync(schedule.uid)
-        await self._engine.trigger(schedule.uid, overlap or schedule.policy.overlap)
-        return schedule
+        asked = None if key is None else await self.book.claim_trigger(owner, key)
+        if asked is not None and asked.is_done:
+            return schedule, True
+        await self._telling.sync(schedule.uid)
+        policy = overlap or schedule.policy.overlap
+        await self._engine.trigger(schedule.uid, policy, asked.at if asked else None)
+        if key is not None:
+            await self.book.triggered(owner, key)
+        return schedule, False
 
     async def backfill(
         self, owner: str, schedule_id: str, span_ms: tuple[int, int], overlap: Overlap | None
     ) -> Schedule:
         """Fire for the times of a span, paused or not; one that has fired does not fire again.
 
+        Without `overlap` one after the other: under the schedule's own most would be dropped. How
+        many there are is looked at before, with `times.count_times`.
+
         Raises:
             NotFoundError: no such schedule for this owner.
-            InvalidRequestError: the span holds too many times.
             EngineUnavailableError: nothing was fired.
         """
         schedule = await self.book.get(owner, schedule_id)
-        times = most_times(schedule.spec, *span_ms)
-        if times > MOST_BACKFILLED:
-            raise InvalidRequestError(
-                f"that span may hold {times} times; at most {MOST_BACKFILLED} are made up for at"
-                " once"
-            )
-        await self._sync(schedule.uid)
-        await self._engine.backfill(schedule.uid, *span_ms, overlap or schedule.policy.overlap)
+        await self._telling.sync(schedule.uid)
+        await self._engine.backfill(schedule.uid, *span_ms, overlap or Overlap.BUFFER_ALL)
         return schedule
+
+    async def pass_on(self, uid: str) -> None:
+        """Tell the engine of a pause that the record made by itself, after a failure."""
+        await self._telling.pass_on(uid)
 
     async def show(self, schedule: Schedule) -> Shown:
         """Return a schedule with its last firings and next times."""
@@ -282,47 +302,34 @@ class Scheduling:
     async def mend(self) -> int:
         """Make the engine agree with every row, and repeat lost wakes; return how many.
 
+        Each firing and each schedule is looked at alone: what is wrong with one stops no other.
+
         Raises:
             EngineUnavailableError, StoreUnavailableError: one side does not answer.
         """
-        mended = 0
-        for schedule in await self.book.every():
-            if schedule.deleted:
-                await self._sync(schedule.uid)
-            elif not schedule.is_applied or not await self._engine.agrees(schedule):
-                mended += await self._mend(schedule)
+        mended, check = 0, self._engine.check
+        # Firings first: their ends may pause a schedule, which the engine is then told of.
         for firing in await self.book.unseen(1000):
-            mended += 1
-            if not await self._engine.wake_firing(firing.firing_id):
-                await self.book.settle(firing.firing_id)
+            mended += await alone("firing", firing.firing_id, self._wake(firing.firing_id), check)
+        for schedule in await self.book.every():
+            work = self._mend(schedule)
+            mended += await alone("schedule", schedule.schedule_id, work, check)
         return mended
 
-    async def _mend(self, schedule: Schedule) -> int:
-        """Tell the engine; a schedule that it refuses must not keep the others from it."""
-        try:
-            await self._sync(schedule.uid)
-        except (EngineUnavailableError, StoreUnavailableError):
-            raise
-        except OrchestratorError as error:
-            _LOG.error("schedule %s cannot be applied: %s", schedule.schedule_id, error.message)
-            return 0
+    async def _wake(self, firing_id: str) -> int:
+        if not await self._engine.wake_firing(firing_id):
+            await self.book.settle(firing_id)
         return 1
 
-    async def _told(self, schedule: Schedule) -> Schedule:
-        """Tell the engine of a change, and return the row as it stands then."""
-        await self._hand_over(schedule.schedule_id, "apply", self._sync(schedule.uid))
-        return await self.book.by_uid(schedule.uid) or schedule
-
-    async def _sync(self, uid: str) -> None:
-        """Tell the engine how a row stands, until it has not changed meanwhile."""
-        while True:
-            schedule = await self.book.by_uid(uid)
-            if schedule is None:
-                return
-            if schedule.deleted:
-                await self._engine.remove(uid)
-                await self.book.forget(uid)
-                return
-            await self._engine.apply(schedule)
-            if await self.book.applied(uid, schedule.revision):
-                return
+    async def _mend(self, schedule: Schedule) -> int:
+        if schedule.deleted:
+            await self._telling.sync(schedule.uid)
+            return 0
+        if schedule.is_applied and await self._engine.agrees(schedule):
+            return 0
+        try:
+            await self._telling.sync(schedule.uid)
+        except InvalidRequestError as error:
+            await self._telling.refused(schedule.uid, error)
+            return 0
+        return 1

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from api.access import Access
 from api.bodies import JsonRoute
-from api.params import ScheduleKey, ScheduleQuery
+from api.params import IdempotencyHeader, ScheduleKey, ScheduleQuery
 from api.replies import listed, reply
 from api.requests import StartRunBody
 from api.schedule_bodies import (
@@ -18,10 +18,11 @@ from api.schedule_bodies import (
     ScheduleBody,
     ScheduleChangesBody,
     TriggerBody,
+    zone_of,
 )
 from api.services import Desk, Invoker, Reader, Services
-from api.shapes.scheduling import FiringList, ScheduleList, ScheduleOut
-from api.starting import start_of
+from api.shapes.scheduling import BackfillOut, FiringList, ScheduleList, ScheduleOut
+from api.starting import claim, start_of
 from api.views import firing_view, schedule_view
 from domain.acceptance import Page
 from domain.errors import InvalidRequestError
@@ -29,6 +30,7 @@ from domain.event import encode_json
 from domain.intake import StartRun
 from domain.schedule import Schedule, to_ms
 from domain.scheduling import NewSchedule, ScheduleChanges
+from domain.times import check_fires, count_times
 
 router = APIRouter(tags=["schedules"], route_class=JsonRoute)
 _ASK: TypeAdapter[StartRun] = TypeAdapter(StartRun)
@@ -42,6 +44,8 @@ _ASK: TypeAdapter[StartRun] = TypeAdapter(StartRun)
 )
 async def create_schedule(desk: Desk, access: Invoker, body: ScheduleBody) -> Response:
     """Make a schedule: `run` is started at each time that `spec` names."""
+    now = desk.ports.clock.now_ms()
+    check_fires(body.spec, zone_of(body.spec), now, paused=body.paused)
     run, ask = await _kept(desk, access, body.run)
     ids = desk.ports.intake.ids
     schedule = await desk.scheduling.create(
@@ -118,6 +122,10 @@ async def change_schedule(
 ) -> Response:
     """Change a schedule; runs that have started stay as they are."""
     sent = {name: getattr(body, name) for name in body.model_fields_set}
+    if "spec" in sent:
+        found = await desk.scheduling.book.get(access.who.owner, schedule_id)
+        now = desk.ports.clock.now_ms()
+        check_fires(body.spec, zone_of(body.spec), now, paused=found.paused)
     if "run" in sent:
         sent["run"], sent["ask"] = await _kept(desk, access, body.run)
     changed = await desk.scheduling.change(access.who.owner, schedule_id, ScheduleChanges(**sent))
@@ -172,34 +180,50 @@ async def _switch(
     "/v1/schedules/{schedule_id}/trigger",
     operation_id="trigger_schedule",
     status_code=202,
-    responses={202: {"model": ScheduleOut}, 404: {}},
+    responses={202: {"model": ScheduleOut}, 404: {}, 409: {}},
 )
 async def trigger_schedule(
-    desk: Desk, access: Invoker, schedule_id: ScheduleKey, body: TriggerBody | None = None
+    desk: Desk,
+    access: Invoker,
+    schedule_id: ScheduleKey,
+    body: TriggerBody | None = None,
+    idempotency_key: IdempotencyHeader = None,
 ) -> Response:
-    """Fire now, paused or not. Twice within one second is once."""
-    overlap = body.overlap if body else None
-    fired = await desk.scheduling.trigger(access.who.owner, schedule_id, overlap)
-    return reply(await _view(desk, fired), 202)
+    """Fire now, paused or not. Twice within one second is once.
+
+    With an `Idempotency-Key` a repeat after a lost answer does not fire again.
+    """
+    body = body or TriggerBody()
+    key = claim("trigger_schedule", access, schedule_id, idempotency_key, body)
+    fired, replayed = await desk.scheduling.trigger(
+        access.who.owner, schedule_id, body.overlap, key
+    )
+    headers = {"idempotency-replayed": "true"} if replayed else None
+    return reply(await _view(desk, fired), 202, headers)
 
 
 @router.post(
     "/v1/schedules/{schedule_id}/backfill",
     operation_id="backfill_schedule",
     status_code=202,
-    responses={202: {"model": ScheduleOut}, 404: {}},
+    responses={202: {"model": BackfillOut}, 404: {}},
 )
 async def backfill_schedule(
     desk: Desk, access: Invoker, schedule_id: ScheduleKey, body: BackfillBody
 ) -> Response:
-    """Fire for the times of a past span. A time that has fired does not fire again."""
+    """Fire for the times of a past span, one after the other unless `overlap` says otherwise.
+
+    A time that has fired does not fire again. A span holds at most 1,000 times.
+    """
     span = (to_ms(body.start_at), to_ms(body.end_at))
     if span[1] < span[0]:
         raise InvalidRequestError("end_at is before start_at")
     if span[1] > desk.ports.clock.now_ms():
         raise InvalidRequestError("end_at is in the future; what is to come fires by itself")
+    spec = (await desk.scheduling.book.get(access.who.owner, schedule_id)).spec
+    times = count_times(spec, zone_of(spec), span)
     fired = await desk.scheduling.backfill(access.who.owner, schedule_id, span, body.overlap)
-    return reply(await _view(desk, fired), 202)
+    return reply({**await _view(desk, fired), "times": times}, 202)
 
 
 @router.get(
@@ -213,8 +237,8 @@ async def list_firings(
     schedule_id: ScheduleKey,
     query: Annotated[ScheduleQuery, Query()],
 ) -> Response:
-    """List what a schedule has started, newest first."""
+    """List what a schedule has started, newest first; of a deleted one too."""
     book = desk.scheduling.book
-    schedule = await book.get(access.who.owner, schedule_id)
+    schedule = await book.latest(access.who.owner, schedule_id)
     found, following = await book.firings(schedule.uid, Page(query.limit, query.cursor))
     return listed("firings", [firing_view(one) for one in found], following)

@@ -92,6 +92,16 @@ class ScheduleOut(Shape):
     updated_at: AwareDatetime
 
 
+class BackfillOut(ScheduleOut):
+    """A schedule of which a span is made up for."""
+
+    times: Annotated[
+        int, Field(description="How many times the span holds; those that have fired do not again.")
+    ]
+
+    model_config = ConfigDict(json_schema_extra=example({**_SCHEDULE, "times": 12}))
+
+
 class ScheduleList(Page):
     """A page of schedules."""
 

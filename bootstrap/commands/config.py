@@ -1,5 +1,6 @@
 """`config ...`: the settings as they count, and what there is to set."""
 
+import re
 from typing import Any
 
 import typer
@@ -8,6 +9,9 @@ from bootstrap.commands.given import load_settings, names_of, origin_of
 from bootstrap.commands.options import AsJson, examples
 from bootstrap.commands.output import out_json, out_list
 from bootstrap.logs.redaction import MASK, Redactor, secrets_of
+
+_USERINFO = re.compile(r"://([^/?#\s]*)@")
+_OPTION = re.compile(r"(?<=[?&]password=)[^&#\s]+", re.IGNORECASE)
 
 config = typer.Typer(
     help="The settings as they count, and what there is to set.", no_args_is_help=True
@@ -62,5 +66,15 @@ def _plain(value: object, redact: Redactor) -> object:
     if hasattr(value, "get_secret_value"):
         return MASK
     if isinstance(value, tuple):
-        return [redact(str(item)) for item in value]
-    return redact(str(value))
+        return [_without_userinfo(redact(str(item))) for item in value]
+    return _without_userinfo(redact(str(value)))
+
+
+def _without_userinfo(text: str) -> str:
+    """Return a setting without the password, or the token, of a URL in it, however short it is."""
+    return _OPTION.sub(MASK, _USERINFO.sub(_masked, text))
+
+
+def _masked(found: re.Match[str]) -> str:
+    user, colon, _ = found[1].partition(":")
+    return f"://{user + colon if colon else ''}{MASK}@"

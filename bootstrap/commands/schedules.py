@@ -25,6 +25,15 @@ Overlap = Annotated[
         " terminate_other or allow_all.",
     ),
 ]
+SpanOverlap = Annotated[
+    str | None,
+    typer.Option(
+        "--overlap",
+        metavar="POLICY",
+        help="While an earlier run goes on: buffer_all if left out, so that none is dropped;"
+        " allow_all runs them side by side; skip and buffer_one drop most.",
+    ),
+]
 _COLUMNS = ("schedule_id", "paused", "overlap", "last", "next", "note", "when")
 _FIRING_COLUMNS = ("scheduled_at", "fired_at", "state", "run_id", "error")
 _EVERY = re.compile(r"(\d{1,9})([smhd])")
@@ -78,7 +87,7 @@ def list_firings(
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what a schedule has started, newest first."""
+    """List what a schedule has started, newest first; of a deleted one too."""
     with connect(api_url, api_key) as api:
         found = api.pages(at("/v1/schedules/{}/firings", schedule_id), "firings", limit)
     out_list(found, _FIRING_COLUMNS, as_json=as_json, empty="it has not fired yet")
@@ -89,7 +98,7 @@ def list_firings(
     epilog=examples(
         'orchestrator schedules create morning-report "What happened last night?" \\',
         '      --cron "30 7 * * mon-fri" --timezone Europe/Berlin --catchup 1h',
-        'orchestrator schedules create watch "Is the site up?" --every 5m --agent monitor',
+        'orchestrator schedules create watch "Is the site up?" --every 5m --session watch',
     ),
 )
 def create_schedule(  # noqa: PLR0913 - each option is a parameter
@@ -226,15 +235,22 @@ def backfill_schedule(  # noqa: PLR0913 - each option is a parameter
     start_at: Annotated[str, typer.Argument(metavar="FROM", help="ISO 8601, with a zone.")],
     end_at: Annotated[str, typer.Argument(metavar="TO", help="ISO 8601, with a zone.")],
     *,
-    overlap: Overlap = None,
+    overlap: SpanOverlap = None,
     api_url: ApiUrl = None,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fire for the times of a past span that have not fired."""
+    """Fire for the times of a past span that have not fired, one after the other.
+
+    A span holds at most 1,000 times.
+    """
     body = {"start_at": start_at, "end_at": end_at, **_overlap(overlap)}
     said = _post(schedule_id, "backfill", body, (api_url, api_key))
-    _said(said, as_json=as_json, what="makes up for it")
+    if as_json:
+        out_json(said)
+        return
+    many = "1 time lies" if said["times"] == 1 else f"{said['times']} times lie"
+    out(harmless(f"schedule {said['schedule_id']} makes up for it: {many} in that span"))
 
 
 @schedules.command("delete", epilog=examples("orchestrator schedules delete watch"))

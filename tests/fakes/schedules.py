@@ -3,12 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from domain.acceptance import Accepted, NewRun, Page
-from domain.errors import ConflictError, EngineUnavailableError, NotFoundError
+from domain.acceptance import Accepted, IdempotencyKey, NewRun, Page
+from domain.errors import (
+    ConflictError,
+    EngineUnavailableError,
+    IdempotencyKeyConflictError,
+    NotFoundError,
+)
 from domain.principal import LOCAL_OWNER
 from domain.run import RunState
 from domain.schedule import Firing, Overlap, Schedule, SchedulePolicy, ScheduleSpec
-from domain.scheduling import NewSchedule, ScheduleChanges
+from domain.scheduling import NewSchedule, ScheduleChanges, Trigger
 from tests.fakes.clock import NOW
 
 
@@ -18,6 +23,9 @@ class FakeSchedules:
 
     rows: dict[str, Schedule] = field(default_factory=dict)
     fired_rows: list[Firing] = field(default_factory=list)
+    triggers: dict[IdempotencyKey, Trigger] = field(default_factory=dict)
+    gone: dict[str, Schedule] = field(default_factory=dict)
+    """Deleted schedules that the engine no longer knows."""
 
     def furnish(self) -> None:
         """Put one schedule there, which has fired once."""
@@ -110,7 +118,38 @@ class FakeSchedules:
         return self._put(self.rows[uid], applied_revision=revision).is_applied
 
     async def forget(self, uid: str) -> None:
-        del self.rows[uid]
+        self.gone[uid] = self.rows.pop(uid)
+
+    async def latest(self, owner: str | None, schedule_id: str) -> Schedule:
+        everyone = {**self.gone, **self.rows}
+        for one in reversed(everyone.values()):
+            if one.schedule_id == schedule_id and owner in (None, one.owner):
+                return one
+        raise NotFoundError(f"there is no schedule {schedule_id}")
+
+    async def pause(self, uid: str, revision: int, note: str) -> bool:
+        found = self.rows[uid]
+        if found.paused or found.revision != revision:
+            return False
+        self._put(found, paused=True, note=note, revision=revision + 1)
+        return True
+
+    async def undo(self, made: Schedule, before: Schedule | None) -> bool:
+        if self.rows[made.uid].revision != made.revision:
+            return False
+        del self.rows[made.uid]
+        if before is not None:
+            self.rows[made.uid] = before
+        return True
+
+    async def claim_trigger(self, owner: str, key: IdempotencyKey) -> Trigger:
+        for known in self.triggers:
+            if (known.scope, known.key) == (key.scope, key.key) and known != key:
+                raise IdempotencyKeyConflictError(f"{key.key} was used with another body")
+        return self.triggers.setdefault(key, Trigger(NOW + len(self.triggers), is_done=False))
+
+    async def triggered(self, owner: str, key: IdempotencyKey) -> None:
+        self.triggers[key] = Trigger(self.triggers[key].at, is_done=True)
 
     async def every(self) -> Sequence[Schedule]:
         return tuple(self.rows.values())
@@ -160,6 +199,11 @@ class FakeScheduler:
         if self.is_away:
             raise EngineUnavailableError("the engine is away")
 
+    async def check(self) -> None:
+        self._reach()
+        if isinstance(self.refuses, EngineUnavailableError):
+            raise self.refuses
+
     async def apply(self, schedule: Schedule) -> None:
         self._reach()
         if self.refuses is not None:
@@ -179,10 +223,11 @@ class FakeScheduler:
         self._reach()
         return (NOW + 60_000,) if uid in self.schedules else ()
 
-    async def trigger(self, uid: str, overlap: Overlap) -> None:
+    async def trigger(self, uid: str, overlap: Overlap, at_ms: int | None = None) -> None:
         self._reach()
         assert uid in self.schedules, "it was told before it fires"
-        self.fired.append(("trigger", self.schedules[uid].schedule_id, overlap))
+        at = () if at_ms is None else (at_ms,)
+        self.fired.append(("trigger", self.schedules[uid].schedule_id, overlap, *at))
 
     async def backfill(self, uid: str, start_ms: int, end_ms: int, overlap: Overlap) -> None:
         self._reach()

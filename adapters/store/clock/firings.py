@@ -14,6 +14,7 @@ from domain.errors import NotFoundError
 from domain.run import TERMINAL, RunSpec, RunState
 from domain.schedule import Firing
 
+_LONGEST_NOTE = 500
 _SELECT = "SELECT f.*, r.state FROM firings f LEFT JOIN runs r ON r.run_id = f.run_id"
 _INSERT = (
     "INSERT INTO firings (firing_id, uid, owner, schedule_id, scheduled_at, run_id, error_code,"
@@ -63,8 +64,9 @@ def fired(tx: Tx, firing_id: str) -> Accepted | None:
 
 
 def refuse(tx: Tx, firing: Firing, now: int) -> Firing:
-    """Put a firing without a run on record; or return the one on record."""
-    _insert(tx, firing.model_copy(update={"run_id": None, "ended_at": now}), now)
+    """Put a firing without a run on record, which may pause; or return the one on record."""
+    if _insert(tx, firing.model_copy(update={"run_id": None, "ended_at": now}), now):
+        _pause(tx, firing.uid, f"a firing has no run: {firing.error_message}", now)
     return read(tx, firing.firing_id) or firing
 
 
@@ -103,17 +105,20 @@ def settle(tx: Tx, firing_id: str, now: int) -> Firing | None:
         now=now,
     )
     if seen and found.state is RunState.FAILED:
-        _pause(tx, found, now)
+        made = fired(tx, firing_id)
+        why = f": {made.run.error.message}" if made and made.run.error else ""
+        _pause(tx, found.uid, f"run {found.run_id} failed{why}", now)
     return found.model_copy(update={"ended_at": now})
 
 
-def _pause(tx: Tx, firing: Firing, now: int) -> None:
-    """Pause a schedule that wants to be paused when a run of it fails."""
+def _pause(tx: Tx, uid: str, why: str, now: int) -> None:
+    """Pause a schedule that wants to be paused when a time of it fails."""
     tx.run(
         "UPDATE schedules SET paused = true, note = :note, revision = revision + 1,"
-        " updated_at = :now WHERE uid = :uid AND paused = false AND policy LIKE :wants",
-        uid=firing.uid,
-        note=f"paused because run {firing.run_id} failed",
+        " updated_at = :now WHERE uid = :uid AND paused = false AND deleted = false"
+        " AND policy LIKE :wants",
+        uid=uid,
+        note=f"paused because {why}"[:_LONGEST_NOTE],
         now=now,
         wants='%"pause_on_failure":true%',
     )

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from adapters.store.clock import firings, schedules
 from adapters.store.database.commits import Commits, CrashPoint, no_crash
 from adapters.store.database.tx import Engine
-from domain.acceptance import Accepted, NewRun, Page
+from domain.acceptance import Accepted, IdempotencyKey, NewRun, Page
 from domain.ports import Clock
 from domain.schedule import Firing, Schedule
-from domain.scheduling import NewSchedule, ScheduleChanges
+from domain.scheduling import NewSchedule, ScheduleChanges, Trigger
 
 
 class SqlScheduleBook:
@@ -27,6 +27,10 @@ class SqlScheduleBook:
     async def get(self, owner: str | None, schedule_id: str) -> Schedule:
         """Return one schedule."""
         return await self._engine.read(lambda tx: schedules.get(tx, owner, schedule_id))
+
+    async def latest(self, owner: str | None, schedule_id: str) -> Schedule:
+        """Return one schedule, a deleted one if there is no other."""
+        return await self._engine.read(lambda tx: schedules.latest(tx, owner, schedule_id))
 
     async def by_uid(self, uid: str) -> Schedule | None:
         """Return a schedule as the engine knows it."""
@@ -55,8 +59,31 @@ class SqlScheduleBook:
         return await self._commit("applied", lambda tx: schedules.applied(tx, uid, revision))
 
     async def forget(self, uid: str) -> None:
-        """Drop the row of a deleted schedule."""
+        """Note that the engine no longer knows a deleted schedule."""
         await self._commit("applied", lambda tx: schedules.forget(tx, uid))
+
+    async def pause(self, uid: str, revision: int, note: str) -> bool:
+        """Pause a schedule unless it has changed since."""
+        now = self._clock.now_ms()
+        return await self._commit(
+            "schedule", lambda tx: schedules.pause(tx, uid, revision, note, now)
+        )
+
+    async def undo(self, made: Schedule, before: Schedule | None) -> bool:
+        """Take a change back."""
+        return await self._commit("schedule", lambda tx: schedules.undo(tx, made, before))
+
+    async def claim_trigger(self, owner: str, key: IdempotencyKey) -> Trigger:
+        """Return what was asked for with a key."""
+        now = self._clock.now_ms()
+        return await self._commit(
+            "trigger", lambda tx: schedules.claim_trigger(tx, owner, key, now)
+        )
+
+    async def triggered(self, owner: str, key: IdempotencyKey) -> None:
+        """Note that the engine was told of it."""
+        now = self._clock.now_ms()
+        await self._commit("trigger", lambda tx: schedules.triggered(tx, owner, key, now))
 
     async def every(self) -> Sequence[Schedule]:
         """Return all schedules."""

@@ -5,12 +5,12 @@ from adapters.store.database.tx import Row, Tx
 from adapters.store.forks import branching, deadletters, forking
 from adapters.store.forks.forking import Kept
 from adapters.store.log.appender import append
+from adapters.store.runs import keys
 from adapters.store.sessions import transcript
 from adapters.store.sessions.claims import claim_session
 from adapters.store.sessions.steering import steer
 from domain.acceptance import Accepted, NewRun
 from domain.errors import (
-    IdempotencyKeyConflictError,
     InvalidRequestError,
     NotFoundError,
     QueueFullError,
@@ -122,32 +122,10 @@ def _row(tx: Tx, run_id: str) -> Row:
 def _claim_key(tx: Tx, new: NewRun, now: int) -> Accepted | None:
     if new.idempotency is None:
         return None
-    key = new.idempotency
-    inserted = tx.run(
-        "INSERT INTO idempotency (owner, scope, key, fingerprint, run_id, created_at) VALUES"
-        " (:owner, :scope, :key, :print, :run_id, :now) ON CONFLICT (owner, scope, key) DO NOTHING",
-        owner=new.owner,
-        scope=key.scope,
-        key=key.key,
-        print=key.fingerprint,
-        run_id=new.run_id,
-        now=now,
-    )
-    if inserted:
+    known = keys.claim(tx, new.owner, new.idempotency, new.run_id, now)
+    if known is None:
         return None
-    known = tx.one(
-        "SELECT fingerprint, run_id FROM idempotency"
-        " WHERE owner = :owner AND scope = :scope AND key = :key",
-        owner=new.owner,
-        scope=key.scope,
-        key=key.key,
-    )
-    if known is None or known["fingerprint"] != key.fingerprint:
-        raise IdempotencyKeyConflictError(
-            f"Idempotency-Key {key.key!r} was used with another body; send the same body or a new"
-            " key"
-        )
-    row = _row(tx, known["run_id"])
+    row = _row(tx, known)
     spec = RunSpec.model_validate_json(row["spec"])
     queued = row["queue_seq"] is not None
     return Accepted(run=run_from(row), queued=queued, replayed=True, spec=spec)

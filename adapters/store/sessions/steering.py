@@ -9,6 +9,7 @@ import json
 from adapters.store.database.rows import run_from, usage_from
 from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
+from adapters.store.runs import keys
 from adapters.store.sessions import transcript
 from adapters.store.steps.fence import lock_run
 from domain.acceptance import Accepted, NewRun
@@ -39,14 +40,7 @@ def steer(tx: Tx, new: NewRun, run_id: str, arrival: int, now: int) -> Accepted:
         id=run_id,
     )
     if new.idempotency is not None:
-        tx.run(
-            "UPDATE idempotency SET run_id = :id"
-            " WHERE owner = :owner AND scope = :scope AND key = :key",
-            id=run_id,
-            owner=new.owner,
-            scope=new.idempotency.scope,
-            key=new.idempotency.key,
-        )
+        keys.change(tx, new.owner, new.idempotency, run_id)
     spec = RunSpec.model_validate_json(run["spec"])
     fresh = run_from(run).model_copy(update={"last_seq": last})
     return Accepted(run=fresh, queued=False, replayed=False, spec=spec, steered_seq=last)

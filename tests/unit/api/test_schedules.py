@@ -117,7 +117,7 @@ async def test_triggers_and_backfills_reach_the_engine(
     assert world.scheduler.fired == [
         ("trigger", "report", Overlap.SKIP),
         ("trigger", "report", Overlap.ALLOW_ALL),
-        ("backfill", 1_763_510_400_000, 1_763_550_000_000, Overlap.SKIP),
+        ("backfill", 1_763_510_400_000, 1_763_550_000_000, Overlap.BUFFER_ALL),
     ]
 
 
@@ -169,12 +169,12 @@ async def test_a_deleted_schedule_is_gone(client: httpx2.AsyncClient, world: Wor
 async def test_what_the_engine_refuses_keeps_no_other_from_it(
     client: httpx2.AsyncClient, world: World
 ) -> None:
+    await made(client)
+    world.scheduler.schedules.clear()
     world.scheduler.refuses = InvalidRequestError("not that")
 
-    await made(client)
-
-    assert not (await client.get("/v1/schedules/report")).json()["applied"]
     assert await Scheduling(world.schedules, world.scheduler).mend() == 0
+    assert not (await client.get("/v1/schedules/report")).json()["applied"]
 
 
 @pytest.mark.parametrize(
