@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from math import isfinite
 from typing import Any
@@ -130,16 +131,28 @@ def _parameters(dependant: Dependant) -> Iterator[str]:
 
 
 def _check_parameters(request: Request, known: frozenset[str]) -> None:
-    unknown = [name for name in request.query_params if name not in known]
+    given = [name for name, _ in request.query_params.multi_items()]
+    unknown = [name for name in given if name not in known]
     if not unknown:
+        _refuse_repeated(given)
         return
     name = unknown[0][:_LONGEST_SHOWN]
     if name in _LATER:
-        raise NotSupportedError(f"{name} is not served yet; leave it out")
+        said = f"{name} is not served yet; leave it out"
+        raise NotSupportedError(said, field=f"query.{name}")
     takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
     detail = f"this path has no query parameter {name!a}; {takes}"
     where = ({"field": f"query.{name}", "message": "there is no such parameter"},)
     raise RefusedError(Problem(422, InvalidRequestError.code, detail, where))
+
+
+def _refuse_repeated(given: list[str]) -> None:
+    """Refuse a parameter that is given twice: which of them counts is anybody's guess."""
+    twice = [name for name, count in Counter(given).items() if count > 1]
+    if twice:
+        detail = f"the query parameter {twice[0]!a} is given more than once"
+        where = ({"field": f"query.{twice[0]}", "message": "give it once"},)
+        raise RefusedError(Problem(422, InvalidRequestError.code, detail, where))
 
 
 def _check_type(request: Request) -> None:

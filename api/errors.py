@@ -128,7 +128,14 @@ def problem_of(error: errors.OrchestratorError) -> Problem:
         headers["retry-after"] = str(max(1, math.ceil(wait)))
     if status == 401:
         headers["www-authenticate"] = 'Bearer realm="orchestrator"'
-    return Problem(status, error.code, error.message, headers=headers)
+    return Problem(status, error.code, error.message, _where(error), headers)
+
+
+def _where(error: errors.OrchestratorError) -> tuple[dict[str, str], ...]:
+    if error.field is None:
+        return ()
+    place = error.field if error.field.startswith("query.") else f"body.{error.field}"
+    return ({"field": place, "message": error.message},)
 
 
 def respond(problem: Problem, path: str, request_id: str) -> Response:

@@ -1,9 +1,10 @@
 """Parameters that many routes take."""
 
+import re
 from typing import Annotated
 
 from fastapi import Header, Path, Query
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from domain.approval import ApprovalStatus
@@ -14,6 +15,17 @@ from domain.tool import ToolCallStatus
 
 _ID = r"^[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}$"
 _BIGGEST = 2**53
+
+
+def _plain(value: object) -> object:
+    """Refuse what only Python takes for a number: `1_0`, ` 10`, `10.0`."""
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]+", value):
+        raise PydanticCustomError("int_parsing", "write a whole number in digits")
+    return value
+
+
+_DIGITS = BeforeValidator(_plain)
+"""Behind the bounds of a parameter: before them it would hide them from its schema."""
 
 RunId = Annotated[str, Path(pattern=_ID, examples=["run_01k9"])]
 SessionKey = Annotated[str, Path(pattern=_ID, examples=["sess_01k9"])]
@@ -26,7 +38,7 @@ HostKey = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", exam
 ScheduleKey = Annotated[str, Path(pattern=_ID, examples=["morning-report"])]
 KeyId = Annotated[str, Path(pattern=_ID, examples=["key_01k9"])]
 
-Limit = Annotated[int, Query(ge=1, le=1000, description="Most items of this page.")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="Most items of this page."), _DIGITS]
 Cursor = Annotated[
     str | None,
     Query(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),
@@ -48,9 +60,11 @@ IdempotencyHeader = Annotated[
 class EventQuery(BaseModel):
     """Which events."""
 
-    after_seq: Annotated[int, Field(ge=0, le=_BIGGEST, description="After this `seq`.")] = 0
+    after_seq: Annotated[
+        int, Field(ge=0, le=_BIGGEST, description="After this `seq`."), _DIGITS
+    ] = 0
     after_ts: Annotated[
-        int | None, Field(ge=0, le=_BIGGEST, description="Later than this, in ms. Seed B.")
+        int | None, Field(ge=0, le=_BIGGEST, description="Later than this, in ms. Seed B."), _DIGITS
     ] = None
     cursor: Annotated[
         str | None,
@@ -60,7 +74,7 @@ class EventQuery(BaseModel):
         str | None,
         Field(pattern=r"^[a-z_]{1,60}(,[a-z_]{1,60}){0,49}$", description="Types, by commas."),
     ] = None
-    limit: Annotated[int, Field(ge=1, le=1000, description="Most events of a page.")] = 100
+    limit: Annotated[int, Field(ge=1, le=1000, description="Most events of a page."), _DIGITS] = 100
     tree: Annotated[
         bool, Field(description="The runs below it too, in one order; `id` is then a cursor.")
     ] = False
@@ -106,7 +120,7 @@ class RunQuery(BaseModel):
     root_run_id: Annotated[str | None, Field(pattern=_ID, description="It, and all below it.")] = (
         None
     )
-    limit: Annotated[int, Field(ge=1, le=1000, description="Most runs of a page.")] = 100
+    limit: Annotated[int, Field(ge=1, le=1000, description="Most runs of a page."), _DIGITS] = 100
     cursor: Annotated[
         str | None,
         Field(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),
@@ -117,7 +131,9 @@ class DeadLetterQuery(BaseModel):
     """Which dead letters."""
 
     status: DeadLetterStatus | None = None
-    limit: Annotated[int, Field(ge=1, le=1000, description="Most entries of a page.")] = 100
+    limit: Annotated[int, Field(ge=1, le=1000, description="Most entries of a page."), _DIGITS] = (
+        100
+    )
     cursor: Annotated[
         str | None,
         Field(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),
@@ -127,7 +143,9 @@ class DeadLetterQuery(BaseModel):
 class MessageQuery(BaseModel):
     """Which messages of a transcript."""
 
-    limit: Annotated[int, Field(ge=1, le=1000, description="Most messages of a page.")] = 50
+    limit: Annotated[int, Field(ge=1, le=1000, description="Most messages of a page."), _DIGITS] = (
+        50
+    )
     cursor: Annotated[
         str | None,
         Field(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),
@@ -142,7 +160,7 @@ class _ToolCallQuery(BaseModel):
 
     run_id: Annotated[str | None, Field(pattern=_ID)] = None
     status: ToolCallStatus | None = None
-    limit: Annotated[int, Field(ge=1, le=1000, description="Most calls of a page.")] = 100
+    limit: Annotated[int, Field(ge=1, le=1000, description="Most calls of a page."), _DIGITS] = 100
     cursor: Annotated[
         str | None,
         Field(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),
@@ -154,7 +172,9 @@ class ApprovalQuery(BaseModel):
 
     status: ApprovalStatus | None = None
     run_id: Annotated[str | None, Field(pattern=_ID)] = None
-    limit: Annotated[int, Field(ge=1, le=1000, description="Most approvals of a page.")] = 100
+    limit: Annotated[
+        int, Field(ge=1, le=1000, description="Most approvals of a page."), _DIGITS
+    ] = 100
     cursor: Annotated[
         str | None,
         Field(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),
@@ -164,7 +184,7 @@ class ApprovalQuery(BaseModel):
 class ScheduleQuery(BaseModel):
     """Which schedules, or which of their firings."""
 
-    limit: Annotated[int, Field(ge=1, le=1000, description="Most items of a page.")] = 100
+    limit: Annotated[int, Field(ge=1, le=1000, description="Most items of a page."), _DIGITS] = 100
     cursor: Annotated[
         str | None,
         Field(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),

@@ -29,7 +29,7 @@ def refuse_later(**fields: object) -> None:
     """
     for name, value in fields.items():
         if value is not None:
-            raise NotSupportedError(f"{name} is not served yet; leave it out")
+            raise NotSupportedError(f"{name} is not served yet; leave it out", field=name)
 
 
 def claim(
@@ -56,7 +56,8 @@ def start_of(body: StartRunBody, idempotency: IdempotencyKey | None, now_ms: int
     refuse_later(goal_id=body.goal_id)
     start_at = start_ms(body.start_delay, body.start_at, now_ms)
     if start_at is not None and body.on_busy not in {None, "enqueue"}:
-        raise InvalidRequestError("a run that starts later waits for its session: on_busy enqueue")
+        said = "a run that starts later waits for its session: on_busy enqueue"
+        raise InvalidRequestError(said, field="on_busy")
     limits = body.limits.model_dump() if body.limits else {}
     return StartRun(
         content=body.input if isinstance(body.input, str) else body.input.content,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -48,11 +49,21 @@ async def connect(settings: Settings, own_address: str | None) -> Client:
         )
         await _prepare(client, settings, is_ours=own_address is not None)
     except (RuntimeError, RPCError, TimeoutError) as error:
+        _log.debug("connecting to %s failed", target, exc_info=error)
         raise EngineUnavailableError(
-            f"the Temporal server at {target} does not answer: {error}; check TEMPORAL_ADDRESS"
-            " (`orchestrator up` without one brings its own)"
+            f"the Temporal server at {target} does not answer: {reason_of(error)}; check"
+            " TEMPORAL_ADDRESS (`orchestrator up` without one brings its own)"
         ) from error
     return client
+
+
+def reason_of(error: Exception) -> str:
+    """Return the words in what the SDK says of a failure; it writes its own types around them."""
+    text = str(error)
+    if "tonic::" not in text:
+        return text or "no answer in time"
+    said = re.findall(r'"([^"]+)"', text)
+    return str(said[-1]).rpartition(": ")[2] if said else "its connection broke"
 
 
 async def patiently(connect: Callable[[], Awaitable[Client]]) -> Client:

@@ -59,10 +59,14 @@ class OrchestratorError(Exception):
 
     code: ClassVar[str] = "internal_error"
 
-    def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after: timedelta | None = None, field: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.retry_after = retry_after
+        self.field = field
+        """What in the request is to blame: a field of its body, or `query.` and a parameter."""
 
 
 class TransientError(OrchestratorError):

@@ -242,7 +242,7 @@ class Intake:
             return agent, {"agent_id": held, "reason": reason, "scores": {}}
         agents, _ = await self._ports.directory.list_agents(who.owner, Page(limit=_MOST_AGENTS))
         active = {agent.agent_id: agent for agent in agents if agent.status == "active"}
-        cards = [_card(agent) for agent in active.values()]
+        cards = [card_of(agent) for agent in active.values()]
         choice = choose(ask.content, cards, self._settings.default_agent_id)
         if choice is None:
             raise InvalidRequestError("there is no agent; make one with POST /v1/agents")
@@ -264,6 +264,7 @@ class Intake:
         return {**await self._ports.hosted.tools(owner), **ours}
 
 
-def _card(agent: Agent) -> Card:
+def card_of(agent: Agent) -> Card:
+    """Return what is known of an agent for the match."""
     parts = (agent.agent_id, agent.name, agent.description, *agent.capabilities)
     return Card(agent.agent_id, " ".join(parts))

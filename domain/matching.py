@@ -14,6 +14,9 @@ _B = 0.75
 _SHOWN = 10
 """Scores that are put on record; the rest says nothing more about the choice."""
 _WORD = re.compile(r"[^\W_]+")
+_SUM = re.compile(r"\d\s*[+*/\u00d7\u00f7^]\s*\(?\d|\d\s+[-\u2212x]\s+\d|\d\s*%")
+"""Arithmetic in signs, which are no words."""
+_SUM_WORD = "calculate"
 _STOP = frozenset(
     _WORD.findall(
         "a about an and are as at be by can do for from have help how i in is it me my of on or our"
@@ -44,9 +47,13 @@ class Choice:
 
 
 def words(text: str) -> list[str]:
-    """Split a text into lower-case words without stop words, plural `s` dropped."""
+    """Split a text into lower-case words without stop words, plural `s` dropped.
+
+    Signs of arithmetic between numbers count as the word `calculate`.
+    """
     found = (word for word in _WORD.findall(text.lower()) if word not in _STOP)
-    return [word[:-1] if _is_plural(word) else word for word in found]
+    spelled = [word[:-1] if _is_plural(word) else word for word in found]
+    return [*spelled, _SUM_WORD] if _SUM.search(text) else spelled
 
 
 def _is_plural(word: str) -> bool:

@@ -76,13 +76,14 @@ def check_agent(agent: Agent, tools: Mapping[str, ToolSpec], models: ModelCatalo
         InvalidRequestError: names the tool, model or field that is wrong.
     """
     if agent.kind is AgentKind.HTTP and not agent.endpoint:
-        raise InvalidRequestError("an agent of kind http needs an endpoint")
+        raise InvalidRequestError("an agent of kind http needs an endpoint", field="endpoint")
     if agent.kind is AgentKind.LLM and agent.endpoint:
-        raise InvalidRequestError("an agent of kind llm has no endpoint; use kind http")
+        said = "an agent of kind llm has no endpoint; use kind http"
+        raise InvalidRequestError(said, field="endpoint")
     flaw = endpoint_flaw(agent.endpoint or "")
     if flaw is not None:
-        raise InvalidRequestError(flaw)
-    _specs(agent, tools)
+        raise InvalidRequestError(flaw, field="endpoint")
+    _specs(agent, tools, field="tools")
     check_models(agent.models, models)
 
 
@@ -118,11 +119,14 @@ def _amount(name: str, cap: float | str) -> float:
     return to_pico(str(cap)) if name == "max_cost_usd" else float(cap)
 
 
-def _specs(agent: Agent, tools: Mapping[str, ToolSpec]) -> tuple[ToolSpec, ...]:
+def _specs(
+    agent: Agent, tools: Mapping[str, ToolSpec], field: str | None = None
+) -> tuple[ToolSpec, ...]:
     unknown = [name for name in agent.tools if name not in tools]
     if unknown:
         raise InvalidRequestError(
-            f"agent {agent.agent_id} names tools that are not there: {', '.join(unknown)}"
+            f"agent {agent.agent_id} names tools that are not there: {', '.join(unknown)}",
+            field=field,
         )
     return tuple(tools[name] for name in agent.tools)
 
@@ -131,7 +135,7 @@ def _check_model(model: str, providers: set[str], models: ModelCatalog) -> None:
     try:
         provider, _ = split_model(model)
     except ValueError as error:
-        raise InvalidRequestError(str(error)) from error
+        raise InvalidRequestError(str(error), field="models") from error
     if provider in providers:
         return
     try:
@@ -139,5 +143,6 @@ def _check_model(model: str, providers: set[str], models: ModelCatalog) -> None:
     except ModelNotConfiguredError as error:
         known = ", ".join(sorted(providers))
         raise InvalidRequestError(
-            f"model {model}: there is no provider {provider}; there are {known}"
+            f"model {model}: there is no provider {provider}; there are {known}",
+            field="models",
         ) from error

@@ -17,7 +17,7 @@ from api.views import agent_view
 from domain.acceptance import Page
 from domain.agent import Agent, AgentKind, Limits
 from domain.auth import sees_every_owner
-from domain.errors import ConflictError, ForbiddenError, NotFoundError
+from domain.errors import AddressRefusedError, ConflictError, ForbiddenError, NotFoundError
 from domain.policy import ToolPolicy
 
 router = APIRouter(tags=["agents"], route_class=JsonRoute)
@@ -175,8 +175,13 @@ async def _refuse_shared(desk: Services, access: Access, agent_id: str) -> None:
 async def _check(desk: Services, agent: Agent) -> None:
     """Refuse what no run could be made of, and what may not be contacted."""
     await desk.intake.check_agent(agent)
-    if agent.endpoint is not None:
+    if agent.endpoint is None:
+        return
+    try:
         desk.ports.addresses.check_url(agent.endpoint)
+    except AddressRefusedError as error:
+        error.field = "endpoint"
+        raise
 
 
 def _as_given(policy: ToolPolicy) -> dict[str, Any]:

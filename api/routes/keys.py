@@ -96,5 +96,5 @@ def _expiry(at: datetime | None, now_ms: int) -> int | None:
         return None
     expires_ms = int(at.timestamp() * 1000)
     if expires_ms <= now_ms:
-        raise InvalidRequestError("expires_at lies in the past")
+        raise InvalidRequestError("expires_at lies in the past", field="expires_at")
     return expires_ms

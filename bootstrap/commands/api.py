@@ -5,7 +5,6 @@ Knows the wire and no command. Source: reference/protocols.md 4.1b.
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +14,7 @@ import httpx2
 from bootstrap.commands.failure import CommandError, ServerAwayError
 from bootstrap.commands.wire import Json
 from bootstrap.exposure import is_loopback
-from bootstrap.terminal import harmless, working
+from bootstrap.terminal import harmless, note, working
 
 _SECONDS = 30.0
 _PAGE = 1000
@@ -80,18 +79,34 @@ class Api:
         return answer
 
     def pages(self, path: str, plural: str, limit: int, **params: str | None) -> list[Json]:
-        """Return up to `limit` entries of a list, over as many pages as it takes."""
-        return list(islice(self.each(path, plural, min(limit, _PAGE), **params), limit))
+        """Return up to `limit` entries of a list, over as many pages as it takes.
+
+        That there are more is said on stderr.
+        """
+        found: list[Json] = []
+        for page in self._each_page(path, min(limit, _PAGE), params):
+            found += page[plural]
+            if len(found) > limit or (len(found) == limit and page["has_more"]):
+                note(f"there are more than these {limit}; --limit prints more")
+            if len(found) >= limit:
+                break
+        return found[:limit]
 
     def each(
         self, path: str, plural: str, page_size: int = _PAGE, **params: str | None
     ) -> Iterator[Json]:
         """Yield every entry of a list, a page at a time."""
+        for page in self._each_page(path, page_size, params):
+            yield from page[plural]
+
+    def _each_page(
+        self, path: str, page_size: int, params: Mapping[str, str | None]
+    ) -> Iterator[Json]:
         cursor: str | None = None
         while True:
             asked = {**params, "limit": page_size, "cursor": cursor}
             page = self.call("GET", path, params=asked)
-            yield from page[plural]
+            yield page
             cursor = page["next_cursor"]
             if not page["has_more"]:
                 return

@@ -130,9 +130,9 @@ def _postgres(database: PostgresUrl) -> Finding:
             await connection.close()
 
     try:
-        return Finding("store", "ok", f"PostgreSQL {asyncio.run(ask())}, {database!r}")
+        return Finding("store", "ok", f"PostgreSQL {asyncio.run(ask())}: {database}")
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        return Finding("store", "fail", f"{database!r}: {error or 'no answer'}")
+        return Finding("store", "fail", f"{database}: {error or 'no answer'}")
 
 
 def _temporal(settings: Settings) -> Finding:
@@ -159,6 +159,7 @@ def _cluster(address: str) -> Finding:
     from temporalio.envconfig import ClientConfig  # noqa: PLC0415 - 0.6 s
     from temporalio.service import RPCError  # noqa: PLC0415
 
+    from bootstrap.engine import reason_of  # noqa: PLC0415
     from bootstrap.logs.telemetry import forward_core_logs  # noqa: PLC0415
 
     async def ask() -> str:
@@ -173,7 +174,7 @@ def _cluster(address: str) -> Finding:
     try:
         return Finding("temporal", "ok", asyncio.run(asyncio.wait_for(ask(), _SDK_SECONDS)))
     except (RuntimeError, RPCError, TimeoutError, OSError, ValueError) as error:
-        return Finding("temporal", "fail", f"{address} does not answer: {error or 'no answer'}")
+        return Finding("temporal", "fail", f"{address} does not answer: {reason_of(error)}")
 
 
 def _providers(settings: Settings) -> Finding:

@@ -111,8 +111,9 @@ async def test_a_run_that_came_too_late_to_wait_begins_at_once(store: StoreBox) 
 async def test_a_deadline_that_makes_no_sense_is_refused(store: StoreBox) -> None:
     now = store.clock.now
     for deadline in (now, now + HOUR):
-        with pytest.raises(InvalidRequestError, match="deadline"):
+        with pytest.raises(InvalidRequestError, match="deadline") as refused:
             await later(store, deadline_at=deadline)
+        assert refused.value.field == "deadline"
 
     await later(store, deadline_at=now + HOUR + 60_000)
 

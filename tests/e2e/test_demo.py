@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+README = Path(__file__).parents[2] / "README.md"
 PROGRAM = [sys.executable, "-P", "-m", "bootstrap.cli", "demo"]
 
 
@@ -39,3 +40,13 @@ def test_the_demo_shows_what_it_promises_and_exits_0(tmp_path: Path) -> None:
     assert re.search(r"\n4 runs, \d+ events, \d+ tokens, [\d.]+ seconds\n", done.stdout)
     assert "All was as promised" in done.stdout
     assert list(tmp_path.iterdir()) == []
+    shown = README.read_text().partition("$ make demo")[2].partition("$ make up")[0].splitlines()
+    missing = {timeless(line) for line in shown[1:]} - set(map(timeless, done.stdout.splitlines()))
+    assert missing == {"..."}, "the README's sample is not what the demo prints"
+
+
+def timeless(line: str) -> str:
+    """Return a line of the demo without what differs from one time to the next."""
+    line = re.sub(r"^  \d\d:\d\d:\d\d\.\d{3}", "", line)
+    line = re.sub(r"(?<=worker )\d+|(?<=:)\d{4,5}(?=/)|run-\w{26}|[\d.]+(?= s\b)", "N", line)
+    return " ".join(line.split())

@@ -35,8 +35,16 @@ class PostgresUrl:
 
     def __repr__(self) -> str:
         """Leave the password out of logs and tracebacks."""
+        return f"PostgresUrl({self._place})"
+
+    def __str__(self) -> str:
+        """Name the database as a sentence does, without its password."""
+        return f"the PostgreSQL database {self._place}"
+
+    @property
+    def _place(self) -> str:
         parts = urlsplit(self.url)
-        return f"PostgresUrl({parts.hostname or 'socket'}{parts.path})"
+        return f"{parts.hostname or 'socket'}{parts.path}"
 
 
 Database = SqliteFile | PostgresUrl

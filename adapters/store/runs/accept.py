@@ -135,7 +135,7 @@ def _check_times(new: NewRun, now: int) -> None:
     # Here, and not sooner: a repeated request still finds its run after the deadline.
     if new.deadline_at is not None and new.deadline_at <= max(now, new.start_at or 0):
         when = "is over" if new.deadline_at <= now else "comes before the run's start"
-        raise InvalidRequestError(f"the deadline {when}")
+        raise InvalidRequestError(f"the deadline {when}", field="deadline")
 
 
 def _check_room(tx: Tx, max_open_runs: int) -> None:

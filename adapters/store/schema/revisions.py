@@ -3,6 +3,8 @@
 Imported only when a database may need it: see `adapters.store.schema.migrate`.
 """
 
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,8 +73,20 @@ def _translated(error: Exception, database: PostgresUrl) -> Exception:
     cause = error.orig if isinstance(error, DBAPIError) else error
     state = str(getattr(cause, "sqlstate", "") or "")
     if state.startswith(_SETUP_STATES):
-        return SetupError(f"{database!r} refuses us: {cause}")
-    return StoreUnavailableError(f"cannot upgrade {database!r}: {cause}")
+        return SetupError(f"{database} refuses us: {cause}; check DATABASE_URL")
+    if isinstance(cause, OSError | TimeoutError):
+        return StoreUnavailableError(
+            f"{database} cannot be reached ({_why(cause)}); check DATABASE_URL"
+        )
+    return StoreUnavailableError(f"the schema of {database} cannot be upgraded: {cause}")
+
+
+def _why(error: OSError) -> str:
+    """Return the words of an error of the network, without numbers and addresses."""
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    is_name = isinstance(error, socket.gaierror) or not error.errno
+    return str(error.strerror or error) if is_name else os.strerror(error.errno or 0)
 
 
 def _postgres_version(connection: Connection) -> str | None:

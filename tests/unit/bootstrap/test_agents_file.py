@@ -10,6 +10,8 @@ from bootstrap.capabilities import build_capabilities
 from bootstrap.settings import Settings
 from domain.agent import Agent, AgentKind
 from domain.errors import SetupError
+from domain.intake import card_of
+from domain.matching import choose
 from tests.fakes.clock import FakeClock
 from tests.fakes.directory import FakeDirectory
 from tests.fakes.world import World
@@ -47,6 +49,34 @@ async def test_a_missing_file_is_made_with_agents_that_work(
     assert all(agent.models == () and agent.kind is AgentKind.LLM for agent in agents.values())
     assert all(agent.description and agent.instructions for agent in agents.values())
     assert (tmp_path / "new" / FILE_NAME).read_text().startswith("#")
+
+
+@pytest.mark.parametrize(
+    ("request_", "agent_id"),
+    [
+        ("write a poem about tea", "writer"),
+        ("Write 3 haikus", "writer"),
+        ("Translate this into French: good morning", "writer"),
+        ("What is 12 * 7?", "math"),
+        ("(3 + 4) / 2", "math"),
+        ("What is 20% of 50?", "math"),
+        ("multiply 6 by 7", "math"),
+        ("What time is it?", "assistant"),
+        ("How is the weather in Paris?", "assistant"),
+        ("Hello!", "assistant"),
+        ("What happened on 2026-11-20?", "assistant"),
+    ],
+)
+def test_plain_sentences_find_the_agent_that_they_are_for(
+    tmp_path: Path, request_: str, agent_id: str
+) -> None:
+    create_agents_file(tmp_path / FILE_NAME)
+    cards = [card_of(agent) for agent in read_agents_file(tmp_path / FILE_NAME, 0)]
+
+    choice = choose(request_, cards, "assistant")
+
+    assert choice is not None
+    assert choice.agent_id == agent_id, choice.scores
 
 
 def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:

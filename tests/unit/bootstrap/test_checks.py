@@ -165,7 +165,7 @@ def test_a_cluster_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch)
     found = look("temporal")
 
     assert found.state == "fail"
-    assert "127.0.0.1:1 does not answer" in found.said
+    assert found.said == "127.0.0.1:1 does not answer: Connection refused"
 
 
 def test_providers_that_are_configured_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

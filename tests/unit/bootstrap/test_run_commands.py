@@ -83,6 +83,21 @@ def test_a_list_is_read_over_as_many_pages_as_it_takes(
     assert len(json.loads(ask("runs", "list", "--json", "--limit", "3").out)) == 3
 
 
+@pytest.mark.parametrize(("limit", "says"), [("2", True), ("3", True), ("5", False), ("6", False)])
+def test_a_list_that_stops_before_its_end_says_that_there_is_more(
+    ask: Command, monkeypatch: pytest.MonkeyPatch, limit: str, says: bool
+) -> None:
+    """Over pages of two."""
+    for _ in range(5):
+        ask("run", "Hello", "--agent", "assistant")
+    monkeypatch.setattr(api_module, "_PAGE", 2)
+
+    said = ask("runs", "list", "--limit", limit)
+
+    assert (f"there are more than these {limit}" in said.err) == says
+    assert "more than" not in said.out
+
+
 def test_events_are_printed_once_they_are_there(ask: Command) -> None:
     ask("run", "Hello", "--agent", "assistant")
     run_id = last_run(ask)
