@@ -189,7 +189,7 @@ async def test_approval_and_decision(client: httpx2.AsyncClient) -> None:
     added = "session_id agent_id why asker asks edited_digest remember may_remember"
     assert set(approval) - fields("approval") == set(added.split())
     assert set(decided) == set(approval) | {"tool_call_status"}
-    assert (decided["status"], decided["decided_by"]) == ("approved", "key 2")
+    assert (decided["status"], decided["decided_by"]) == ("approved", "key 2 (key_2)")
     ApprovalList.model_validate(listed)
     ApprovalOut.model_validate(approval)
     DecidedOut.model_validate(decided)
