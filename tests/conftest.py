@@ -1,6 +1,7 @@
 """Tests in several processes at once: what runs together in one of them, and what goes first."""
 
 import pytest
+from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -8,6 +9,10 @@ from xdist.scheduler import LoadScopeScheduling
 pytest.register_assert_rewrite(
     *(f"tests.{folder}" for folder in ("contract", "e2e", "faults", "rig", "unit", "workflows"))
 )
+
+# How long an example takes is the machine's business: no test judges the clock.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 _ONE_AFTER_THE_OTHER = ("tests/faults/", "tests/e2e/")
 """Folders whose tests start processes of their own: at most one test of each at a time."""
