@@ -7,6 +7,9 @@ from domain.stats import RunStats, WorkerSlot
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
+_WAITS = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600, 7 * 24 * 3600)
+"""People take their time."""
+
 
 class Metrics:
     """The API's instruments. Counters move as things happen; gauges of runs are set at a scrape."""
@@ -38,6 +41,12 @@ class Metrics:
             "orchestrator_event_lateness_seconds",
             "From an event's time to the moment it was sent to a live reader.",
             buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.approval_wait = Histogram(
+            "orchestrator_approval_wait_seconds",
+            "From a question to the answer that a person gave to it over this API.",
+            buckets=_WAITS,
             registry=self.registry,
         )
         self._runs = self._gauge("runs", "Runs on record by state.", "state")

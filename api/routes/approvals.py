@@ -91,5 +91,8 @@ async def decide_approval(
         remember=Remember(body.remember),
     )
     approval = await desk.deciding.decide(access.who.owner, approval_id, said)
+    if approval.decided_at is not None:
+        waited = (approval.decided_at - approval.created_at) / 1000
+        desk.metrics.approval_wait.observe(max(0.0, waited))
     call = await desk.runs.get_tool_call(access.who.owner, approval.tool_call_id)
     return reply(approval_view(approval) | {"tool_call_status": call.status.value})

@@ -204,3 +204,14 @@ async def test_a_stream_may_be_of_one_run(furnished: World) -> None:
 
     mine = pending_frames(furnished.approvals, "local", 0.001, "run_02k9")
     assert b"ap_01k9" in await anext(mine)
+
+
+async def test_how_long_people_took_is_a_metric(client: httpx2.AsyncClient) -> None:
+    before = (await client.get("/metrics")).text
+
+    await client.post(DECIDE, json={"decision": "approve"})
+    await client.post(DECIDE, json={"decision": "approve"})
+
+    assert "orchestrator_approval_wait_seconds_count 0.0" in before
+    after = (await client.get("/metrics")).text
+    assert "orchestrator_approval_wait_seconds_count 1.0" in after
