@@ -68,6 +68,7 @@ class RunWorkflow:
         self._progress = order.progress
         self._wakes = 0
         self._waits = Waits()
+        self._deciding = asyncio.Lock()
         self._news: News | None = None
         self._tools = {tool.name: tool for tool in order.tools}
 
@@ -128,7 +129,8 @@ class RunWorkflow:
 
     async def _put_decision(self, order: DecisionOrder) -> DecisionReply:
         seconds = self._order.timing.finalize_seconds
-        reply = await store.put_decision(self._order.run_id, order, seconds)
+        async with self._deciding:  # the first that came is the first to be judged
+            reply = await store.put_decision(self._order.run_id, order, seconds)
         self._wakes += reply.accepted
         return reply
 

@@ -32,8 +32,10 @@ class Role(ForkedChild):
         """Wait until it serves."""
 
         def is_ready() -> bool:
+            if self.endpoints() is not None:
+                return True  # it may have been killed since
             assert self.is_running, f"{self.name} ended instead of serving: {self.tail(40)}"
-            return self.endpoints() is not None
+            return False
 
         await until(f"{self.name} serves", is_ready, seconds)
         said = self.endpoints()

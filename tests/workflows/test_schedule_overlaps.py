@@ -84,9 +84,15 @@ async def test_runs_of_one_session_wait_for_their_turn(stage: Stage) -> None:
     assert (await stage.ended(run.run_id)).state is RunState.DONE
 
 
+async def says_when_busy(stage: Stage, policy: OnBusy) -> None:
+    """Set what becomes of the messages of session `s` while a run is on."""
+    await stage.storage.directory.update_session(ANN.owner, "s", {"on_busy": policy})
+
+
 async def test_a_run_of_a_schedule_may_interrupt_its_session(stage: Stage) -> None:
     desk = Desk(stage)
-    before = await stage.start(LONG, session_id="s", on_busy=OnBusy.INTERRUPT)
+    before = await stage.start(LONG, session_id="s")
+    await says_when_busy(stage, OnBusy.INTERRUPT)
     schedule = await desk.make("say later", session_id="s")
     await stage.seen(before.run_id, EventType.AGENT_STREAM_DELTA)
 
@@ -99,7 +105,8 @@ async def test_a_run_of_a_schedule_may_interrupt_its_session(stage: Stage) -> No
 async def test_a_schedule_may_steer_the_run_of_another(stage: Stage) -> None:
     """Its firing lasts as long as that run, and cancels it not."""
     desk = Desk(stage)
-    before = await stage.start("tokens=40 gap_ms=20", session_id="s", on_busy=OnBusy.STEER)
+    before = await stage.start("tokens=40 gap_ms=20", session_id="s")
+    await says_when_busy(stage, OnBusy.STEER)
     schedule = await desk.make("say more", session_id="s")
     await stage.seen(before.run_id, EventType.AGENT_STREAM_DELTA)
 
