@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from bootstrap.commands.ctrl_c import CtrlC
 from bootstrap.commands.event_lines import usage_text
 from bootstrap.commands.failure import CommandError
 from bootstrap.commands.follow import RunStream
@@ -83,9 +84,11 @@ def run(  # noqa: PLR0913 - each option is a parameter
         stream = RunStream(servers.open, start=body, come_back=servers.come_back)
         screen = RunScreen(live=sys.stdout.isatty())
         try:
-            for event in stream.events():
-                if not as_json:
-                    screen.show(event)
+            with CtrlC() as ctrl_c:
+                for event in stream.events():
+                    ctrl_c.check()
+                    if not as_json:
+                        screen.show(event)
         except KeyboardInterrupt:
             note(f"\n{stream.left()}")
             raise
