@@ -21,6 +21,7 @@ from tests.faults.books import sqlite_integrity
 from tests.faults.conftest import sse_words
 from tests.faults.report import record
 from tests.rig.temporal import TemporalServer
+from tests.rig.waiting import until
 from tests.rig.world import World
 
 BUSY = "SQLITE_BUSY"
@@ -245,6 +246,8 @@ async def restart_under_load(
         await asyncio.sleep(chance.uniform(*pause))
         await asyncio.to_thread(postgres.restart)
     await asyncio.sleep(pause[0])
+    # How many come in between is the machine's business; that it is not few is not.
+    await until("enough was asked for", lambda: asking.done() or len(runs) >= 5 * restarts)
     stopping.set()
     await asking
 
