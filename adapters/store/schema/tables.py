@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-from adapters.store.schema import clock, waiting
+from adapters.store.schema import clock, learning, money, waiting
 
 metadata = MetaData()
 
@@ -27,6 +27,7 @@ _FORKS = text("forked_from IS NOT NULL")
 _OPEN_RUNS = text("state IN ('CREATED', 'RUNNING')")
 _ENDED = text("ended_at IS NOT NULL")
 _UNTRUSTED = text("untrusted = true")
+_HAS_GOAL = text("goal_id IS NOT NULL")
 
 meta = Table(
     "meta",
@@ -82,6 +83,9 @@ runs = Table(
     Column("parent_step", Text),
     Column("spawned", Integer, nullable=False, server_default="0"),
     Column("untrusted", Boolean, nullable=False, server_default=text("false")),
+    Column("key_id", Text),
+    Column("reserved_pico", BigInteger, nullable=False, server_default="0"),
+    Column("reserved_tokens", BigInteger, nullable=False, server_default="0"),
     Index("runs_by_owner", "owner", "created_at", "run_id"),
     Index("runs_open", "state", sqlite_where=_OPEN_RUNS, postgresql_where=_OPEN_RUNS),
     Index(
@@ -92,6 +96,7 @@ runs = Table(
     Index("runs_by_fork", "forked_from", sqlite_where=_FORKS, postgresql_where=_FORKS),
     Index("runs_by_root", "root_run_id", "depth"),
     Index("runs_by_creation", "created_at", "run_id"),
+    Index("runs_by_goal", "goal_id", "state", sqlite_where=_HAS_GOAL, postgresql_where=_HAS_GOAL),
 )
 
 run_executions = Table(
@@ -140,6 +145,8 @@ steps = Table(
     Column("opened_at", BigInteger, nullable=False),
     Column("closed_at", BigInteger),
     Column("result", Text),
+    Column("output_estimate", BigInteger, nullable=False, server_default="0"),
+    Column("reserved_pico", BigInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("run_id", "step_id"),
 )
 Index(
@@ -190,6 +197,8 @@ sessions = Table(
     Column("last_queue_seq", BigInteger, nullable=False, server_default="0"),
     Column("metadata", Text, nullable=False, server_default="{}"),
     Column("created_at", BigInteger, nullable=False),
+    Column("tier", Text),
+    Column("tier_at", BigInteger),
     PrimaryKeyConstraint("owner", "session_id"),
     Index("sessions_by_owner", "owner", "created_at", "session_id"),
 )
@@ -252,8 +261,12 @@ usage = Table(
     Column("latency_ms", BigInteger, nullable=False),
     Column("error_code", Text),
     Column("created_at", BigInteger, nullable=False),
+    Column("root_run_id", Text),
+    Column("goal_id", Text),
+    Column("key_id", Text),
     PrimaryKeyConstraint("run_id", "step_id", "attempt"),
     Index("usage_by_owner", "owner", "created_at"),
+    Index("usage_by_root", "root_run_id"),
 )
 
 api_keys = Table(
@@ -268,6 +281,7 @@ api_keys = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+    Column("agent_id", Text),
 )
 
 idempotency = Table(
@@ -293,3 +307,5 @@ leases = Table(
 
 waiting.add_to(metadata)
 clock.add_to(metadata)
+money.add_to(metadata)
+learning.add_to(metadata)

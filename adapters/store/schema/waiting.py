@@ -58,6 +58,8 @@ def add_to(metadata: MetaData) -> None:
         Column("created_at", BigInteger, nullable=False),
         Column("expires_at", BigInteger),
         Column("untrusted", Boolean, nullable=False, server_default=text("false")),
+        Column("kind", Text, nullable=False, server_default="tool"),
+        Column("budget_id", Text),
         Index("approvals_by_owner", "owner", "created_at", "approval_id"),
         Index("approvals_by_run", "run_id"),
         Index("approvals_pending", "owner", sqlite_where=_PENDING, postgresql_where=_PENDING),
