@@ -14,6 +14,7 @@ OrchestratorError
 │   │   ├── ModelTimeoutError      model_timeout
 │   │   ├── StreamIncompleteError  stream_incomplete
 │   │   └── MalformedReplyError    malformed_reply
+│   ├── CircuitOpenError           circuit_open
 │   ├── AgentUnavailableError      agent_unavailable
 │   └── InternalError              internal_error
 └── PermanentError                 a retry will not help
@@ -43,6 +44,8 @@ OrchestratorError
     ├── AgentFailedError           agent_error
     ├── ToolFailedError            tool_error
     ├── AddressRefusedError        address_refused
+    ├── BudgetExhaustedError       budget_exhausted
+    ├── PriceUnknownError          price_unknown
     ├── EngineMismatchError        engine_mismatch
     ├── SetupError                 setup_failed
     ├── LimitReachedError          limit_reached   (max_turns, max_tool_calls, ...)
@@ -151,6 +154,12 @@ class MalformedReplyError(ModelError):
     """The provider sent something that is not its own wire format."""
 
     code = "malformed_reply"
+
+
+class CircuitOpenError(TransientError):
+    """The model or agent failed too often just now; it is asked again after a cool-down."""
+
+    code = "circuit_open"
 
 
 class AgentUnavailableError(TransientError):
@@ -319,6 +328,18 @@ class AddressRefusedError(PermanentError):
     """A URL leads to an address, port or scheme that may not be contacted."""
 
     code = "address_refused"
+
+
+class BudgetExhaustedError(PermanentError):
+    """A budget or a cap does not cover the call; the message says which."""
+
+    code = "budget_exhausted"
+
+
+class PriceUnknownError(PermanentError):
+    """A cap in money counts and nobody knows what the model costs; give it a price."""
+
+    code = "price_unknown"
 
 
 class EngineMismatchError(PermanentError):
