@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.app import create_app
+from api.app import create_app, drain
 from domain.principal import Scope
 from domain.step import AwaitingApproval
 from domain.tool import Effect
@@ -40,6 +40,7 @@ async def client(store: StoreBox, gateway: QuietGateway) -> AsyncIterator[httpx2
         agent = {"agent_id": "assistant", "name": "Assistant", "tools": ["calculator"]}
         assert (await client.post("/v1/agents", json=agent)).status_code == 201
         yield client
+    await drain(app, 5)
 
 
 async def _get(client: httpx2.AsyncClient, path: str) -> Any:

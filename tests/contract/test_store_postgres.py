@@ -140,6 +140,29 @@ async def test_no_connection_is_kept(store: StoreBox) -> None:
     await viewer.aclose()  # type: ignore[attr-defined] # an async generator
 
 
+async def test_a_connection_in_use_at_the_end_is_closed_when_its_work_ends(
+    store: StoreBox, database: PostgresUrl
+) -> None:
+    """Warnings are errors: one that the garbage collector finds would fail some later test."""
+    other = PostgresEngine(database.url, lambda _events: None)
+    write = other.write(lambda tx: tx.all("SELECT pg_sleep(0.5), 'write'"))
+    read = other.read(lambda tx: tx.all("SELECT pg_sleep(0.5), 'read'"))
+    working = [asyncio.ensure_future(work) for work in (write, read)]
+    listening = asyncio.ensure_future(other.listen(lambda _run: None))
+    for query in ("SELECT pg_sleep%write%", "SELECT pg_sleep%read%", "LISTEN%"):
+        await store.server_runs(query)
+
+    await other.close()
+    await asyncio.gather(*working)
+    listening.cancel()
+    await asyncio.wait({listening})
+
+    sql = "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND query LIKE :q"
+    async with asyncio.timeout(10):
+        while [row for q in ("%pg_sleep%", "%LISTEN%") for row in await store.all(sql, q=q)]:
+            await asyncio.sleep(0.01)
+
+
 async def test_others_are_told_of_every_run_in_few_notices(
     store: StoreBox, database: PostgresUrl
 ) -> None:

@@ -7,14 +7,15 @@ server shares at commit.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, TextClause, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from adapters.store.database.tx import Row, Unit, storable
 from domain.errors import StoreFullError, StoreUnavailableError
@@ -83,19 +84,39 @@ class PostgresEngine:
         self._on_commit = on_commit
         self._to_notify: set[str] = set()
         self._notifier: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     async def close(self) -> None:
-        """Tell viewers what is left, then give the connections back."""
+        """Tell viewers what is left, then give the connections back.
+
+        One that is in use is not waited for: it is closed by whoever uses it.
+        """
         if self._notifier is not None:
             # While the database is away nobody can be told.
             await asyncio.wait({self._notifier}, timeout=_NOTIFY_AGAIN_SECONDS)
             self._notifier.cancel()
+        self._is_closed = True
         await self._engine.dispose()
 
     @property
     def connections_in_use(self) -> int:
         """How many connections are checked out right now."""
         return int(self._engine.pool.checkedout())  # type: ignore[attr-defined] # QueuePool has it
+
+    @asynccontextmanager
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        async with engine.connect() as connection:
+            try:
+                yield connection
+            finally:
+                if self._is_closed:
+                    # It would go back to a pool that nobody will ever empty.
+                    await connection.invalidate()
+
+    @asynccontextmanager
+    async def _begun(self) -> AsyncIterator[AsyncConnection]:
+        async with self._connected(self._engine) as connection, connection.begin():
+            yield connection
 
     async def write(self, unit: Unit[T]) -> T:
         # Shielded: a caller that gives up must not leave a commit half told to viewers.
@@ -104,7 +125,7 @@ class PostgresEngine:
     async def _write(self, unit: Unit[T]) -> T:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                async with self._engine.begin() as connection:
+                async with self._begun() as connection:
                     value, events = await connection.run_sync(_run_unit, unit)
             except (DBAPIError, PoolTimeoutError, OSError) as error:
                 if attempt < _ATTEMPTS and _sqlstate(error) in _SERIALIZATION_STATES:
@@ -118,7 +139,7 @@ class PostgresEngine:
 
     async def read(self, unit: Unit[T]) -> T:
         try:
-            async with self._snapshots.connect() as connection:
+            async with self._connected(self._snapshots) as connection:
                 value, _ = await connection.run_sync(_run_unit, unit)
                 await connection.rollback()
         except (DBAPIError, PoolTimeoutError, OSError) as error:
@@ -145,7 +166,7 @@ class PostgresEngine:
                 on_run(run_id)
 
         try:
-            async with self._engine.connect() as connection:
+            async with self._connected(self._engine) as connection:
                 raw: Any = (await connection.get_raw_connection()).driver_connection
                 await _hear(raw, received, on_begin)
         except (DBAPIError, PoolTimeoutError, OSError) as error:
@@ -161,7 +182,7 @@ class PostgresEngine:
             await asyncio.sleep(NOTIFY_SECONDS)
             batch = [self._to_notify.pop() for _ in range(min(100, len(self._to_notify)))]
             try:
-                async with self._engine.begin() as connection:
+                async with self._begun() as connection:
                     await connection.execute(
                         _clause("SELECT pg_notify(:channel, :payload)"),
                         {"channel": CHANNEL, "payload": ",".join(batch)},
