@@ -17,10 +17,12 @@ from api.ports import ApiConfig, ApiPorts
 from api.routes import (
     agents,
     approvals,
+    budgets,
     client_calls,
     deadletters,
     events,
     forks,
+    goals,
     health,
     keys,
     logs,
@@ -36,6 +38,7 @@ from api.routes import (
 )
 from api.services import Services
 from api.sse import StreamKeeper
+from domain.budgeting import Budgeting
 from domain.clients import Dispatching
 from domain.deciding import Deciding
 from domain.fork import Forking
@@ -44,7 +47,7 @@ from domain.scheduling import Scheduling
 
 _ROUTES = (
     *(runs, events, seed_b, tools, approvals, sessions, agents, models, health, keys, logs),
-    *(schedules, client_calls, tool_hosts, forks, deadletters, seed_c, pages),
+    *(schedules, client_calls, tool_hosts, forks, deadletters, goals, budgets, seed_c, pages),
 )
 """In the order in which paths are tried: the busiest first."""
 _CORS_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
@@ -94,15 +97,18 @@ def _services(ports: ApiPorts, config: ApiConfig) -> Services:
     metrics = Metrics()
     background = Background()
     authenticator = Authenticator(ports.keys, ports.clock, config)
+    intake = Intake(ports.intake, config.intake, background.spawn)
+    gateway = ports.intake.gateway
     return Services(
         ports=ports,
         config=config,
-        intake=Intake(ports.intake, config.intake, background.spawn),
+        intake=intake,
         forking=Forking(
             ports.intake, ports.forks, ports.dead_letters, config.intake, background.spawn
         ),
-        deciding=Deciding(ports.approvals, ports.intake.gateway, background.spawn),
-        dispatching=Dispatching(ports.clients, ports.intake.gateway, background.spawn),
+        budgeting=Budgeting(ports.budgets, ports.goals, intake, gateway, background.spawn),
+        deciding=Deciding(ports.approvals, gateway, background.spawn),
+        dispatching=Dispatching(ports.clients, gateway, background.spawn),
         scheduling=Scheduling(ports.schedules, ports.scheduler, Promptly(background, "schedule")),
         authenticator=authenticator,
         keeper=StreamKeeper(config.stream, authenticator, metrics),

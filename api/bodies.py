@@ -23,7 +23,7 @@ _LONGEST_SHOWN = 100
 """Characters of an unknown parameter's name that are repeated."""
 _LONGEST_PLACE = 300
 """Characters of a place in the body that are repeated."""
-_LATER = frozenset({"goal_id", "waiting_on"})
+_LATER = frozenset({"waiting_on"})
 """Parameters that come with a later release; a route that declares one answers for itself."""
 
 

@@ -106,6 +106,8 @@ class Problem:
     detail: str
     where: tuple[dict[str, str], ...] = ()
     headers: dict[str, str] = field(default_factory=dict)
+    reason: str | None = None
+    """Which cap or limit says so, where one does."""
 
 
 class RefusedError(HTTPException):
@@ -131,7 +133,8 @@ def problem_of(error: errors.OrchestratorError) -> Problem:
         headers["retry-after"] = str(max(1, math.ceil(wait)))
     if status == 401:
         headers["www-authenticate"] = 'Bearer realm="orchestrator"'
-    return Problem(status, error.code, error.message, _where(error), headers)
+    reason = error.reason if isinstance(error, errors.LimitReachedError) else None
+    return Problem(status, error.code, error.message, _where(error), headers, reason)
 
 
 def _where(error: errors.OrchestratorError) -> tuple[dict[str, str], ...]:
@@ -171,6 +174,8 @@ def _native(problem: Problem, request_id: str) -> dict[str, Any]:
         "code": problem.code,
         "request_id": request_id,
     }
+    if problem.reason is not None:
+        body["reason"] = problem.reason
     if problem.where:
         body["errors"] = list(problem.where)
     return body

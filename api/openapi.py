@@ -67,6 +67,8 @@ TAGS = [
     {"name": "agents", "description": "Who can do a run."},
     {"name": "tools", "description": "Functions that agents, or you, may call."},
     {"name": "tool hosts", "description": "Tools that clients run, and what they are asked."},
+    {"name": "goals", "description": "What work is done for, with limits and a daily budget."},
+    {"name": "budgets", "description": "How much may be spent on what."},
     {"name": "schedules", "description": "Runs that start by the clock."},
     {"name": "approvals", "description": "Tool calls that a person has to approve first."},
     {"name": "dead letters", "description": "Runs that were given up on."},

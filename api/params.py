@@ -37,6 +37,8 @@ ApprovalId = Annotated[str, Path(pattern=_ID, examples=["ap_01k9"])]
 HostKey = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", examples=["laptop-1"])]
 ScheduleKey = Annotated[str, Path(pattern=_ID, examples=["morning-report"])]
 KeyId = Annotated[str, Path(pattern=_ID, examples=["key_01k9"])]
+GoalId = Annotated[str, Path(pattern=_ID, examples=["goal_01k9"])]
+BudgetId = Annotated[str, Path(pattern=_ID, examples=["budget_01k9"])]
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most items of this page."), _DIGITS]
 Cursor = Annotated[
@@ -115,6 +117,7 @@ class RunQuery(BaseModel):
     agent_id: Annotated[str | None, Field(pattern=_ID)] = None
     session_id: Annotated[str | None, Field(pattern=_ID)] = None
     kind: RunKind | None = None
+    goal_id: Annotated[str | None, Field(pattern=_ID, description="Those for this goal.")] = None
     forked_from: Annotated[str | None, Field(pattern=_ID, description="Forks of this run.")] = None
     parent_run_id: Annotated[str | None, Field(pattern=_ID, description="Its children.")] = None
     root_run_id: Annotated[str | None, Field(pattern=_ID, description="It, and all below it.")] = (

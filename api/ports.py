@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from domain.budget import BudgetBook
 from domain.clients import ClientBook
 from domain.deadletter import DeadLetterBook
 from domain.deciding import ApprovalBook
 from domain.fork import ForkBook
+from domain.goal import GoalBook
 from domain.intake import IntakePorts, IntakeSettings
 from domain.ports import Clock
 from domain.push import PushLag
@@ -80,6 +82,8 @@ class ApiPorts:
     clients: ClientBook
     forks: ForkBook
     dead_letters: DeadLetterBook
+    goals: GoalBook
+    budgets: BudgetBook
     schedules: ScheduleBook
     scheduler: ScheduleEngine
     keys: KeyRing

@@ -24,7 +24,7 @@ from domain.session import SessionId
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Text = Annotated[str, Field(max_length=1_000_000)]
 JsonObject = dict[str, Any]
-Later = Annotated[Any, Field(description="Not served yet: answers 422 `not_supported`.")]
+GoalKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}$")]
 Money = Annotated[str, Field(pattern=r"^\d{1,9}(\.\d{1,12})?$", examples=["0.50"])]
 
 
@@ -124,7 +124,9 @@ class StartRunBody(Body):
     ] = None
     context: JsonObject = Field(default_factory=dict)
     limits: LimitsBody | None = None
-    goal_id: Later = None
+    goal_id: Annotated[
+        GoalKey | None, Field(description="What it is for; its children are for the same.")
+    ] = None
     priority: Annotated[int, Field(ge=1, le=5, description="1 comes first, 5 last.")] = 3
     start_delay: Annotated[
         float | None,

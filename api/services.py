@@ -12,6 +12,7 @@ from api.metrics import Metrics
 from api.ports import ApiConfig, ApiPorts
 from api.sse import StreamKeeper
 from domain.auth import sees_every_owner
+from domain.budgeting import Budgeting
 from domain.clients import Dispatching
 from domain.deciding import Deciding
 from domain.errors import ForbiddenError
@@ -32,6 +33,7 @@ class Services:
     deciding: Deciding
     dispatching: Dispatching
     forking: Forking
+    budgeting: Budgeting
     scheduling: Scheduling
     authenticator: Authenticator
     keeper: StreamKeeper

@@ -1,4 +1,4 @@
-"""From a start body to a run: what is refused for now, keys for repeats, waiting for an end."""
+"""From a start body to a run: keys for repeats, waiting for an end."""
 
 import asyncio
 import hashlib
@@ -15,21 +15,10 @@ from api.tail import EarlyTail, Tail
 from api.waiting import follow
 from domain.acceptance import Accepted, IdempotencyKey
 from domain.agent import Limits
-from domain.errors import InvalidRequestError, NotSupportedError
+from domain.errors import InvalidRequestError
 from domain.intake import StartRun
 from domain.run import Run
 from domain.session import OnBusy
-
-
-def refuse_later(**fields: object) -> None:
-    """Refuse fields that are documented and not served yet.
-
-    Raises:
-        NotSupportedError: names the first that has a value.
-    """
-    for name, value in fields.items():
-        if value is not None:
-            raise NotSupportedError(f"{name} is not served yet; leave it out", field=name)
 
 
 def claim(
@@ -50,10 +39,8 @@ def start_of(body: StartRunBody, idempotency: IdempotencyKey | None, now_ms: int
     """Return the request that a start body stands for.
 
     Raises:
-        NotSupportedError: it uses what a later release brings.
         InvalidRequestError: its times make no sense.
     """
-    refuse_later(goal_id=body.goal_id)
     start_at = start_ms(body.start_delay, body.start_at, now_ms)
     if start_at is not None and body.on_busy not in {None, "enqueue"}:
         said = "a run that starts later waits for its session: on_busy enqueue"
@@ -71,6 +58,7 @@ def start_of(body: StartRunBody, idempotency: IdempotencyKey | None, now_ms: int
         deadline_at=ms_of(body.deadline, now_ms),
         metadata=body.metadata,
         client_tools=run_tools(body.client_tools, body.tool_host_id),
+        goal_id=body.goal_id,
         idempotency=idempotency,
     )
 

@@ -123,6 +123,8 @@ def build_api_role(
         approvals=storage.approvals,
         forks=storage.forks,
         dead_letters=storage.dead_letters,
+        goals=storage.goals,
+        budgets=storage.budgets,
         schedules=storage.schedules,
         scheduler=TemporalSchedules(gateway),
         keys=storage.keys,

@@ -18,6 +18,8 @@ from adapters.store.forks.forkbook import SqlForkBook
 from adapters.store.log.eventlog import SqlEventLog, watch_other_processes
 from adapters.store.log.hub import Hub
 from adapters.store.log.treelog import SqlTreeLog
+from adapters.store.money.budgetbook import SqlBudgetBook
+from adapters.store.money.goalbook import SqlGoalBook
 from adapters.store.registry.directory import SqlDirectory
 from adapters.store.registry.keyring import SqlKeyRing
 from adapters.store.runs.runbook import SqlRunBook
@@ -65,6 +67,8 @@ class Storage:
     upkeep: SqlUpkeep
     schedules: SqlScheduleBook
     pushes: SqlPushBook
+    goals: SqlGoalBook
+    budgets: SqlBudgetBook
 
     async def watch(self, *, apart: bool) -> None:
         """Notice what other processes commit, until cancelled."""
@@ -154,6 +158,8 @@ async def open_storage(settings: Settings, crash: Callable[[str], None] | None =
         upkeep=SqlUpkeep(engine),
         schedules=SqlScheduleBook(engine, clock, hook),
         pushes=SqlPushBook(engine, clock),
+        goals=SqlGoalBook(engine, clock),
+        budgets=SqlBudgetBook(engine, clock),
     )
 
 

@@ -59,6 +59,9 @@ class NewRun:
     on_busy: OnBusy | None = None
     priority: int = 3
     goal_id: str | None = None
+    """What it is for; a child is for what its parent is for."""
+    key_id: str | None = None
+    """The API key that started it; a child has its parent's."""
     parent_run_id: str | None = None
     parent_step: str | None = None
     """The step of the parent that makes this run its child."""
@@ -99,6 +102,7 @@ class RunFilter:
     forked_from: str | None = None
     parent_run_id: str | None = None
     root_run_id: str | None = None
+    goal_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,7 @@ class Forking:
             max_open_runs=self._settings.max_open_runs,
             priority=old.priority if edits.priority is None else edits.priority,
             goal_id=old.goal_id,
+            key_id=who.key_id,
             metadata=old.metadata if edits.metadata is None else edits.metadata,
             tool_call_id=ids.new("tc") if is_tool else None,
             idempotency=edits.idempotency,

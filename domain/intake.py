@@ -66,6 +66,9 @@ class StartRun:
     deadline_at: int | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     client_tools: tuple[ToolSpec, ...] = ()
+    goal_id: str | None = None
+    key_id: str | None = None
+    """The key that answers for it where nobody asks in person, as at the times of a schedule."""
     idempotency: IdempotencyKey | None = None
 
 
@@ -108,7 +111,8 @@ class Intake:
 
         Raises:
             InvalidRequestError: no agent fits, or the chosen one names a tool that is gone.
-            NotFoundError: no such agent.
+            NotFoundError: no such agent or goal.
+            ConflictError, LimitReachedError: the goal takes no more runs now.
             QueueFullError, SessionBusyError, IdempotencyKeyConflictError: nothing was kept.
         """
         return await self._accept(await self.prepare(who, ask), before_accept)
@@ -138,6 +142,8 @@ class Intake:
             start_at=ask.start_at,
             deadline_at=ask.deadline_at,
             metadata=ask.metadata,
+            goal_id=ask.goal_id,
+            key_id=ask.key_id or who.key_id,
             route=route,
             idempotency=ask.idempotency,
         )
@@ -173,6 +179,7 @@ class Intake:
             content=args,
             max_open_runs=self._settings.max_open_runs,
             parent_run_id=ask.parent_run_id,
+            key_id=who.key_id,
             tool_call_id=self._ports.ids.new("tc"),
             args=args,
             idempotency=ask.idempotency,

@@ -112,6 +112,7 @@ async def list_runs(
         forked_from=query.forked_from,
         parent_run_id=query.parent_run_id,
         root_run_id=query.root_run_id,
+        goal_id=query.goal_id,
     )
     page = Page(query.limit, query.cursor)
     runs, following = await desk.runs.list_runs(access.who.owner, which, page)

@@ -1,6 +1,7 @@
 """Schedules: runs that start by the clock."""
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -71,7 +72,7 @@ async def _kept(desk: Services, access: Access, body: StartRunBody) -> tuple[str
 
     Raises:
         InvalidRequestError: it is about one moment.
-        NotFoundError: its agent is not there.
+        NotFoundError: its agent or goal is not there.
     """
     for name in ("deadline", "start_at", "start_delay"):
         if getattr(body, name) is not None:
@@ -79,6 +80,9 @@ async def _kept(desk: Services, access: Access, body: StartRunBody) -> tuple[str
                 f"{name} is about one run: `spec` says when, limits.max_seconds how long"
             )
     ask = start_of(body, None, desk.ports.clock.now_ms())
+    ask = replace(ask, key_id=access.who.key_id)
+    if ask.goal_id is not None:
+        await desk.ports.goals.get_goal(access.who.owner, ask.goal_id)
     if ask.agent_id is not None:
         await desk.directory.get_agent(access.who.owner, ask.agent_id)
     sent = body.model_dump(mode="json", exclude_unset=True)

@@ -23,6 +23,9 @@ class ProblemOut(Shape):
     detail: str
     code: Annotated[str, Field(description="Stable; the text is for people.")]
     request_id: str
+    reason: Annotated[
+        str | None, Field(description="Which cap or limit was reached, as `max_concurrent`.")
+    ] = None
     errors: list[FieldError] | None = None
 
 

@@ -45,4 +45,6 @@ def ports_over(store: StoreBox, fakes: ApiPorts, gateway: QuietGateway) -> ApiPo
         approvals=store.approvals,
         clients=store.clients,
         keys=store.keys,
+        goals=store.goals,
+        budgets=store.budgets,
     )

@@ -30,6 +30,8 @@ from adapters.store.forks.forkbook import SqlForkBook
 from adapters.store.log.eventlog import SqlEventLog
 from adapters.store.log.hub import Hub
 from adapters.store.log.treelog import SqlTreeLog
+from adapters.store.money.budgetbook import SqlBudgetBook
+from adapters.store.money.goalbook import SqlGoalBook
 from adapters.store.registry.directory import SqlDirectory
 from adapters.store.registry.keyring import SqlKeyRing
 from adapters.store.runs.runbook import SqlRunBook
@@ -79,6 +81,8 @@ class StoreBox:
         self.letters = SqlDeadLetters(self.engine, self.clock)
         self.schedules = SqlScheduleBook(self.engine, self.clock)
         self.pushes = SqlPushBook(self.engine, self.clock)
+        self.goals = SqlGoalBook(self.engine, self.clock)
+        self.budgets = SqlBudgetBook(self.engine, self.clock)
         self.log = SqlEventLog(self.engine, self.hub)
         self.trees = SqlTreeLog(self.engine, self.hub)
         self.directory = SqlDirectory(self.engine, self.clock)

@@ -255,3 +255,26 @@ async def test_an_interrupt_tells_the_engine_of_every_run_it_stops(
         while len(gateway.cancelled) < len(stopped):
             await asyncio.sleep(0.005)
     assert sorted(gateway.cancelled) == sorted(stopped)
+
+
+async def test_a_goal_bounds_the_runs_that_name_it(client: httpx2.AsyncClient) -> None:
+    body = {"title": "Launch", "limits": {"max_concurrent": 1}}
+    goal = (await client.post("/v1/goals", json=body)).json()
+    path, start = f"/v1/goals/{goal['goal_id']}", {"input": "x", "goal_id": goal["goal_id"]}
+
+    first = await client.post("/v1/runs", json=start)
+    full = await client.post("/v1/runs", json=start)
+    seen = await _get(client, path)
+    stopped = await client.patch(path, json={"state": "cancelled"})
+    closed = await client.post("/v1/runs", json=start)
+    nowhere = await client.post("/v1/runs", json={**start, "goal_id": "goal_no"})
+
+    assert first.json()["goal_id"] == goal["goal_id"]
+    assert (full.status_code, full.json()["reason"]) == (409, "max_concurrent")
+    assert (seen["state"], seen["progress"]["runs"]) == ("in_progress", {"CREATED": 1})
+    assert stopped.json()["state"] == "cancelled"
+    assert (closed.status_code, nowhere.status_code) == (409, 404)
+    assert (await _get(client, f"/v1/runs/{first.json()['run_id']}"))["state"] == "CREATED"
+    assert len(await _walk(client, "/v1/goals", "goals")) == 1
+    (budget,) = await _walk(client, "/v1/budgets", "budgets")
+    assert (budget["budget_id"], budget["limit_usd"]) == (goal["budget_id"], "10")

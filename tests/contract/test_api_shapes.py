@@ -19,6 +19,7 @@ from api.shapes.catalog import (
     ToolOut,
 )
 from api.shapes.faults import OpenAiErrorOut, ProblemOut, SeedErrorOut
+from api.shapes.money import BudgetList, BudgetOut, GoalList, GoalOut
 from api.shapes.operations import HealthOut, ReadyOut, VersionOut
 from api.shapes.scheduling import ScheduleList, ScheduleOut
 from api.shapes.seeds import (
@@ -58,6 +59,11 @@ FIELDS = {
     "spec": "cron intervals calendars timezone jitter_seconds start_at end_at",
     "policy": "overlap catchup_window_seconds pause_on_failure",
     "key": "key_id name prefix owner scopes created_at expires_at revoked_at",
+    "goal": "goal_id title description state priority success_criteria limits parent_goal_id"
+    " progress",
+    "goal_limits": "max_agents max_concurrent max_cost_usd_per_day",
+    "budget": "budget_id scope scope_id limit_usd period on_exhausted reserved_usd spent_usd"
+    " warnings",
     "problem": "type title status detail code request_id",
 }
 """The words of the reference, copied: not taken from the code that is tested."""
@@ -269,3 +275,20 @@ async def test_schedule(client: httpx2.AsyncClient) -> None:
     assert set(listed) == {"schedules"} | LIST
     ScheduleOut.model_validate(schedule)
     ScheduleList.model_validate(listed)
+
+
+async def test_goal_and_budget(client: httpx2.AsyncClient) -> None:
+    goal = await _get(client, "/v1/goals/goal_01k9")
+    goals = await _get(client, "/v1/goals")
+    budget = await _get(client, "/v1/budgets/budget_01k9")
+    budgets = await _get(client, "/v1/budgets")
+
+    assert set(goal) >= fields("goal")
+    assert set(goal["limits"]) == fields("goal_limits")
+    assert set(goals) == {"goals"} | LIST
+    assert set(budget) >= fields("budget")
+    assert set(budgets) == {"budgets"} | LIST
+    GoalOut.model_validate(goal)
+    GoalList.model_validate(goals)
+    BudgetOut.model_validate(budget)
+    BudgetList.model_validate(budgets)

@@ -78,7 +78,14 @@ def test_every_answer_but_plain_text_has_a_schema() -> None:
 
 
 def _models() -> Iterator[type[BaseModel]]:
-    for name in ("api.requests", "api.shapes.catalog", "api.shapes.talk", "api.shapes.work"):
+    for name in (
+        "api.requests",
+        "api.money_bodies",
+        "api.shapes.money",
+        "api.shapes.catalog",
+        "api.shapes.talk",
+        "api.shapes.work",
+    ):
         for thing in vars(import_module(name)).values():
             if isinstance(thing, type) and issubclass(thing, BaseModel) and thing is not BaseModel:
                 yield thing

@@ -66,6 +66,7 @@ class FakeRuns:
             error=None,
             usage=RunUsage(),
             priority=new.priority,
+            goal_id=parent.goal_id if parent else new.goal_id,
             parent_run_id=new.parent_run_id,
             root_run_id=parent.root_run_id if parent else new.run_id,
             depth=parent.depth + 1 if parent else 0,
@@ -224,6 +225,7 @@ class FakeRuns:
             and which.parent_run_id in {None, run.parent_run_id}
             and which.root_run_id in {None, run.root_run_id}
             and which.kind in {None, run.kind}
+            and which.goal_id in {None, run.goal_id}
         ]
         return paged(found, page)
 

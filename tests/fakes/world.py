@@ -23,6 +23,7 @@ from tests.fakes.gateway import FakeGateway
 from tests.fakes.keys import FakeKeys
 from tests.fakes.logs import FakeLogs
 from tests.fakes.models import FakeModels
+from tests.fakes.money import FakeBudgets, FakeGoals
 from tests.fakes.runs import FakeRuns
 from tests.fakes.schedules import FakeScheduler, FakeSchedules
 from tests.fakes.tools import WIRE, FakeTools
@@ -48,6 +49,8 @@ class World:
         self.approvals = FakeApprovals(self.clock)
         self.clients = FakeClients()
         self.letters = FakeLetters()
+        self.goals = FakeGoals()
+        self.budgets = FakeBudgets()
         self.schedules = FakeSchedules()
         self.scheduler = FakeScheduler()
         self.gateway = FakeGateway(self.runs)
@@ -101,6 +104,8 @@ class World:
         self.clients.ask(self.runs.calls["tc_01k9"])
         self.letters.put(self.runs.runs["run_01k9"])
         self.schedules.furnish()
+        self.goals.furnish()
+        self.budgets.furnish()
         minted = mint_key(b"k" * 32)
         key = ApiKey(
             key_id="key_01k9",
@@ -140,6 +145,8 @@ class World:
             clients=self.clients,
             forks=FakeForks(self.runs.runs, self.runs.specs),
             dead_letters=self.letters,
+            goals=self.goals,
+            budgets=self.budgets,
             schedules=self.schedules,
             scheduler=self.scheduler,
             keys=self.keys,

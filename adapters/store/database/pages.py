@@ -89,3 +89,9 @@ def newest_first(
         most=page.limit + 1,
     )
     return cut(rows, page, *key)
+
+
+def listed(values: Sequence[object]) -> tuple[str, dict[str, object]]:
+    """Return what stands between the brackets of `IN (...)`, and its parameters."""
+    params = {f"one{number}": value for number, value in enumerate(values)}
+    return ", ".join(f":{name}" for name in params), params

@@ -5,6 +5,7 @@ from adapters.store.database.tx import Row, Tx
 from adapters.store.forks import branching, deadletters, forking
 from adapters.store.forks.forking import Kept
 from adapters.store.log.appender import append
+from adapters.store.money.admission import admit
 from adapters.store.runs import keys
 from adapters.store.sessions import transcript
 from adapters.store.sessions.claims import claim_session
@@ -24,10 +25,10 @@ from domain.step import NewMessage, tool_step
 _INSERT_RUN = (
     "INSERT INTO runs (run_id, owner, session_id, agent_id, kind, state, spec, input, goal_id,"
     " priority, parent_run_id, parent_step, root_run_id, depth, metadata, created_at, queue_seq,"
-    " forked_from, forked_turn, start_at, deadline_at)"
+    " forked_from, forked_turn, start_at, deadline_at, key_id)"
     " VALUES (:run_id, :owner, :session_id, :agent_id, :kind, 'CREATED', :spec, :input, :goal_id,"
     " :priority, :parent_run_id, :parent_step, :root_run_id, :depth, :metadata, :now, :queue_seq,"
-    " :forked_from, :forked_turn, :start_at, :deadline_at)"
+    " :forked_from, :forked_turn, :start_at, :deadline_at, :key_id)"
 )
 INSERT_TOOL_CALL = (
     "INSERT INTO tool_calls (tool_call_id, owner, run_id, step_id, tool_name, args, status, effect,"
@@ -43,9 +44,10 @@ def accept(tx: Tx, new: NewRun, now: int) -> Accepted:
         IdempotencyKeyConflictError: the key was used with another body.
         QueueFullError: too many runs are open.
         SessionBusyError: the session is held and the caller chose `reject`.
-        NotFoundError, RunTerminalError: the parent run is not there, or has ended.
+        NotFoundError, RunTerminalError: the parent run or goal is not there, or the run has ended.
         ForkRefusedError, OutcomeUnknownError: the run to fork does not allow it.
-        ConflictError: the dead letter to re-drive is settled.
+        ConflictError: the dead letter to re-drive is settled, or the goal takes no new runs.
+        LimitReachedError: a limit of the goal is reached.
         InvalidRequestError: the deadline is over, or comes before the start.
     """
     earlier = _claim_key(tx, new, now)
@@ -58,6 +60,7 @@ def accept(tx: Tx, new: NewRun, now: int) -> Accepted:
     _check_room(tx, new.max_open_runs)
     kept = _kept_of(tx, new, now)
     parent = _open_parent(tx, new)
+    goal_id = admit(tx, new, parent, now)
     tx.run(
         _INSERT_RUN,
         run_id=new.run_id,
@@ -67,7 +70,7 @@ def accept(tx: Tx, new: NewRun, now: int) -> Accepted:
         kind=new.kind.value,
         spec=new.spec.model_dump_json(),
         input=encode_json({"role": "user", "content": new.content}),
-        goal_id=new.goal_id,
+        goal_id=goal_id,
         priority=new.priority,
         parent_run_id=new.parent_run_id,
         parent_step=new.parent_step,
@@ -80,6 +83,7 @@ def accept(tx: Tx, new: NewRun, now: int) -> Accepted:
         forked_turn=kept.turn if kept else None,
         start_at=new.start_at,
         deadline_at=new.deadline_at,
+        key_id=parent["key_id"] if parent else new.key_id,
     )
     run = _row(tx, new.run_id)
     if kept is None:
@@ -148,7 +152,7 @@ def _open_parent(tx: Tx, new: NewRun) -> Row | None:
     if new.parent_run_id is None:
         return None
     parent = tx.one(
-        "SELECT run_id, root_run_id, depth, state, cancel_asked_at FROM runs"
+        "SELECT run_id, root_run_id, depth, state, cancel_asked_at, goal_id, key_id FROM runs"
         f" WHERE run_id = :id AND owner = :owner{tx.lock}",
         id=new.parent_run_id,
         owner=new.owner,

@@ -49,6 +49,7 @@ def list_runs(
         "forked_from": which.forked_from,
         "parent_run_id": which.parent_run_id,
         "root_run_id": which.root_run_id,
+        "goal_id": which.goal_id,
     }
     rows, cursor = newest_first(tx, "runs", conditions, page, "run_id")
     return [run_from(row) for row in rows], cursor

@@ -191,22 +191,6 @@ async def test_fifty_wrong_fields_are_named_and_no_more(client: httpx2.AsyncClie
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("goal_id", "goal_1"),
-    ],
-)
-async def test_what_comes_later_is_refused_as_not_supported(
-    client: httpx2.AsyncClient, world: World, field: str, value: str
-) -> None:
-    answer = await client.post("/v1/runs", json={"input": "x", field: value})
-
-    assert answer.status_code == 422
-    assert answer.json()["code"] == "not_supported"
-    assert world.runs.accepted == []
-
-
-@pytest.mark.parametrize(
     "path",
     [
         "/v1/runs/%00",
@@ -258,7 +242,7 @@ async def test_a_query_parameter_that_nobody_knows_is_named(
     assert world.runs.accepted == []
 
 
-@pytest.mark.parametrize("name", ["waiting_on", "goal_id"])
+@pytest.mark.parametrize("name", ["waiting_on"])
 async def test_a_query_parameter_of_a_later_release_is_not_supported(
     client: httpx2.AsyncClient, name: str
 ) -> None:

@@ -91,7 +91,7 @@ def test_an_openai_answer_names_the_wrong_parameter() -> None:
 async def test_paths_and_methods_that_are_not_there_get_a_problem(
     client: httpx2.AsyncClient,
 ) -> None:
-    nowhere = await client.get("/v1/goals")
+    nowhere = await client.get("/v1/nowhere")
     wrong = await client.put("/v1/runs")
 
     assert nowhere.status_code == 404

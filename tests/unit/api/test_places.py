@@ -30,7 +30,6 @@ PAST = datetime(2020, 1, 1, tzinfo=UTC).isoformat()
         ("/v1/agents", {**AGENT, "tools": ["teleport"]}, "body.tools"),
         ("/v1/agents", {**AGENT, "models": ["nobody/gpt"]}, "body.models"),
         ("/v1/agents", {**AGENT, "models": ["noslash"]}, "body.models"),
-        ("/v1/runs", {"input": "x", "goal_id": "goal_1"}, "body.goal_id"),
         ("/v1/runs", {"input": "x", "start_delay": 5, "on_busy": "steer"}, "body.on_busy"),
         ("/v1/keys", {"name": "k", "scopes": ["admin"], "expires_at": PAST}, "body.expires_at"),
     ],
@@ -63,7 +62,7 @@ async def test_what_the_store_refuses_names_its_field_too(
 @pytest.mark.parametrize(
     ("path", "place"),
     [
-        ("/v1/runs?goal_id=x", "query.goal_id"),
+        ("/v1/runs?waiting_on=x", "query.waiting_on"),
         ("/v1/runs?limit=1&limit=2", "query.limit"),
         ("/v1/runs?state=DONE&limit=2&state=DONE", "query.state"),
         ("/v1/runs?limit=1_0", "query.limit"),

@@ -1,0 +1,1 @@
+"""Goals, budgets, prices and the ledger, as rows."""

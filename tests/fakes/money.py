@@ -1,0 +1,120 @@
+"""Goals and budgets in memory."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from domain.acceptance import Page
+from domain.budget import Budget, BudgetScope
+from domain.errors import NotFoundError
+from domain.goal import Goal, GoalChange, GoalState, check_goal_move
+from domain.principal import LOCAL_OWNER
+from tests.fakes.clock import NOW
+from tests.fakes.listing import paged, sees
+
+
+class FakeGoals:
+    """Goals in memory; their progress is what the test says."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Goal] = {}
+        self.to_wake: list[str] = []
+        self.to_cancel: list[str] = []
+
+    def furnish(self) -> None:
+        """Put one goal there."""
+        self.rows["goal_01k9"] = Goal(
+            goal_id="goal_01k9", owner=LOCAL_OWNER, title="Launch", created_at=NOW, updated_at=NOW
+        )
+
+    async def put_goal(self, goal: Goal) -> Goal:
+        if goal.parent_goal_id is not None:
+            await self.get_goal(goal.owner, goal.parent_goal_id)
+        self.rows[goal.goal_id] = goal
+        return goal
+
+    async def get_goal(self, owner: str | None, goal_id: str) -> Goal:
+        goal = self.rows.get(goal_id)
+        if goal is None or not sees(owner, goal.owner):
+            raise NotFoundError(f"there is no goal {goal_id}")
+        return goal
+
+    async def list_goals(
+        self, owner: str | None, which: Mapping[str, str], page: Page
+    ) -> tuple[Sequence[Goal], str | None]:
+        found = [
+            goal
+            for goal in reversed(self.rows.values())
+            if sees(owner, goal.owner)
+            and which.get("state") in {None, goal.state}
+            and which.get("parent_goal_id") in {None, goal.parent_goal_id}
+        ]
+        return paged(found, page)
+
+    async def change_goal(
+        self, owner: str | None, goal_id: str, changes: Mapping[str, Any]
+    ) -> GoalChange:
+        goal = await self.get_goal(owner, goal_id)
+        limits = goal.limits.model_copy(update=dict(changes.get("limits", {})))
+        changed = goal.model_copy(update={**changes, "limits": limits})
+        check_goal_move(goal_id, goal.state, changed.state)
+        self.rows[goal_id] = changed
+        stopped = self.to_cancel if changed.state is GoalState.CANCELLED else ()
+        return GoalChange(changed, self.to_wake, stopped)
+
+    async def delete_goal(self, owner: str | None, goal_id: str) -> None:
+        await self.get_goal(owner, goal_id)
+        del self.rows[goal_id]
+
+
+class FakeBudgets:
+    """Budgets in memory; who waits on them is what the test says."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Budget] = {}
+        self.waiting: list[str] = []
+
+    def furnish(self) -> None:
+        """Put one budget there."""
+        self.rows["budget_01k9"] = Budget(
+            budget_id="budget_01k9",
+            owner=LOCAL_OWNER,
+            scope=BudgetScope.AGENT,
+            scope_id="assistant",
+            limit_usd="5",
+            created_at=NOW,
+            updated_at=NOW,
+        )
+
+    async def put_budget(self, budget: Budget) -> Budget:
+        self.rows[budget.budget_id] = budget
+        return budget
+
+    async def get_budget(self, owner: str | None, budget_id: str) -> Budget:
+        budget = self.rows.get(budget_id)
+        if budget is None or not sees(owner, budget.owner):
+            raise NotFoundError(f"there is no budget {budget_id}")
+        return budget
+
+    async def list_budgets(
+        self, owner: str | None, which: dict[str, str], page: Page
+    ) -> tuple[Sequence[Budget], str | None]:
+        found = [
+            budget
+            for budget in reversed(self.rows.values())
+            if sees(owner, budget.owner)
+            and which.get("scope") in {None, budget.scope}
+            and which.get("scope_id") in {None, budget.scope_id}
+        ]
+        return paged(found, page)
+
+    async def change_budget(
+        self, owner: str | None, budget_id: str, changes: dict[str, Any]
+    ) -> tuple[Budget, Sequence[str]]:
+        known = await self.get_budget(owner, budget_id)
+        self.rows[budget_id] = Budget.model_validate({**known.model_dump(), **changes})
+        return self.rows[budget_id], self.waiting
+
+    async def delete_budget(self, owner: str | None, budget_id: str) -> Sequence[str]:
+        await self.get_budget(owner, budget_id)
+        del self.rows[budget_id]
+        return self.waiting
