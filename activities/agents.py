@@ -2,10 +2,11 @@
 
 Side effect: one POST to the agent. Idempotency: run id and step id; a closed step returns its
 stored reply. Heartbeat: every second. An agent that is not reachable is tried again; one that
-reports an error is not.
+reports an error is not, and none is asked while its circuit is open.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -18,9 +19,11 @@ from activities.deltas import DeltaWriter
 from activities.live import LiveAttempt
 from activities.steps import StepFrame
 from domain.agent import AgentChunk, AgentDelta, AgentDone, AgentInvocation, AgentState
+from domain.agenthealth import CallBook, Callee, is_its_fault
 from domain.chat import ChatMessage, TokenUsage
 from domain.errors import (
     AgentUnavailableError,
+    CircuitOpenError,
     LimitReachedError,
     OrchestratorError,
     PermanentError,
@@ -44,6 +47,8 @@ from domain.step import (
     OutcomeUnknown,
 )
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
@@ -62,6 +67,12 @@ class _Call:
     attempt: Attempt
     pieces: list[str] = field(default_factory=list)
 
+    @property
+    def callee(self) -> Callee:
+        """Return who is called."""
+        opened = self.opened
+        return Callee(opened.owner, opened.agent_id or "", opened.spec.endpoint or "")
+
 
 class AgentActivities:
     """Calls to external agents."""
@@ -70,11 +81,13 @@ class AgentActivities:
         self,
         frame: StepFrame,
         invoker: AgentInvoker,
+        calls: CallBook,
         ids: Ids,
         settings: AgentSettings | None = None,
     ) -> None:
         self._frame = frame
         self._invoker = invoker
+        self._calls = calls
         self._ids = ids
         self._settings = settings or AgentSettings()
 
@@ -92,8 +105,10 @@ class AgentActivities:
         if isinstance(opening, (OutcomeUnknown, AwaitingApproval, AwaitingChild, AwaitingClient)):
             raise TypeError("an agent's call has no unknown outcome")
         attempt = Attempt(order.run_id, order.step_id, opening.attempt)
+        call = _Call(opening, attempt)
         try:
-            return await self._talk(live, _Call(opening, attempt))
+            await self._calls.admit(call.callee)
+            return await self._judged(live, call)
         except (StepRefusedError, StoreUnavailableError):
             raise
         except Exception as error:  # whatever it is, the step's row has to count it
@@ -102,6 +117,28 @@ class AgentActivities:
         except asyncio.CancelledError:
             await self._frame.let_go(live, attempt)
             raise
+
+    async def _judged(self, live: LiveAttempt, call: _Call) -> ChatReply:
+        """Make the call, and have what became of it count for or against the agent."""
+        try:
+            reply = await self._talk(live, call)
+        except BaseException as error:
+            await asyncio.shield(self._count(call.callee, error))
+            raise
+        await self._count(call.callee, None)
+        return reply
+
+    async def _count(self, callee: Callee, error: BaseException | None) -> None:
+        """Put on record how a call went; that it cannot be is no reason for the step to fail."""
+        try:
+            if error is None:
+                await self._calls.answered(callee)
+            elif is_its_fault(error):
+                await self._calls.failed(callee, str(error))
+            else:
+                await self._calls.released(callee)
+        except StoreUnavailableError as lost:
+            _log.warning("a call of agent %s does not count: %s", callee.agent_id, lost)
 
     async def _talk(self, live: LiveAttempt, call: _Call) -> ChatReply:
         writer = DeltaWriter(self._frame.book, call.attempt)
@@ -168,7 +205,7 @@ class AgentActivities:
         stream = cast("AsyncGenerator[AgentChunk]", self._invoker.stream(invocation))
         try:
             async with (
-                asyncio.timeout(settings.idle_seconds) as patience,
+                asyncio.timeout(min(settings.idle_seconds, settings.total_seconds)) as patience,
                 aclosing(stream) as chunks,
             ):
                 async for chunk in chunks:
@@ -183,9 +220,13 @@ class AgentActivities:
                     else:
                         await self._note(call.attempt, chunk, len(call.pieces))
         except TimeoutError as error:
-            raise AgentUnavailableError(
-                f"agent {invocation.agent_id} sent nothing in time (run {invocation.run_id})"
-            ) from error
+            is_over = loop.time() >= last_call
+            said = (
+                f"was not done within {settings.total_seconds:g} s"
+                if is_over
+                else f"sent nothing new for {settings.idle_seconds:g} s"
+            )
+            raise AgentUnavailableError(f"agent {invocation.agent_id} {said}") from error
         raise AgentUnavailableError(f"agent {invocation.agent_id} ended without `done`")
 
     async def _note(self, attempt: Attempt, state: AgentState, place: int) -> None:
@@ -199,7 +240,7 @@ class AgentActivities:
     ) -> Exception:
         count = await self._frame.book.fail(attempt)
         is_final = isinstance(error, PermanentError)
-        if is_final or count >= self._settings.failures:
+        if is_final or isinstance(error, CircuitOpenError) or count >= self._settings.failures:
             return failures.named(error) if is_final else failures.final(error)
         wait = error.retry_after or failures.backoff(count, order.retry_seconds)
         return failures.again(error, wait)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from domain.agenthealth import AGENT_CHECKS
 from domain.errors import EngineUnavailableError, StoreUnavailableError
 from domain.ports import Clock
 from domain.push import INGRESS
@@ -115,6 +116,7 @@ class WorkerLease:
             failed += await self._hand_on(steps)
             await self._book.drop_lease(RECONCILER, lease.holder)
             await self._book.drop_lease(INGRESS, lease.holder)
+            await self._book.drop_lease(AGENT_CHECKS, lease.holder)
             self._on_loss()
         return failed
 

@@ -97,13 +97,23 @@ class Authenticator:
             RefusedError: more than one credential.
         """
         secret = bearer_of(headers, query)
-        if self._config.open_without_keys and not await self._has_keys():
-            return Access(LOCAL)
+        if await self.is_open():
+            return await self._anybody(secret)
         if secret is None:
             raise UnauthorizedError("send an API key as `Authorization: Bearer orch_...`")
         if not is_key(secret):
             raise UnauthorizedError("the API key is not known")
         digest = digest_of(secret)
+        return Access(principal_of(await self._find(secret, digest)), digest)
+
+    async def _anybody(self, secret: str | None) -> Access:
+        """Return who asks where nobody needs a key: the local owner, or an agent by its token."""
+        if secret is None or not is_key(secret):
+            return Access(LOCAL)
+        digest = digest_of(secret)
+        key = await self._keys.find_key(digest)
+        if key is None or key.agent_id is None:
+            return Access(LOCAL)
         return Access(principal_of(await self._find(secret, digest)), digest)
 
     async def is_open(self) -> bool:

@@ -21,6 +21,7 @@ from api.routes import (
     client_calls,
     deadletters,
     events,
+    external_agents,
     forks,
     goals,
     health,
@@ -46,7 +47,8 @@ from domain.intake import Intake
 from domain.scheduling import Scheduling
 
 _ROUTES = (
-    *(runs, events, seed_b, tools, approvals, sessions, agents, models, health, keys, logs),
+    *(runs, events, seed_b, tools, approvals, sessions, external_agents, agents, models),
+    *(health, keys, logs),
     *(schedules, client_calls, tool_hosts, forks, deadletters, goals, budgets, seed_c, pages),
 )
 """In the order in which paths are tried: the busiest first."""

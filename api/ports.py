@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from domain.agenthealth import HealthBook
 from domain.budget import BudgetBook
 from domain.clients import ClientBook
 from domain.deadletter import DeadLetterBook
@@ -87,6 +88,7 @@ class ApiPorts:
     schedules: ScheduleBook
     scheduler: ScheduleEngine
     keys: KeyRing
+    agent_health: HealthBook
     clock: Clock
     workers: WorkerPool
     logs: LogFeed
@@ -141,6 +143,8 @@ class ApiConfig:
     open_without_keys: bool
     allowed_hosts: frozenset[str] = frozenset({"localhost", "127.0.0.1", "::1"})
     allowed_origins: frozenset[str] = frozenset()
+    heartbeat_seconds: float = 30.0
+    """How often an external agent is told to say that it is there."""
     agents_file: str | None = None
     """Where every shared agent stands; None where several processes may each have such a file."""
     max_body_bytes: int = 1024 * 1024

@@ -230,11 +230,17 @@ class AgentChanges(Body):
 
 
 class RegisterBody(Body):
-    """An external agent, as seed B registers it."""
+    """An external agent, as seed B registers it. Of a known one, what is left out stays."""
 
     agent_id: AgentId
     name: Name
     endpoint: Annotated[str, Field(min_length=1, max_length=2000)]
+    description: Annotated[str, Field(max_length=10_000)] = Field(default_factory=_left_out)
+    capabilities: Annotated[list[Name], Field(max_length=100)] = Field(default_factory=_left_out)
+    tools: Annotated[list[Name], Field(max_length=200)] = Field(default_factory=_left_out)
+    limits: LimitsBody = Field(default_factory=_left_out)
+    tool_policy: ToolPolicy = Field(default_factory=_left_out)
+    metadata: JsonObject = Field(default_factory=_left_out)
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -247,6 +253,14 @@ class RegisterBody(Body):
             ]
         }
     )
+
+
+class AgentBeatBody(Body):
+    """What an external agent says of itself; `status` as in its `GET /health`."""
+
+    status: Annotated[str, Field(max_length=100)] = "ok"
+    version: Annotated[str, Field(max_length=100)] | None = None
+    capabilities: Annotated[list[Name], Field(max_length=64)] | None = None
 
 
 class InvokeToolBody(Body):

@@ -69,16 +69,21 @@ async def _services(request: Request) -> Services:
 
 
 class Needs:
-    """The dependency that refuses a caller without `scope`."""
+    """The dependency that refuses a caller without `scope`.
 
-    def __init__(self, scope: Scope) -> None:
+    With `agents` an external agent's token is let through: the route then says what it may do.
+    """
+
+    def __init__(self, scope: Scope, *, agents: bool = False) -> None:
         self.scope = scope
+        self.agents = agents
 
     async def __call__(self, request: Request) -> Access:
         """Return who asks."""
         access = request.scope["access"]
         assert isinstance(access, Access)
-        access.who.require(self.scope)
+        if access.who.agent_id is None or not self.agents:
+            access.who.require(self.scope)
         return access
 
 
@@ -101,4 +106,6 @@ Reader = Annotated[Access, Depends(Needs(Scope.READ))]
 Invoker = Annotated[Access, Depends(Needs(Scope.INVOKE))]
 Approver = Annotated[Access, Depends(Needs(Scope.APPROVE))]
 Admin = Annotated[Access, Depends(Needs(Scope.ADMIN))]
+AgentOrInvoker = Annotated[Access, Depends(Needs(Scope.INVOKE, agents=True))]
+AgentOrAdmin = Annotated[Access, Depends(Needs(Scope.ADMIN, agents=True))]
 Operator = Annotated[Access, Depends(NeedsOperator())]

@@ -1,10 +1,12 @@
 """Values as callers see them: plain dictionaries, written without a second validation."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic_core import from_json
 
 from domain.agent import Agent
+from domain.agenthealth import AgentHealth
 from domain.approval import Approval
 from domain.chat import ModelInfo
 from domain.deadletter import DeadLetter
@@ -99,7 +101,39 @@ def message_view(message: Message) -> View:
     return view
 
 
-def agent_view(agent: Agent) -> View:
+def health_view(health: AgentHealth | None) -> View | None:
+    """Return how an agent is; nothing for one that runs here."""
+    if health is None:
+        return None
+    record = health.record
+    return {
+        "status": health.status.value,
+        "circuit": health.circuit.value,
+        "last_seen": iso(record.seen_at),
+        "checked_at": iso(record.checked_at),
+        "error": record.error,
+        "version": record.version,
+        "capabilities": list(record.capabilities),
+    }
+
+
+def card_view(agent: Agent, tools: Sequence[ToolSpec], health: AgentHealth | None) -> View:
+    """Return what somebody who looks for an agent wants to know of one."""
+    return {
+        "agent_id": agent.agent_id,
+        "kind": agent.kind.value,
+        "name": agent.name,
+        "description": agent.description,
+        "capabilities": list(agent.capabilities),
+        "tools": [{"name": tool.name, "description": tool.description} for tool in tools],
+        "limits": agent.limits.model_dump(),
+        "status": agent.status,
+        "health": health_view(health),
+        "links": {"invoke": f"/v1/agents/{agent.agent_id}:invoke", "runs": "/v1/runs"},
+    }
+
+
+def agent_view(agent: Agent, health: AgentHealth | None) -> View:
     """Return an agent."""
     return {
         "agent_id": agent.agent_id,
@@ -114,6 +148,7 @@ def agent_view(agent: Agent) -> View:
         "limits": agent.limits.model_dump(),
         "tool_policy": agent.tool_policy,
         "status": agent.status,
+        "health": health_view(health),
         "metadata": agent.metadata,
         "created_at": iso(agent.created_at),
         "updated_at": iso(agent.updated_at),
@@ -275,6 +310,7 @@ def key_view(key: ApiKey) -> View:
         "created_at": iso(key.created_at),
         "expires_at": iso(key.expires_at),
         "revoked_at": iso(key.revoked_at),
+        "agent_id": key.agent_id,
     }
 
 

@@ -128,6 +128,7 @@ def build_api_role(
         schedules=storage.schedules,
         scheduler=TemporalSchedules(gateway),
         keys=storage.keys,
+        agent_health=storage.agent_health,
         clock=storage.clock,
         workers=LivePool(live) if live else StoredPool(storage.engine, settings.worker_slots),
         logs=log_feed(),
@@ -141,6 +142,7 @@ def build_api_role(
         open_without_keys=settings.auth == "auto" and is_loopback(settings.host),
         allowed_hosts=frozenset({"localhost", "127.0.0.1", "::1", *settings.allowed_hosts}),
         allowed_origins=frozenset(settings.allowed_origins),
+        heartbeat_seconds=settings.agent_check_seconds,
         agents_file=str(settings.data_dir / FILE_NAME) if live else None,
         max_body_bytes=settings.max_body_bytes,
         stream=StreamConfig(

@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 import httpx2
 from pydantic import SecretStr
 
+from adapters.agents.health import HttpHealthProbe
 from adapters.agents.http import HttpAgentInvoker
 from adapters.llm.catalog import Catalog, ProviderConfig
 from adapters.llm.patience import Patience
@@ -31,6 +32,7 @@ class Capabilities:
     prices: Prices
     toolbox: ToolRegistry
     invoker: HttpAgentInvoker
+    probe: HttpHealthProbe
     policy: AddressPolicy
     _clients: tuple[httpx2.AsyncClient, ...]
     _pool: ProcessPool
@@ -127,6 +129,7 @@ def build_capabilities(settings: Settings, api: str | None, *engine: str | None)
         prices=prices,
         toolbox=registry,
         invoker=HttpAgentInvoker(agent_client, platform_base_url=platform_url),
+        probe=HttpHealthProbe(agent_client, seconds=settings.agent_check_timeout_seconds),
         policy=for_agents,
         _clients=(tool_client, agent_client),
         _pool=pool,

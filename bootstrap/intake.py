@@ -28,6 +28,7 @@ def intake_ports(storage: Storage, gateway: TemporalGateway, can: Capabilities) 
         gateway=gateway,
         ids=SortableIds(),
         hosted=storage.clients,
+        health=storage.agent_health,
     )
 
 

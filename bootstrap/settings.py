@@ -135,6 +135,18 @@ class Settings(BaseSettings):
     """The longest attempt of a model call."""
     agent_timeout_ms: Count = Field(300_000, validation_alias="agent_timeout_ms")
     """The longest attempt of an external agent."""
+    agent_check_seconds: Seconds = Field(30, validation_alias=_names("AGENT_CHECK_SECONDS"))
+    """How often every external agent is asked how it is, and how often it should say so itself."""
+    agent_check_timeout_seconds: Seconds = Field(
+        5, validation_alias=_names("AGENT_CHECK_TIMEOUT_SECONDS")
+    )
+    """How long it may take to say so."""
+    agent_unseen_seconds: Seconds = Field(90, validation_alias=_names("AGENT_UNSEEN_SECONDS"))
+    """Without a good check, heartbeat or answer for so long an external agent is unhealthy."""
+    agent_failures: Count = Field(5, validation_alias=_names("AGENT_FAILURES"))
+    """Failed calls in a row that open an external agent's circuit."""
+    agent_cool_down_seconds: Seconds = Field(30, validation_alias=_names("AGENT_COOL_DOWN_SECONDS"))
+    """How long nobody is sent to an external agent whose circuit opened."""
     first_token_seconds: Seconds = Field(60, validation_alias=_names("FIRST_TOKEN_SECONDS"))
     """How long a model may take until it says anything."""
     idle_seconds: Seconds = Field(60, validation_alias=_names("IDLE_SECONDS"))
@@ -142,7 +154,7 @@ class Settings(BaseSettings):
     retry_seconds: Seconds = Field(1, validation_alias=_names("RETRY_SECONDS"))
     """Pause before the second attempt; doubles after that."""
     provider_failures: Count = Field(3, validation_alias=_names("PROVIDER_FAILURES"))
-    """Failures of a provider that end a step."""
+    """Failures of a provider, or of an external agent, that end a step."""
     heartbeat_seconds: Seconds = Field(10, validation_alias=_names("HEARTBEAT_SECONDS"))
     """Silence after which Temporal gives an attempt to another worker."""
     lease_seconds: float = Field(

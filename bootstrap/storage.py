@@ -20,6 +20,7 @@ from adapters.store.log.hub import Hub
 from adapters.store.log.treelog import SqlTreeLog
 from adapters.store.money.budgetbook import SqlBudgetBook
 from adapters.store.money.goalbook import SqlGoalBook
+from adapters.store.registry.agenthealth import SqlAgentHealth
 from adapters.store.registry.directory import SqlDirectory
 from adapters.store.registry.keyring import SqlKeyRing
 from adapters.store.runs.runbook import SqlRunBook
@@ -29,6 +30,7 @@ from adapters.store.steps.stepbook import SqlStepBook
 from bootstrap.crash import crash_at
 from bootstrap.identity import SystemClock
 from bootstrap.settings import Settings
+from domain.agenthealth import HealthRules
 from domain.errors import StoreUnavailableError
 from domain.upkeep import STUCK_KEY, stuck_runs
 
@@ -61,6 +63,7 @@ class Storage:
     dead_letters: SqlDeadLetters
     family: SqlFamilyBook
     directory: SqlDirectory
+    agent_health: SqlAgentHealth
     keys: SqlKeyRing
     events: SqlEventLog
     trees: SqlTreeLog
@@ -152,6 +155,7 @@ async def open_storage(settings: Settings, crash: Callable[[str], None] | None =
         dead_letters=SqlDeadLetters(engine, clock, hook),
         family=SqlFamilyBook(engine, clock, hook),
         directory=SqlDirectory(engine, clock),
+        agent_health=SqlAgentHealth(engine, clock, health_rules(settings)),
         keys=SqlKeyRing(engine),
         events=SqlEventLog(engine, hub),
         trees=SqlTreeLog(engine, hub),
@@ -160,6 +164,18 @@ async def open_storage(settings: Settings, crash: Callable[[str], None] | None =
         pushes=SqlPushBook(engine, clock),
         goals=SqlGoalBook(engine, clock),
         budgets=SqlBudgetBook(engine, clock),
+    )
+
+
+def health_rules(settings: Settings) -> HealthRules:
+    """Return when an external agent counts as gone, and when its circuit opens."""
+    return HealthRules(
+        unseen_ms=int(settings.agent_unseen_seconds * 1000),
+        failures=settings.agent_failures,
+        cool_down_ms=int(settings.agent_cool_down_seconds * 1000),
+        # Somewhat longer than the call that tries may take.
+        probe_ms=settings.agent_timeout_ms + 10_000,
+        fresh_ms=int(settings.agent_unseen_seconds * 1000 / 9),
     )
 
 

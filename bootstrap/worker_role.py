@@ -10,6 +10,7 @@ from datetime import timedelta
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from activities.agentchecks import AgentChecks, CheckPorts, CheckSettings
 from activities.agents import AgentActivities, AgentSettings
 from activities.chat import ChatActivities, ChatSettings
 from activities.children import ChildActivities, ChildPorts, ChildSettings
@@ -74,6 +75,7 @@ class WorkerRole:
     live: LiveAttempts
     lease: WorkerLease
     reconciler: Reconciler
+    checks: AgentChecks
     drain_seconds: float
     _tasks: list[asyncio.Task[None]]
     push: "Push | None" = None
@@ -86,6 +88,7 @@ class WorkerRole:
             asyncio.create_task(self.live.heartbeat_forever(), name="heartbeats"),
             asyncio.create_task(self.reconciler.run_forever(), name="reconciler"),
             asyncio.create_task(self.reconciler.watch_engine(), name="engine watch"),
+            asyncio.create_task(self.checks.run_forever(), name="agent checks"),
             asyncio.create_task(self.worker.run(), name="temporal worker"),
         ]
         if self.push is not None:
@@ -111,6 +114,7 @@ class WorkerRole:
         with contextlib.suppress(Exception):
             await self.lease.drop()
             await self.reconciler.drop()
+            await self.checks.drop()
             if self.push is not None:
                 await self.push.pusher.drop()
                 await self.push.receiver.close()
@@ -135,7 +139,9 @@ def build_worker_role(
         max_output_tokens=settings.max_output_tokens,
     )
     agents = AgentSettings(
-        idle_seconds=settings.idle_seconds, total_seconds=settings.agent_timeout_ms / 1000
+        idle_seconds=settings.idle_seconds,
+        total_seconds=settings.agent_timeout_ms / 1000,
+        failures=settings.provider_failures,
     )
     engine = TemporalSchedules(gateway)
     schedules = ScheduleActivities(
@@ -149,7 +155,7 @@ def build_worker_role(
     )
     activities = ActivitySet(
         chat=ChatActivities(frame, can.models, can.prices, clock, ids, chat),
-        agents=AgentActivities(frame, can.invoker, ids, agents),
+        agents=AgentActivities(frame, can.invoker, storage.agent_health, ids, agents),
         tools=ToolActivities(frame, can.toolbox),
         runs=RunActivities(storage.steps, gateway, stopping, engine),
         decisions=DecisionActivities(
@@ -198,7 +204,12 @@ def build_worker_role(
         ),
     )
     push = build_push(settings, storage, live.worker_id)
-    return WorkerRole(worker, live, lease, reconciler, settings.drain_seconds, [], push)
+    checks = AgentChecks(
+        CheckPorts(storage.agent_health, can.probe, storage.upkeep, clock),
+        live.worker_id,
+        CheckSettings(every_seconds=settings.agent_check_seconds),
+    )
+    return WorkerRole(worker, live, lease, reconciler, checks, settings.drain_seconds, [], push)
 
 
 def _children(

@@ -74,7 +74,11 @@ def check_usable(key: ApiKey, now_ms: int) -> None:
 def principal_of(key: ApiKey) -> Principal:
     """Return who asks when a request carries `key`."""
     return Principal(
-        owner=key.owner, name=key.name, scopes=frozenset(key.scopes), key_id=key.key_id
+        owner=key.owner,
+        name=key.name,
+        scopes=frozenset() if key.agent_id is not None else frozenset(key.scopes),
+        key_id=key.key_id,
+        agent_id=key.agent_id,
     )
 
 

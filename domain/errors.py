@@ -166,6 +166,8 @@ class AgentUnavailableError(TransientError):
     """An external agent could not be reached, timed out or ended its stream early."""
 
     code = "agent_unavailable"
+    is_busy = False
+    """It said that it has no time now, which is no fault."""
 
 
 class InternalError(TransientError):
@@ -316,6 +318,8 @@ class AgentFailedError(PermanentError):
     """An external agent reported an error or broke its protocol."""
 
     code = "agent_error"
+    is_answer = False
+    """It said by its protocol that it cannot do this: it works."""
 
 
 class ToolFailedError(PermanentError):

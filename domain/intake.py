@@ -10,8 +10,9 @@ from typing import Any
 
 from domain.acceptance import Accepted, IdempotencyKey, NewRun, Page
 from domain.agent import Agent, Limits
+from domain.agenthealth import EverybodyWell, HealthSight
 from domain.clients import HostedTools
-from domain.errors import InvalidRequestError, NotFoundError
+from domain.errors import AgentUnavailableError, InvalidRequestError, NotFoundError
 from domain.event import encode_json
 from domain.handover import HandOver, Spawn
 from domain.matching import Card, choose
@@ -39,6 +40,7 @@ class IntakePorts:
     gateway: RunGateway
     ids: Ids
     hosted: HostedTools
+    health: HealthSight = field(default_factory=EverybodyWell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class Intake:
 
         Raises:
             InvalidRequestError: no agent fits, or the chosen one names a tool that is gone.
+            AgentUnavailableError: none is named, and every agent is unhealthy.
             NotFoundError: no such agent.
         """
         agent, route = await self._choose(who, ask)
@@ -249,7 +252,10 @@ class Intake:
             return agent, {"agent_id": held, "reason": reason, "scores": {}}
         agents, _ = await self._ports.directory.list_agents(who.owner, Page(limit=_MOST_AGENTS))
         active = {agent.agent_id: agent for agent in agents if agent.status == "active"}
-        cards = [card_of(agent) for agent in active.values()]
+        ill = await self._ports.health.unhealthy(who.owner)
+        if active and ill.issuperset(active):
+            raise AgentUnavailableError("every agent is unhealthy; GET /v1/agents says why")
+        cards = [card_of(agent) for agent in active.values() if agent.agent_id not in ill]
         choice = choose(ask.content, cards, self._settings.default_agent_id)
         if choice is None:
             raise InvalidRequestError("there is no agent; make one with POST /v1/agents")

@@ -23,10 +23,17 @@ class Scope(StrEnum):
 
 LOCAL_OWNER = "local"
 """The owner of everything made while authentication is off."""
+SHARED_OWNER = ""
+"""The owner on the token of an agent that every owner sees."""
 
 
 class Principal(BaseModel):
-    """An authenticated caller. `name` is what its key is called, and anybody may choose that."""
+    """An authenticated caller. `name` is what its key is called, and anybody may choose that.
+
+    `agent_id` is set for an external agent that shows its token. It has no scope: it may do what
+    routes let agents do, about the runs that it works on. Its owner is `SHARED_OWNER` when every
+    owner's runs may be among them.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,6 +41,7 @@ class Principal(BaseModel):
     name: str
     scopes: frozenset[Scope]
     key_id: str | None = None
+    agent_id: str | None = None
 
     @property
     def signature(self) -> str:
@@ -46,12 +54,20 @@ class Principal(BaseModel):
         Raises:
             ForbiddenError: names the scope that is missing.
         """
+        if self.agent_id is not None:
+            raise ForbiddenError(
+                f"the token of agent {self.agent_id} is for its heartbeat and for the runs that it"
+                " works on; this needs an API key"
+            )
         if scope not in self.scopes and Scope.ADMIN not in self.scopes:
             raise ForbiddenError(f"key {self.name!r} lacks the scope {scope}")
 
 
 class ApiKey(BaseModel):
-    """A key as it is listed; the secret itself is shown once and never stored."""
+    """A key as it is listed; the secret itself is shown once and never stored.
+
+    With `agent_id` it is the token of that external agent, and has no scope.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -64,3 +80,4 @@ class ApiKey(BaseModel):
     created_at: int
     expires_at: int | None
     revoked_at: int | None
+    agent_id: str | None = None

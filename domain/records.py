@@ -245,7 +245,11 @@ class KeyRing(Protocol):
         ...
 
     async def has_keys(self) -> bool:
-        """Whether any key is usable: authentication is then on."""
+        """Whether any key is usable: authentication is then on. Tokens of agents do not count."""
+        ...
+
+    async def issue_token(self, key: ApiKey, digest: str) -> tuple[str, ...]:
+        """Store the token of an agent in place of those it had; return the ids of these."""
         ...
 
 

@@ -36,6 +36,8 @@ from domain.errors import (
 
 RETRIED_STATUSES = frozenset({408, 425, 429})
 """Besides 5xx: answers that another attempt may change."""
+BUSY_STATUSES = frozenset({425, 429})
+"""Of an agent that works and has no time now."""
 WRITE_SECONDS = 30.0
 """An agent that does not take the request for this long is gone."""
 
@@ -110,9 +112,7 @@ class HttpAgentInvoker:
                 f"{invocation.endpoint.rstrip('/')}/invoke",
                 content=to_json(request_body(invocation)),
                 headers=self._headers(invocation),
-                timeout=httpx2.Timeout(
-                    None, connect=self._limits.connect_seconds, write=WRITE_SECONDS
-                ),
+                timeout=self._timeout,
                 follow_redirects=False,
             ) as response:
                 _require_stream(response, who)
@@ -152,10 +152,12 @@ def _require_stream(response: httpx2.Response, who: str) -> None:
     """
     status = response.status_code
     if status in RETRIED_STATUSES or status >= 500:
-        raise AgentUnavailableError(
+        refused = AgentUnavailableError(
             f"{who} answered {status}: it cannot serve this now",
             retry_after=_retry_after(response.headers.get("retry-after", "")),
         )
+        refused.is_busy = status in BUSY_STATUSES
+        raise refused
     if 300 <= status < 400:
         raise AgentFailedError(f"{who} answered {status}: redirects are not followed")
     if status != 200:

@@ -7,7 +7,8 @@
     data: {"final_message": "Hello", "usage": {"tokens": 10}}
 
 `state` and `error` besides; anything else is ignored, so that the protocol can grow. What an agent
-sends is untrusted: each field is checked, and a field that lies ends the stream. Source: seed B.
+sends is untrusted: each field is checked, and a field that lies (a `run_id` of another run) ends
+the stream. Source: seed B.
 """
 
 from typing import Any
@@ -50,18 +51,19 @@ class AnswerReader:
             case "done":
                 return self._done(self._object(event))
             case "error":
-                fields = self._object(event)
-                raise self._failed(
-                    f"reported {self._string(fields, 'code')[:100] or 'no code'}: "
-                    f"{self._string(fields, 'message')[:2000]}"
-                )
+                raise self._reported(self._object(event))
             case _:
                 return None
 
+    def _reported(self, fields: dict[str, Any]) -> AgentFailedError:
+        error = self._failed(
+            f"reported {self._string(fields, 'code')[:100] or 'no code'}: "
+            f"{self._string(fields, 'message')[:2000]}"
+        )
+        error.is_answer = True
+        return error
+
     def _delta(self, fields: dict[str, Any]) -> AgentDelta:
-        run_id = fields.get("run_id")
-        if run_id is not None and run_id != self._run_id:
-            raise self._failed(f"sent a delta of another run ({ascii(run_id)[:120]})")
         text = self._string(fields, "text")
         self._text.append(text)
         return AgentDelta(text=text)
@@ -90,6 +92,9 @@ class AnswerReader:
             raise self._failed(f"sent a {event.event} event that is not JSON: {error}") from error
         if not isinstance(value, dict):
             raise self._failed(f"sent a {event.event} event that is not a JSON object")
+        run_id = value.get("run_id")
+        if run_id is not None and run_id != self._run_id:
+            raise self._failed(f"sent a {event.event} of another run ({ascii(run_id)[:120]})")
         return value
 
     def _string(self, fields: dict[str, Any], name: str) -> str:

@@ -5,12 +5,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Access
+from api.agents import tool_caller
 from api.bodies import JsonRoute
 from api.errors import refuse
 from api.params import IdempotencyHeader, ToolCallId, ToolCallQuery, ToolName
 from api.replies import listed, reply
 from api.requests import InvokeToolBody, ResolveBody
-from api.services import Approver, Desk, Invoker, Reader, Services
+from api.services import AgentOrInvoker, Approver, Desk, Reader, Services
 from api.shapes.catalog import ToolList, ToolOut
 from api.shapes.work import InvokedOut, ToolCallList, ToolCallOut
 from api.starting import claim
@@ -49,16 +50,21 @@ async def get_tool(desk: Desk, access: Reader, name: ToolName) -> Response:
 )
 async def invoke_tool(
     desk: Desk,
-    access: Invoker,
+    access: AgentOrInvoker,
     request: Request,
     name: ToolName,
     body: InvokeToolBody,
     idempotency_key: IdempotencyHeader = None,
 ) -> Response:
-    """Call a tool and wait for the outcome. The call is a durable run of kind `tool`."""
+    """Call a tool and wait for the outcome. The call is a durable run of kind `tool`.
+
+    An external agent's token may call the tools that its agent has, inside a run it works on; the
+    agent's policy rules on the call.
+    """
     if idempotency_key and body.idempotency_key not in {None, idempotency_key}:
         raise refuse(400, "conflicting_keys", "header and body hold different idempotency keys")
     key = idempotency_key or body.idempotency_key
+    access = await tool_caller(desk, access, body.run_id, name)
     run, call, replayed = await invoke(
         desk,
         access,

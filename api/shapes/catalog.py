@@ -6,6 +6,7 @@ from pydantic import AwareDatetime, ConfigDict
 
 from api.shapes.pieces import JsonObject, Money, Page, Shape, example
 from domain.agent import AgentKind
+from domain.agenthealth import Circuit, Health
 from domain.principal import Scope
 from domain.tool import Effect
 
@@ -23,8 +24,20 @@ class LimitsOut(Shape):
     max_spawns: int | None
 
 
+class AgentHealthOut(Shape):
+    """How an external agent is. `version` and `capabilities` are what it says of itself."""
+
+    status: Health
+    circuit: Circuit
+    last_seen: AwareDatetime | None
+    checked_at: AwareDatetime | None
+    error: str | None
+    version: str | None
+    capabilities: list[str]
+
+
 class AgentOut(Shape):
-    """Something that can do a run."""
+    """Something that can do a run. `health` is null for an agent that runs here."""
 
     model_config = ConfigDict(
         json_schema_extra=example(
@@ -50,6 +63,7 @@ class AgentOut(Shape):
                 },
                 "tool_policy": {},
                 "status": "active",
+                "health": None,
                 "metadata": {},
                 "created_at": "2026-11-20T10:00:00.000Z",
                 "updated_at": "2026-11-20T10:00:00.000Z",
@@ -69,6 +83,7 @@ class AgentOut(Shape):
     limits: LimitsOut
     tool_policy: JsonObject
     status: str
+    health: AgentHealthOut | None
     metadata: JsonObject
     created_at: AwareDatetime
     updated_at: AwareDatetime
@@ -78,6 +93,60 @@ class AgentList(Page):
     """A page of agents."""
 
     agents: list[AgentOut]
+
+
+class RegisteredOut(AgentOut):
+    """A registered external agent, with the token that is for it alone and is shown here only."""
+
+    model_config = ConfigDict(json_schema_extra={})
+
+    token: str
+
+
+class TokenOut(Shape):
+    """The new token of an external agent, shown here only; the one before is of no use any more."""
+
+    agent_id: str
+    token: str
+    prefix: str
+    created_at: AwareDatetime
+
+
+class AgentBeatOut(Shape):
+    """How we see an agent after its heartbeat, and when the next one is due."""
+
+    agent_id: str
+    health: AgentHealthOut
+    next_in_seconds: float
+
+
+class CardToolOut(Shape):
+    """A tool that an agent may use."""
+
+    name: str
+    description: str
+
+
+class CardLinksOut(Shape):
+    """Where the agent is asked: by an agent, and by anybody else."""
+
+    invoke: str
+    runs: str
+
+
+class CardOut(Shape):
+    """What an agent can do: for whoever looks for one, without how it does it."""
+
+    agent_id: str
+    kind: AgentKind
+    name: str
+    description: str
+    capabilities: list[str]
+    tools: list[CardToolOut]
+    limits: LimitsOut
+    status: str
+    health: AgentHealthOut | None
+    links: CardLinksOut
 
 
 class ToolOut(Shape):
@@ -145,7 +214,7 @@ class ModelList(Page):
 
 
 class KeyOut(Shape):
-    """An API key; its secret is shown once, when it is made."""
+    """An API key; its secret is shown once. With `agent_id`: the token of an external agent."""
 
     model_config = ConfigDict(
         json_schema_extra=example(
@@ -158,6 +227,7 @@ class KeyOut(Shape):
                 "created_at": "2026-11-20T10:00:00.000Z",
                 "expires_at": None,
                 "revoked_at": None,
+                "agent_id": None,
             }
         )
     )
@@ -170,6 +240,7 @@ class KeyOut(Shape):
     created_at: AwareDatetime
     expires_at: AwareDatetime | None
     revoked_at: AwareDatetime | None
+    agent_id: str | None
 
 
 class NewKeyOut(KeyOut):

@@ -3,6 +3,7 @@
 import json
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from bootstrap.commands.options import ApiKey, ApiUrl, AsJson, Limit, examples
 from bootstrap.commands.output import out_json, out_list, out_object
 from bootstrap.commands.servers import connect
 from bootstrap.commands.wire import at
-from bootstrap.terminal import out
+from bootstrap.terminal import note, out
 
 agents = typer.Typer(
     help="See agents, register and remove them. Those of agents.toml are edited there.",
@@ -21,7 +22,7 @@ agents = typer.Typer(
 )
 
 AgentId = Annotated[str, typer.Argument(metavar="AGENT_ID")]
-_COLUMNS = ("agent_id", "kind", "status", "models", "tools", "description")
+_COLUMNS = ("agent_id", "kind", "status", "health", "models", "tools", "description")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,7 +37,16 @@ def list_agents(
     """List agents by id."""
     with connect(api_url, api_key) as api:
         found = api.pages("/v1/agents", "agents", limit)
-    out_list(found, _COLUMNS, as_json=as_json, empty="there are no agents")
+    shown = found if as_json else [{**agent, "health": _health_of(agent)} for agent in found]
+    out_list(shown, _COLUMNS, as_json=as_json, empty="there are no agents")
+
+
+def _health_of(agent: Mapping[str, Any]) -> str | None:
+    """Return how an external agent is, in a word or two."""
+    health = agent["health"]
+    if health is None or health["circuit"] == "closed":
+        return health and str(health["status"])
+    return f"{health['status']}, circuit {health['circuit'].replace('_', '-')}"
 
 
 @agents.command("show", epilog=examples("orchestrator agents show assistant"))
@@ -85,6 +95,29 @@ def delete_agent(
         out_json({"agent_id": agent_id, "deleted": True})
     else:
         out(f"agent {agent_id} is gone")
+
+
+@agents.command("card", epilog=examples("orchestrator agents card assistant"))
+def show_card(
+    agent_id: AgentId, api_url: ApiUrl = None, api_key: ApiKey = None, as_json: AsJson = False
+) -> None:
+    """Show what an agent can do, and how it is."""
+    with connect(api_url, api_key) as api:
+        out_object(api.call("GET", at("/v1/agents/{}/card", agent_id)), as_json=as_json)
+
+
+@agents.command("token", epilog=examples("orchestrator agents token demo_agent"))
+def issue_token(
+    agent_id: AgentId, api_url: ApiUrl = None, api_key: ApiKey = None, as_json: AsJson = False
+) -> None:
+    """Make a new token for an external agent; the one before is of no use any more."""
+    with connect(api_url, api_key) as api:
+        made = api.call("POST", at("/v1/agents/{}/token", agent_id))
+    if as_json:
+        out_json(made)
+    else:
+        note(f"the token of agent {agent_id}, shown only now:")
+        out(made["token"])
 
 
 def _read(definition: str) -> dict[str, Any]:

@@ -37,6 +37,7 @@ def ports_over(store: StoreBox, fakes: ApiPorts, gateway: QuietGateway) -> ApiPo
         directory=store.directory,
         gateway=gateway,
         hosted=store.clients,
+        health=store.health,
     )
     return replace(
         fakes,
@@ -47,4 +48,5 @@ def ports_over(store: StoreBox, fakes: ApiPorts, gateway: QuietGateway) -> ApiPo
         keys=store.keys,
         goals=store.goals,
         budgets=store.budgets,
+        agent_health=store.health,
     )

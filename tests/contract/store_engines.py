@@ -32,6 +32,7 @@ from adapters.store.log.hub import Hub
 from adapters.store.log.treelog import SqlTreeLog
 from adapters.store.money.budgetbook import SqlBudgetBook
 from adapters.store.money.goalbook import SqlGoalBook
+from adapters.store.registry.agenthealth import SqlAgentHealth
 from adapters.store.registry.directory import SqlDirectory
 from adapters.store.registry.keyring import SqlKeyRing
 from adapters.store.runs.runbook import SqlRunBook
@@ -86,6 +87,7 @@ class StoreBox:
         self.log = SqlEventLog(self.engine, self.hub)
         self.trees = SqlTreeLog(self.engine, self.hub)
         self.directory = SqlDirectory(self.engine, self.clock)
+        self.health = SqlAgentHealth(self.engine, self.clock)
         self.keys = SqlKeyRing(self.engine)
         self.upkeep = SqlUpkeep(self.engine)
 

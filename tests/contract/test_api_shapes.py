@@ -151,7 +151,7 @@ async def test_agent(client: httpx2.AsyncClient) -> None:
     agent = await _get(client, "/v1/agents/assistant")
     listed = await _get(client, "/v1/agents")
 
-    assert set(agent) == fields("agent")
+    assert set(agent) == fields("agent") | {"health"}
     assert set(agent["limits"]) == fields("limits")
     assert set(listed) == {"agents"} | LIST
     AgentOut.model_validate(agent)
@@ -207,10 +207,10 @@ async def test_key(client: httpx2.AsyncClient) -> None:
     listed = await _get(client, "/v1/keys")
     revoked = (await client.delete(f"/v1/keys/{made['key_id']}")).json()
 
-    assert set(made) == fields("key") | {"key"}
+    assert set(made) == fields("key") | {"agent_id", "key"}
     assert made["expires_at"] == "2030-01-01T00:00:00.000Z"
     assert set(listed) == {"keys"} | LIST
-    assert set(listed["keys"][0]) == fields("key")
+    assert set(listed["keys"][0]) == fields("key") | {"agent_id"}
     assert TIME.fullmatch(revoked["revoked_at"])
     NewKeyOut.model_validate(made)
     KeyList.model_validate(listed)

@@ -35,4 +35,16 @@ class FakeKeys:
         raise NotFoundError(f"there is no key {key_id}")
 
     async def has_keys(self) -> bool:
-        return any(key.revoked_at is None for key in self.by_digest.values())
+        return any(
+            key.revoked_at is None and key.agent_id is None for key in self.by_digest.values()
+        )
+
+    async def issue_token(self, key: ApiKey, digest: str) -> tuple[str, ...]:
+        revoked = []
+        for known, held in self.by_digest.items():
+            is_its = (held.owner, held.agent_id) == (key.owner, key.agent_id)
+            if is_its and held.revoked_at is None:
+                self.by_digest[known] = held.model_copy(update={"revoked_at": key.created_at})
+                revoked.append(held.key_id)
+        self.by_digest[digest] = key
+        return tuple(revoked)

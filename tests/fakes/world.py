@@ -20,6 +20,7 @@ from tests.fakes.directory import FakeDirectory
 from tests.fakes.events import FakeEvents
 from tests.fakes.forks import FakeForks
 from tests.fakes.gateway import FakeGateway
+from tests.fakes.health import FakeHealth
 from tests.fakes.keys import FakeKeys
 from tests.fakes.logs import FakeLogs
 from tests.fakes.models import FakeModels
@@ -54,6 +55,7 @@ class World:
         self.schedules = FakeSchedules()
         self.scheduler = FakeScheduler()
         self.gateway = FakeGateway(self.runs)
+        self.health = FakeHealth(self.directory, self.clock)
         self.add_agent("assistant", description="general help with anything")
 
     def add_agent(self, agent_id: str, owner: str | None = None, **fields: Any) -> Agent:
@@ -138,6 +140,7 @@ class World:
                 gateway=self.gateway,
                 ids=self.ids,
                 hosted=self.clients,
+                health=self.health,
             ),
             events=self.events,
             trees=FakeTrees(self.events, self.runs),
@@ -150,6 +153,7 @@ class World:
             schedules=self.schedules,
             scheduler=self.scheduler,
             keys=self.keys,
+            agent_health=self.health,
             clock=self.clock,
             workers=FakeWorkers(),
             logs=self.logs,

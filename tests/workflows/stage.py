@@ -267,6 +267,7 @@ async def open_stage(
                 gateway,
                 SortableIds(),
                 storage.clients,
+                storage.agent_health,
             ),
             IntakeSettings(Limits(max_turns=50), ("offline/assistant",), 10_000),
         )

@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from adapters.store.approvals.remembering import forget
 from adapters.store.database.pages import cut, decode_cursor
 from adapters.store.database.tx import Row, Tx
+from adapters.store.registry.keys import revoke_tokens
 from domain.acceptance import Page
 from domain.agent import Agent
 from domain.errors import ConflictError, NotFoundError
 from domain.event import encode_json
 from domain.policy import print_of
+from domain.principal import SHARED_OWNER
 
-SHARED = ""
+SHARED = SHARED_OWNER
 """The owner column of an agent that every owner sees."""
 
 _IN_COLUMNS = {"owner", "agent_id", "created_at", "updated_at"}
@@ -31,7 +34,7 @@ def put_agent(tx: Tx, agent: Agent, *, replace: bool) -> Agent:
         ConflictError: the id is taken and `replace` is False.
     """
     owner = SHARED if agent.owner is None else agent.owner
-    before = _policy_print(tx, owner, agent.agent_id)
+    known = _body(tx, owner, agent.agent_id)
     body = agent.model_dump(mode="json", exclude=_IN_COLUMNS)
     row = tx.one(
         _INSERT + (_REPLACE if replace else "NOTHING RETURNING *"),
@@ -43,19 +46,31 @@ def put_agent(tx: Tx, agent: Agent, *, replace: bool) -> Agent:
     )
     if row is None:
         raise ConflictError(f"there is an agent {agent.agent_id}; change it, or take another id")
-    if before != print_of(agent.tool_policy):
+    if known is None or print_of(known.get("tool_policy", {})) != print_of(agent.tool_policy):
         forget(tx, owner, agent.agent_id)
+    if known is not None and known.get("endpoint") != agent.endpoint:
+        _forget_health(tx, owner, agent.agent_id)
     return _agent_from(row)
 
 
-def _policy_print(tx: Tx, owner: str, agent_id: str) -> str | None:
-    """Return the print of the policy that an agent has, None when there is no such agent."""
+def _body(tx: Tx, owner: str, agent_id: str) -> dict[str, Any] | None:
+    """Return an agent as it was registered, None when there is no such agent."""
     row = tx.one(
         f"SELECT body FROM agents WHERE owner = :owner AND agent_id = :agent_id{tx.lock}",
         owner=owner,
         agent_id=agent_id,
     )
-    return print_of(json.loads(row["body"]).get("tool_policy", {})) if row else None
+    found: dict[str, Any] | None = json.loads(row["body"]) if row else None
+    return found
+
+
+def _forget_health(tx: Tx, owner: str, agent_id: str) -> None:
+    """Drop what was seen of an agent: it is gone, or lives elsewhere now."""
+    tx.run(
+        "DELETE FROM agent_health WHERE owner = :owner AND agent_id = :agent_id",
+        owner=owner,
+        agent_id=agent_id,
+    )
 
 
 def get_agent(tx: Tx, owner: str | None, agent_id: str) -> Agent:
@@ -100,8 +115,8 @@ def list_agents(tx: Tx, owner: str | None, page: Page) -> tuple[Sequence[Agent],
     return [_agent_from(row) for row in shown], cursor
 
 
-def delete_agent(tx: Tx, owner: str | None, agent_id: str) -> None:
-    """Remove the owner's agent; for owner None the one that `get_agent` shows.
+def delete_agent(tx: Tx, owner: str | None, agent_id: str, now: int) -> None:
+    """Remove the owner's agent; for owner None the one that `get_agent` shows. Its token ends.
 
     Raises:
         NotFoundError: no such agent that this owner may remove.
@@ -118,6 +133,8 @@ def delete_agent(tx: Tx, owner: str | None, agent_id: str) -> None:
     if not gone:
         raise NotFoundError(f"there is no agent {agent_id} of yours")
     forget(tx, owner, agent_id)
+    _forget_health(tx, owner, agent_id)
+    revoke_tokens(tx, owner, agent_id, now)
 
 
 def _agent_from(row: Row) -> Agent:

@@ -35,7 +35,8 @@ class SqlDirectory:
 
     async def delete_agent(self, owner: str | None, agent_id: str) -> None:
         """Remove an agent."""
-        await self._engine.write(lambda tx: agents.delete_agent(tx, owner, agent_id))
+        now = self._clock.now_ms()
+        await self._engine.write(lambda tx: agents.delete_agent(tx, owner, agent_id, now))
 
     async def create_session(self, session: Session) -> Session:
         """Make a session."""

@@ -33,3 +33,7 @@ class SqlKeyRing:
     async def has_keys(self) -> bool:
         """Whether authentication is on."""
         return await self._engine.look_up(keys.has_keys)
+
+    async def issue_token(self, key: ApiKey, digest: str) -> tuple[str, ...]:
+        """Store the token of an agent in place of those it had."""
+        return await self._engine.write(lambda tx: keys.issue_token(tx, key, digest))

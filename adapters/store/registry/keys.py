@@ -15,8 +15,8 @@ def add_key(tx: Tx, key: ApiKey, digest: str) -> None:
     """Store a key under the SHA-256 hex digest of its secret."""
     tx.run(
         "INSERT INTO api_keys (key_id, owner, name, prefix, hash, scopes, created_at, expires_at,"
-        " revoked_at) VALUES (:key_id, :owner, :name, :prefix, :hash, :scopes, :created_at,"
-        " :expires_at, :revoked_at)",
+        " revoked_at, agent_id) VALUES (:key_id, :owner, :name, :prefix, :hash, :scopes,"
+        " :created_at, :expires_at, :revoked_at, :agent_id)",
         key_id=key.key_id,
         owner=key.owner,
         name=key.name,
@@ -26,7 +26,28 @@ def add_key(tx: Tx, key: ApiKey, digest: str) -> None:
         created_at=key.created_at,
         expires_at=key.expires_at,
         revoked_at=key.revoked_at,
+        agent_id=key.agent_id,
     )
+
+
+def issue_token(tx: Tx, key: ApiKey, digest: str) -> tuple[str, ...]:
+    """Store the token of an agent, revoke those it had before, and return the ids of these."""
+    assert key.agent_id is not None
+    revoked = revoke_tokens(tx, key.owner, key.agent_id, key.created_at)
+    add_key(tx, key, digest)
+    return revoked
+
+
+def revoke_tokens(tx: Tx, owner: str, agent_id: str, now: int) -> tuple[str, ...]:
+    """Revoke every token of an agent and return their ids."""
+    rows = tx.all(
+        "UPDATE api_keys SET revoked_at = :now WHERE owner = :owner AND agent_id = :agent_id"
+        " AND revoked_at IS NULL RETURNING key_id",
+        now=now,
+        owner=owner,
+        agent_id=agent_id,
+    )
+    return tuple(row["key_id"] for row in rows)
 
 
 def find_key(tx: Tx, digest: str) -> ApiKey | None:
@@ -65,9 +86,11 @@ def revoke_key(tx: Tx, owner: str | None, key_id: str, now: int) -> ApiKey:
 def has_keys(tx: Tx) -> bool:
     """Whether any key is not revoked.
 
-    An expired key counts: the day the last key expires must not open the door to everyone.
+    An expired key counts: the day the last key expires must not open the door to everyone. The
+    token of an agent does not: with it alone nobody could do anything any more.
     """
-    return tx.one("SELECT 1 FROM api_keys WHERE revoked_at IS NULL LIMIT 1") is not None
+    sql = "SELECT 1 FROM api_keys WHERE revoked_at IS NULL AND agent_id IS NULL LIMIT 1"
+    return tx.one(sql) is not None
 
 
 def _key_from(row: Row) -> ApiKey:
@@ -80,4 +103,5 @@ def _key_from(row: Row) -> ApiKey:
         created_at=row["created_at"],
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
+        agent_id=row["agent_id"],
     )

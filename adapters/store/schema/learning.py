@@ -75,10 +75,6 @@ def add_to(metadata: MetaData) -> None:
         Column("error", Text),
         Column("version", Text),
         Column("capabilities", Text, nullable=False, server_default="[]"),
-        Column("token_hash", Text),
-        Column("token_prefix", Text),
-        Column("token_at", BigInteger),
         Column("updated_at", BigInteger, nullable=False),
         PrimaryKeyConstraint("owner", "agent_id"),
-        Index("agent_health_by_token", "token_hash"),
     )

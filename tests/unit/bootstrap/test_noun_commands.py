@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.commands.agents import _health_of
 from tests.unit.bootstrap.conftest import Command
 
 
@@ -19,6 +20,37 @@ def test_agents_are_registered_listed_shown_and_deleted(ask: Command, tmp_path: 
     assert json.loads(ask("agents", "show", "tutor", "--json").out)["tools"] == ["calculator"]
     assert ask("agents", "delete", "tutor").out == "agent tutor is gone\n"
     assert "tutor" not in ask("agents", "list").out
+
+
+def test_an_external_agent_shows_how_it_is_and_gets_a_token(ask: Command, tmp_path: Path) -> None:
+    file = tmp_path / "own.json"
+    body = {"agent_id": "own", "name": "Own", "kind": "http", "endpoint": "http://agents.test"}
+    file.write_text(json.dumps({**body, "capabilities": ["sums"]}))
+    ask("agents", "register", str(file))
+
+    listed = ask("agents", "list").out
+    made = ask("agents", "token", "own")
+    again = json.loads(ask("agents", "token", "own", "--json").out)
+
+    assert "HEALTH" in listed
+    assert "unknown" in listed
+    assert "sums" in ask("agents", "card", "own").out
+    assert made.out.startswith("orch_")
+    assert "only now" in made.err
+    assert again["token"] != made.out.strip()
+    assert ask("agents", "token", "assistant").code == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "circuit", "said"),
+    [
+        ("healthy", "closed", "healthy"),
+        ("unhealthy", "half_open", "unhealthy, circuit half-open"),
+    ],
+)
+def test_health_is_a_word_or_two(status: str, circuit: str, said: str) -> None:
+    assert _health_of({"health": {"status": status, "circuit": circuit}}) == said
+    assert _health_of({"health": None}) is None
 
 
 def test_an_agent_is_registered_from_stdin(ask: Command, monkeypatch: pytest.MonkeyPatch) -> None:

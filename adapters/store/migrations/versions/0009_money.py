@@ -202,10 +202,6 @@ def _add_learning() -> None:
         sa.Column("error", sa.Text),
         sa.Column("version", sa.Text),
         sa.Column("capabilities", sa.Text, nullable=False, server_default="[]"),
-        sa.Column("token_hash", sa.Text),
-        sa.Column("token_prefix", sa.Text),
-        sa.Column("token_at", sa.BigInteger),
         sa.Column("updated_at", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("owner", "agent_id"),
     )
-    op.create_index("agent_health_by_token", "agent_health", ["token_hash"])
