@@ -37,14 +37,10 @@ from domain.session import estimate_tokens
 from domain.step import (
     AlreadyClosed,
     Attempt,
-    AwaitingApproval,
-    AwaitingChild,
-    AwaitingClient,
     CallBill,
     Closing,
     NewMessage,
     Opened,
-    OutcomeUnknown,
 )
 
 _log = logging.getLogger(__name__)
@@ -102,7 +98,7 @@ class AgentActivities:
         opening = await self._frame.open(order.run_id, order.step_id)
         if isinstance(opening, AlreadyClosed):
             return ChatReply.model_validate(opening.result)
-        if isinstance(opening, (OutcomeUnknown, AwaitingApproval, AwaitingChild, AwaitingClient)):
+        if not isinstance(opening, Opened):
             raise TypeError("an agent's call has no unknown outcome")
         attempt = Attempt(order.run_id, order.step_id, opening.attempt)
         call = _Call(opening, attempt)

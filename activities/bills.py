@@ -1,9 +1,9 @@
-"""What a model call may cost and did cost: rates, caps of the output, bills and totals."""
+"""What a model call may cost and did cost: rates, bills and totals."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 
-from domain.chat import ChatMessage, TokenUsage
+from domain.chat import TokenUsage
 from domain.errors import (
     InternalError,
     MalformedReplyError,
@@ -16,7 +16,6 @@ from domain.money import to_pico, to_usd
 from domain.order import ChatOrder
 from domain.ports import PriceList
 from domain.run import RunUsage
-from domain.session import estimate_tokens
 from domain.step import CallBill, CallPlan, Opened
 
 _MILLION = 1_000_000
@@ -30,92 +29,92 @@ _WAS_WORKING = (
 """Failures after which a provider that had taken the request may charge for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutputCap:
-    """How many tokens a reply may have, and which cap of the run says so, if one does."""
+def plan_call(prices: PriceList, order: ChatOrder, max_output: int) -> CallPlan:
+    """Return the call with its rates in picodollars per token, None while unpriced.
 
-    tokens: int
-    reason: str | None = None
-
-
-def plan_call(prices: PriceList, order: ChatOrder) -> CallPlan:
-    """Return the call with its rates in picodollars per token, None while unpriced."""
-    per_input = prices.cost(order.model, TokenUsage(input_tokens=_MILLION))
-    per_output = prices.cost(order.model, TokenUsage(output_tokens=_MILLION))
+    They are upper bounds: those of the largest call, where a price grows with the size.
+    """
+    said = TokenUsage(input_tokens=_MILLION)
+    both = TokenUsage(input_tokens=_MILLION, output_tokens=_MILLION)
+    per_input, per_both = prices.cost(order.model, said), prices.cost(order.model, both)
+    is_priced = per_input is not None and per_both is not None
     return CallPlan(
         model=order.model,
-        input_rate=None if per_input is None else to_pico(per_input) // _MILLION,
-        output_rate=None if per_output is None else to_pico(per_output) // _MILLION,
+        input_rate=_rate(per_input) if is_priced else None,
+        output_rate=_rate(per_both, per_input) if is_priced else None,
+        max_output=max_output,
+        has_next=order.has_next,
         fallback_from=order.fallback_from,
         fallback_reason=order.fallback_reason,
         fallback_step=order.fallback_step,
+        escalated_from=order.escalated_from,
     )
 
 
-def output_cap(
-    opened: Opened, plan: CallPlan, messages: Sequence[ChatMessage], usual: int
-) -> OutputCap:
-    """Return the lowest of the usual cap and what the run's tokens and money leave."""
-    limits, used = opened.spec.limits, opened.usage
-    caps = [OutputCap(usual)]
-    if limits.max_tokens is not None:
-        left = limits.max_tokens - used.input_tokens - used.output_tokens
-        caps.append(OutputCap(max(1, left), "max_tokens"))
-    if opened.left_tokens is not None:
-        caps.append(OutputCap(opened.left_tokens, "max_tokens"))
-    own = to_pico(limits.max_cost_usd) if limits.max_cost_usd is not None else None
-    left_pico = None if own is None else own - to_pico(used.cost_usd or "0")
-    if opened.left_pico is not None:
-        left_pico = min(opened.left_pico, left_pico if left_pico is not None else opened.left_pico)
-    if left_pico is not None and plan.output_rate:
-        money = left_pico - _said(messages) * (plan.input_rate or 0)
-        caps.append(OutputCap(max(1, money // plan.output_rate), "max_cost_usd"))
-    return min(caps, key=lambda cap: cap.tokens)
+def _rate(most: Decimal | None, less: Decimal | None = None) -> int:
+    """Return what one token of a million costs, rounded up."""
+    return -(-to_pico((most or Decimal(0)) - (less or Decimal(0))) // _MILLION)
 
 
-def bill_of(
-    prices: PriceList, model: str, usage: TokenUsage, latency_ms: int, stop_reason: str | None
-) -> CallBill:
-    """Return the bill of a call whose usage the provider reported."""
-    cost = prices.cost(model, usage)
-    return CallBill(
-        model=model,
-        usage=usage,
-        cost_pico=None if cost is None else to_pico(cost),
-        estimated=False,
-        latency_ms=latency_ms,
-        stop_reason=stop_reason,
-    )
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """What a call costs: by the price that somebody set, else by the list."""
 
+    prices: PriceList
+    model: str
+    opened: Opened
 
-def estimate(messages: Sequence[ChatMessage] | None, streamed: Sequence[str]) -> TokenUsage:
-    """Return what a call probably used whose provider reported nothing."""
-    return TokenUsage(
-        input_tokens=_said(messages or ()), output_tokens=(sum(map(len, streamed)) + 3) // 4
-    )
+    def cost(self, usage: TokenUsage) -> int | None:
+        """Return picodollars, None while unpriced."""
+        if self.opened.price is not None:
+            return self.opened.price.cost(usage)
+        cost = self.prices.cost(self.model, usage)
+        return None if cost is None else to_pico(cost)
 
+    def bill(self, usage: TokenUsage | None, latency_ms: int, stop_reason: str | None) -> CallBill:
+        """Return the bill of a call that ended; without a usage it is all that was held."""
+        if usage is None:
+            return replace(self._held(latency_ms), stop_reason=stop_reason)
+        return CallBill(
+            model=self.model,
+            usage=usage,
+            cost_pico=self.cost(usage),
+            estimated=False,
+            latency_ms=latency_ms,
+            stop_reason=stop_reason,
+        )
 
-def failed_bill(
-    prices: PriceList,
-    model: str,
-    usage: TokenUsage,
-    latency_ms: int,
-    error: OrchestratorError,
-    *,
-    is_sent: bool = True,
-) -> CallBill:
-    """Return the bill of a failed call: an estimate if the provider worked, else nothing."""
-    worked = is_sent and (usage.output_tokens > 0 or isinstance(error, _WAS_WORKING))
-    spent = usage if worked else TokenUsage()
-    cost = prices.cost(model, spent) if worked else 0
-    return CallBill(
-        model=model,
-        usage=spent,
-        cost_pico=None if cost is None else to_pico(str(cost)),
-        estimated=worked,
-        latency_ms=latency_ms,
-        error={"code": error.code, "message": error.message[:2000]},
-    )
+    def failed(
+        self, latency_ms: int, error: OrchestratorError, *, is_sent: bool, has_output: bool
+    ) -> CallBill:
+        """Return the bill of a failed call: all that was held if the provider worked, else nothing.
+
+        Its usage never arrived, so anything less could be below what the provider charges.
+        """
+        worked = is_sent and (has_output or isinstance(error, _WAS_WORKING))
+        nothing = CallBill(
+            model=self.model,
+            usage=TokenUsage(),
+            cost_pico=0,
+            estimated=False,
+            latency_ms=latency_ms,
+        )
+        wait = error.retry_after
+        return replace(
+            self._held(latency_ms) if worked else nothing,
+            error={"code": error.code, "message": error.message[:2000]},
+            retry_after_ms=None if wait is None else int(wait.total_seconds() * 1000),
+        )
+
+    def _held(self, latency_ms: int) -> CallBill:
+        bound = self.opened.bound
+        return CallBill(
+            model=self.model,
+            usage=TokenUsage(input_tokens=bound.input_tokens, output_tokens=bound.output_tokens),
+            cost_pico=bound.pico,
+            estimated=True,
+            latency_ms=latency_ms,
+        )
 
 
 def add(usage: RunUsage, bill: CallBill) -> RunUsage:
@@ -133,7 +132,3 @@ def add(usage: RunUsage, bill: CallBill) -> RunUsage:
             "turns": usage.turns + 1,
         }
     )
-
-
-def _said(messages: Sequence[ChatMessage]) -> int:
-    return sum(estimate_tokens(message.content) for message in messages)

@@ -6,18 +6,20 @@ policy's last one is final; lost workers and drains are not failures.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from temporalio import activity
 
 from activities import bills, failures
-from activities.bills import OutputCap
+from activities.bills import Meter
 from activities.deltas import DeltaWriter
 from activities.live import LiveAttempt
+from activities.simpler import WrittenAnswer, is_simpler, level_of
 from activities.steps import StepFrame
+from activities.tickets import sort_calls
 from domain.chat import (
     ChatChunk,
     ChatMessage,
@@ -28,34 +30,40 @@ from domain.chat import (
     split_model,
 )
 from domain.errors import (
+    BudgetExhaustedError,
+    CircuitOpenError,
     InternalError,
     ModelError,
     ModelNotConfiguredError,
+    ModelRateLimitedError,
     ModelTimeoutError,
     OrchestratorError,
     StepRefusedError,
     StoreUnavailableError,
 )
 from domain.event import EventDraft, EventType
-from domain.order import CallTicket, ChatOrder, ChatReply
-from domain.ports import Clock, Ids, ModelCatalog, PriceList
+from domain.order import ChatOrder, ChatReply
+from domain.ports import ChatModel, Clock, Ids, ModelCatalog, PriceList
 from domain.step import (
     AlreadyClosed,
     Attempt,
-    AwaitingApproval,
-    AwaitingChild,
-    AwaitingClient,
-    CallBill,
+    AwaitingBudget,
     CallPlan,
     Closing,
     NewMessage,
-    NewToolCall,
     Opened,
-    OutcomeUnknown,
+    Withheld,
+    milliseconds,
     step_place,
-    tool_step,
 )
-from domain.tool import Effect, ToolOutcome
+
+_REFUSALS: dict[str, type[OrchestratorError]] = {
+    "budget_exhausted": BudgetExhaustedError,
+    "budget_degraded": BudgetExhaustedError,
+    "budget_busy": BudgetExhaustedError,
+    "circuit_open": CircuitOpenError,
+    "model_rate_limited": ModelRateLimitedError,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +91,6 @@ class _Call:
     attempt: Attempt
     started_ms: int
     streamed: list[str] = field(default_factory=list)
-    cap: OutputCap | None = None
-    """The cap that the request was sent with."""
     is_sent: bool = False
     """Whether the provider may have seen the request."""
 
@@ -122,11 +128,15 @@ class ChatActivities:
         )
 
     async def _complete(self, live: LiveAttempt, order: ChatOrder) -> ChatReply:
-        plan = bills.plan_call(self._prices, order)
+        plan = bills.plan_call(self._prices, order, self._settings.max_output_tokens)
         opening = await self._frame.open(order.run_id, order.step_id, plan)
         if isinstance(opening, AlreadyClosed):
             return ChatReply.model_validate(opening.result)
-        if isinstance(opening, (OutcomeUnknown, AwaitingApproval, AwaitingChild, AwaitingClient)):
+        if isinstance(opening, AwaitingBudget):
+            return _waiting(opening)
+        if isinstance(opening, Withheld):
+            raise self._withheld(order, opening)
+        if not isinstance(opening, Opened):
             raise TypeError("a model call has no unknown outcome")
         attempt = Attempt(order.run_id, order.step_id, opening.attempt)
         call = _Call(order, plan, opening, attempt, self._clock.now_ms())
@@ -160,14 +170,14 @@ class ChatActivities:
         spec = opened.spec
         if spec.instructions:
             messages = (ChatMessage(role="system", content=spec.instructions), *messages)
-        name = _name_of(call.order.model)
-        usual = self._settings.max_output_tokens
-        call.cap = bills.output_cap(opened, call.plan, messages, usual)
+        if opened.rejected is not None:
+            messages = (*messages, *_asked_again(*opened.rejected))
+        tools = () if call.order.degraded else spec.tools
         return ChatRequest(
-            model=name,
+            model=_name_of(call.order.model),
             messages=messages,
-            tools=tuple(tool.definition() for tool in spec.tools),
-            max_output_tokens=call.cap.tokens,
+            tools=tuple(tool.definition() for tool in tools),
+            max_output_tokens=opened.bound.output_tokens,
         )
 
     async def _stream(
@@ -175,7 +185,7 @@ class ChatActivities:
     ) -> StreamEnd:
         """Read the stream to its end, and not for ever."""
         end: StreamEnd | None = None
-        model = self._models.resolve(call.order.model)
+        model = self._model(call)
         call.is_sent = True
         stream = cast("AsyncGenerator[ChatChunk]", model.stream(request))
         try:
@@ -199,11 +209,18 @@ class ChatActivities:
             raise ModelTimeoutError(f"{call.order.model} ended its stream without an end")
         return end
 
+    def _model(self, call: _Call) -> ChatModel:
+        if is_simpler(call.order.model):
+            return WrittenAnswer(call.order.model, call.opened)
+        return self._models.resolve(call.order.model)
+
     async def _close(self, call: _Call, end: StreamEnd, writer: DeltaWriter) -> ChatReply:
         rest = await writer.rest()
         text = "".join(call.streamed)
-        bill = self._bill(call, end)
-        tickets, created, refused = self._tool_calls(call, end.tool_calls)
+        bill = self._meter(call).bill(end.usage, self._latency(call), end.stop_reason)
+        turn = int(call.order.step_id.split("-")[1])
+        sorted_calls = sort_calls(end.tool_calls, call.opened.spec.tools, turn, self._ids)
+        tickets, created, refused = sorted_calls
         reply = ChatReply(
             calls=tuple(tickets),
             refused=len(refused),
@@ -235,61 +252,40 @@ class ChatActivities:
             bill=bill,
             is_turn=True,
             final_text=text if is_final else None,
+            degraded=_level(call),
         )
         await self._frame.book.close(call.attempt, closing)
         return reply
 
     def _final_events(self, call: _Call) -> tuple[EventDraft, ...]:
         data: dict[str, Any] = {"agent_id": call.opened.agent_id, "step": call.order.step_id}
+        if _level(call) is not None:
+            data["degraded"] = _level(call)
         # A run that is steered after its answer answers again.
         key = f"invoke_done:{call.order.step_id}"
         return (EventDraft(type=EventType.AGENT_INVOKE_DONE, key=key, data=data),)
 
-    def _tool_calls(
-        self, call: _Call, wanted: Sequence[ToolCallRequest]
-    ) -> tuple[list[CallTicket], list[NewToolCall], list[tuple[NewToolCall, ToolOutcome]]]:
-        """Sort the calls of a reply into those to run and those to answer at once."""
-        tools = {tool.name: tool for tool in call.opened.spec.tools}
-        turn = int(call.order.step_id.split("-")[1])
-        tickets, created, refused = [], [], []
-        for index, request in enumerate(wanted):
-            tool = tools.get(request.name)
-            new = NewToolCall(
-                tool_call_id=self._ids.new("tc"),
-                step_id=tool_step(turn, index),
-                name=request.name,
-                args=request.arguments,
-                effect=(tool.effect if tool else Effect.NONE).value,
-                provider_call_id=request.call_id,
-                kind="client" if tool and tool.client else "server",
-            )
-            if tool is None:
-                known = ", ".join(sorted(tools)) or "none"
-                said = f"there is no tool {request.name!r}; the tools are: {known}"
-                outcome = ToolOutcome(ok=False, content=said, error_code="unknown_tool")
-                refused.append((new, outcome))
-                continue
-            created.append(new)
-            tickets.append(CallTicket(step_id=new.step_id, tool=tool.name))
-        return tickets, created, refused
-
-    def _bill(self, call: _Call, end: StreamEnd) -> CallBill:
-        model, latency = call.order.model, self._latency(call)
-        if end.usage is not None:
-            return bills.bill_of(self._prices, model, end.usage, latency, end.stop_reason)
-        usage = bills.estimate(call.opened.messages, call.streamed)
-        known = bills.bill_of(self._prices, model, usage, latency, end.stop_reason)
-        return replace(known, estimated=True)
+    def _meter(self, call: _Call) -> Meter:
+        return Meter(self._prices, call.order.model, call.opened)
 
     def _latency(self, call: _Call) -> int:
         return max(0, self._clock.now_ms() - call.started_ms)
 
+    def _withheld(self, order: ChatOrder, held: Withheld) -> Exception:
+        """Say what a call that may not be made now means: the next model, a wait, or the end."""
+        error = _REFUSALS[held.code](held.message, retry_after=milliseconds(held.wait_ms))
+        if held.code == "budget_busy":
+            return failures.again(error, failures.backoff(activity.info().attempt, 0.25))
+        wait = error.retry_after
+        can_wait = wait is not None and wait.total_seconds() <= self._settings.longest_wait
+        if wait is None or (order.has_next and not (can_wait and _is_rate(held))):
+            return failures.coded(held.code, held.message)
+        return failures.again(error, wait)
+
     async def _failed(self, call: _Call, error: OrchestratorError) -> Exception:
         """Count the failure and say whether Temporal may try this model again."""
-        usage = bills.estimate(call.opened.messages, call.streamed)
-        latency = self._latency(call)
-        bill = bills.failed_bill(
-            self._prices, call.order.model, usage, latency, error, is_sent=call.is_sent
+        bill = self._meter(call).failed(
+            self._latency(call), error, is_sent=call.is_sent, has_output=bool(call.streamed)
         )
         count = await self._frame.book.fail(call.attempt, bill)
         if not isinstance(error, ModelError | InternalError):
@@ -310,6 +306,28 @@ def _name_of(model: str) -> str:
 
 
 def _cut_by(call: _Call, end: StreamEnd) -> str | None:
-    """Return the run's cap that cut an answer short; a tool call that arrived whole counts."""
-    is_cut = end.stop_reason == "length" and not end.tool_calls and call.cap is not None
-    return call.cap.reason if is_cut and call.cap is not None else None
+    """Return the cap that cut an answer short; a tool call that arrived whole counts."""
+    is_cut = end.stop_reason == "length" and not end.tool_calls
+    return call.opened.cut_by if is_cut else None
+
+
+def _level(call: _Call) -> str | None:
+    return level_of(call.order.model, is_behind=call.order.degraded)
+
+
+def _asked_again(answer: str, why: str) -> tuple[ChatMessage, ChatMessage]:
+    """Return the turn in which a better model reads what a weaker one said, and what is wrong."""
+    said = ChatMessage(role="assistant", content=answer)
+    wish = f"That answer does not do: {why}. Answer the request above anew, and better."
+    return said, ChatMessage(role="user", content=wish)
+
+
+def _is_rate(held: Withheld) -> bool:
+    return held.code == "model_rate_limited"
+
+
+def _waiting(opening: AwaitingBudget) -> ChatReply:
+    wait = opening.expires_in_ms
+    return ChatReply(
+        waits_for=opening.budget_id, expires_in_seconds=None if wait is None else wait / 1000
+    )

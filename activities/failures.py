@@ -28,6 +28,11 @@ def final(error: OrchestratorError) -> ApplicationError:
     return ApplicationError(error.message, type=error.code, non_retryable=True)
 
 
+def coded(code: str, message: str) -> ApplicationError:
+    """Return a failure under a code of its own that no attempt of this step follows."""
+    return ApplicationError(message, type=code, non_retryable=True)
+
+
 def again(error: OrchestratorError, delay: timedelta) -> ApplicationError:
     """Return a failure after which Temporal tries once more, `delay` later."""
     return ApplicationError(

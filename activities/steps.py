@@ -15,6 +15,7 @@ from domain.step import (
     AlreadyClosed,
     Attempt,
     AwaitingApproval,
+    AwaitingBudget,
     AwaitingChild,
     AwaitingClient,
     CallPlan,
@@ -22,9 +23,21 @@ from domain.step import (
     Older,
     Opened,
     OutcomeUnknown,
+    Withheld,
 )
 
 T = TypeVar("T")
+Begun = (
+    Opened
+    | AlreadyClosed
+    | OutcomeUnknown
+    | AwaitingApproval
+    | AwaitingChild
+    | AwaitingClient
+    | AwaitingBudget
+    | Withheld
+)
+"""What an opening leads to, once it is clear that this attempt is the one that is wanted."""
 
 UNCOUNTED_ATTEMPTS = 5
 """Attempts of a step that may fail in an unforeseen way before they are opened."""
@@ -52,11 +65,7 @@ class StepFrame:
         self.live = live
         self._pending = pending
 
-    async def open(
-        self, run_id: str, step_id: str, plan: CallPlan | None = None
-    ) -> (
-        Opened | AlreadyClosed | OutcomeUnknown | AwaitingApproval | AwaitingChild | AwaitingClient
-    ):
+    async def open(self, run_id: str, step_id: str, plan: CallPlan | None = None) -> Begun:
         """Open the step for the current activity.
 
         Raises:

@@ -27,7 +27,6 @@ from domain.step import (
     AlreadyClosed,
     Attempt,
     AwaitingApproval,
-    AwaitingChild,
     AwaitingClient,
     Opened,
     OutcomeUnknown,
@@ -89,8 +88,8 @@ class ToolActivities:
             return ToolReply(status="outcome_unknown", tool_call_id=opening.tool_call_id)
         if isinstance(opening, AwaitingApproval | AwaitingClient):
             return waits_for_others(opening)
-        if isinstance(opening, AwaitingChild):
-            raise TypeError("only spawn_run waits for a run")
+        if not isinstance(opening, Opened):
+            raise TypeError("only spawn_run waits for a run, and only models for money")
         attempt = Attempt(order.run_id, order.step_id, opening.attempt)
         if spec is None:
             said = ToolOutcome(

@@ -195,7 +195,9 @@ def approval_view(approval: Approval) -> View:
         "run_id": approval.run_id,
         "session_id": approval.session_id,
         "agent_id": approval.agent_id,
-        "tool_call_id": approval.tool_call_id,
+        "kind": approval.kind,
+        "budget_id": approval.budget_id,
+        "tool_call_id": approval.tool_call_id if approval.kind == "tool" else None,
         "tool_name": approval.tool_name,
         "args": as_json(approval.args),
         "args_summary": approval.args_summary,
@@ -214,7 +216,7 @@ def approval_view(approval: Approval) -> View:
         "reason": approval.reason,
         "requested_at": iso(approval.created_at),
         "expires_at": iso(approval.expires_at),
-        "may_remember": not approval.untrusted,
+        "may_remember": approval.kind == "tool" and not approval.untrusted,
     }
 
 

@@ -21,6 +21,7 @@ from pydantic_settings import (
 from domain.chat import split_model
 
 PREFIX = "ORCHESTRATOR_"
+RATE_NAME = r"^[^:=,\s]+:(requests|tokens)$"
 
 
 def _names(own: str, *others: str) -> AliasChoices:
@@ -45,6 +46,20 @@ def _lower(value: object) -> object:
 
 Level = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_level)]
 Format = Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)]
+
+
+def _rates(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    parts = (part.partition("=") for part in value.split(",") if part.strip())
+    return {name.strip(): amount.strip() for name, _, amount in parts}
+
+
+Rates = Annotated[
+    dict[Annotated[str, Field(pattern=RATE_NAME)], Annotated[int, Field(ge=1)]],
+    NoDecode,
+    BeforeValidator(_rates),
+]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_list)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=1)]
@@ -181,6 +196,15 @@ class Settings(BaseSettings):
     """The chain of agents that name none, by commas."""
     max_output_tokens: Count = Field(4096, validation_alias=_names("MAX_OUTPUT_TOKENS"))
     """The longest reply asked of a model."""
+    breaker_failures: int = Field(3, validation_alias=_names("BREAKER_FAILURES"), ge=0)
+    """Failures in a row after which a model is left alone for a while; 0: never."""
+    breaker_cooldown_seconds: Seconds = Field(
+        60, validation_alias=_names("BREAKER_COOLDOWN_SECONDS")
+    )
+    """How long a model is left alone; then one call tries."""
+    rate_limits: Rates = Field(default_factory=dict, validation_alias=_names("RATE_LIMITS"))
+    """What providers take in a minute, over all workers:
+    `openai:requests=500,openai/gpt-x:tokens=200000`."""
     anthropic_api_key: SecretStr | None = Field(None, validation_alias="anthropic_api_key")
     """Makes `anthropic/...` models available."""
     anthropic_auth_token: SecretStr | None = Field(None, validation_alias="anthropic_auth_token")

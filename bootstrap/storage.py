@@ -26,12 +26,14 @@ from adapters.store.registry.keyring import SqlKeyRing
 from adapters.store.runs.runbook import SqlRunBook
 from adapters.store.runs.upkeep import SqlUpkeep
 from adapters.store.schema.migrate import upgrade
+from adapters.store.spending.callbook import SqlCallBook
 from adapters.store.steps.stepbook import SqlStepBook
 from bootstrap.crash import crash_at
 from bootstrap.identity import SystemClock
 from bootstrap.settings import Settings
 from domain.agenthealth import HealthRules
 from domain.errors import StoreUnavailableError
+from domain.spending import BreakerRules, SpendingRules
 from domain.upkeep import STUCK_KEY, stuck_runs
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class Storage:
     hub: Hub
     clock: SystemClock
     steps: SqlStepBook
+    calls: SqlCallBook
     approvals: SqlApprovalBook
     clients: SqlClientBook
     runs: SqlRunBook
@@ -147,7 +150,8 @@ async def open_storage(settings: Settings, crash: Callable[[str], None] | None =
         engine=engine,
         hub=hub,
         clock=clock,
-        steps=SqlStepBook(engine, clock, hook),
+        steps=SqlStepBook(engine, clock, hook, spending_rules(settings)),
+        calls=SqlCallBook(engine, clock, hook, spending_rules(settings)),
         approvals=SqlApprovalBook(engine, clock, hook),
         clients=SqlClientBook(engine, clock, hook),
         runs=SqlRunBook(engine, clock, hook),
@@ -176,6 +180,11 @@ def health_rules(settings: Settings) -> HealthRules:
         # Somewhat longer than the call that tries may take.
         probe_ms=settings.agent_timeout_ms + 10_000,
         fresh_ms=int(settings.agent_unseen_seconds * 1000 / 9),
+def spending_rules(settings: Settings) -> SpendingRules:
+    """Return what the operator says of providers."""
+    cooldown = int(settings.breaker_cooldown_seconds * 1000)
+    return SpendingRules(
+        BreakerRules(settings.breaker_failures, cooldown), dict(settings.rate_limits)
     )
 
 

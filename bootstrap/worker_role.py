@@ -175,7 +175,7 @@ def build_worker_role(
             Deciding(storage.approvals, gateway),
             stopping,
             Dispatching(storage.clients, gateway),
-            {"schedules": schedules.mend},
+            {"schedules": schedules.mend, "calls": storage.calls.expire_calls},
         ),
         live.worker_id,
         ReconcileSettings(every_seconds=settings.reconcile_seconds),

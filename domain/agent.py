@@ -1,5 +1,6 @@
 """Agents: what can be addressed and can do a run. Knows no store and no wire."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -8,6 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from domain.chat import ChatMessage
 
 AgentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
+
+
+KEYWORD = "degraded/keyword"
+STATIC = "degraded/static"
+"""In place of models: answers that the operator wrote."""
+_WORDS = re.compile(r"\w+")
 
 
 class AgentKind(StrEnum):
@@ -42,6 +49,38 @@ class Limits(BaseModel):
         return Limits.model_validate({**other.model_dump(), **mine})
 
 
+class Degradation(BaseModel):
+    """What stands behind an agent's chain of models, each level simpler than the one before.
+
+    Source: seed E, graceful degradation.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: tuple[str, ...] = Field(default=(), max_length=20)
+    """A simpler agent: the same instructions without tools, asked of these."""
+    keywords: dict[str, str] = Field(default_factory=dict, max_length=200)
+    """Answers without a model, by a word or phrase of the request."""
+    static: str | None = Field(default=None, max_length=20_000)
+    """The answer when nothing else can be said."""
+
+    def models_behind(self) -> tuple[str, ...]:
+        """Return what is tried after the chain, as names of models."""
+        keyword = (KEYWORD,) if self.keywords else ()
+        static = (STATIC,) if self.static is not None else ()
+        return (*self.models, *keyword, *static)
+
+    def keyword_answer(self, text: str) -> str | None:
+        """Return the answer to the longest word or phrase that `text` holds, if it holds any."""
+        words = f" {' '.join(_WORDS.findall(text.casefold()))} "
+        held = [
+            phrase
+            for phrase in self.keywords
+            if f" {' '.join(_WORDS.findall(phrase.casefold()))} " in words
+        ]
+        return self.keywords[max(held, key=len)] if held else None
+
+
 class Agent(BaseModel):
     """One registered agent. `owner` None means that every owner sees it (config file, built in)."""
 
@@ -58,6 +97,9 @@ class Agent(BaseModel):
     endpoint: str | None = None
     capabilities: tuple[str, ...] = ()
     limits: Limits = Limits()
+    degradation: Degradation = Degradation()
+    escalate: bool = False
+    """Whether a weak answer goes to a model of a higher tier."""
     tool_policy: dict[str, Any] = Field(default_factory=dict)
     status: str = "active"
     metadata: dict[str, Any] = Field(default_factory=dict)

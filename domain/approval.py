@@ -105,6 +105,9 @@ class Approval(BaseModel):
     expires_at: int | None
     untrusted: bool = False
     """Untrusted text raised the bar for this call: `remember` is refused."""
+    kind: str = "tool"
+    """`tool`: a call waits for it; `budget`: a run whose next call a budget does not cover."""
+    budget_id: str | None = None
     revision: int = 0
     """Counts the changes of this question, so that a follower notices each."""
 

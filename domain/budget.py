@@ -14,7 +14,7 @@ from domain.acceptance import Page
 
 DAY_MS = 86_400_000
 WARNINGS = (80, 95)
-"""Percent of a budget, held and spent together, at which its runs are warned."""
+"""Percent of a budget, once spent, at which the run that spent them is warned."""
 
 
 class BudgetScope(StrEnum):

@@ -44,6 +44,8 @@ class EventType(StrEnum):
     TOOL_RESULT = "tool_result"
     OUTCOME_UNKNOWN = "outcome_unknown"
     AGENT_SPAWNED = "agent_spawned"
+    BUDGET_WARNING = "budget_warning"
+    BUDGET_EXHAUSTED = "budget_exhausted"
 
 
 TERMINAL_EVENTS = frozenset({EventType.RUN_DONE, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
@@ -74,7 +76,11 @@ DATA_OF: dict[EventType, dict[str, str]] = {
         "attempt": "the attempt that begins; drop the text of earlier ones",
     },
     EventType.AGENT_STATE: {"state": "as the agent says", "detail": "more", "step": "the step"},
-    EventType.AGENT_INVOKE_DONE: {"agent_id": "the agent", "step": "the committed step"},
+    EventType.AGENT_INVOKE_DONE: {
+        "agent_id": "the agent",
+        "step": "the committed step",
+        "degraded": "simple, keyword, static or kept for a simpler answer, else left out",
+    },
     EventType.RUN_WAITING: {"waiting_on": "what for", "reason": "a sentence"},
     EventType.RUN_RESUMED: {"waiting_on": "what it had waited for"},
     EventType.RUN_DONE: {
@@ -164,6 +170,26 @@ DATA_OF: dict[EventType, dict[str, str]] = {
         "error": "null or {code, message}",
     },
     EventType.OUTCOME_UNKNOWN: {"tool_call_id": "tc_...", "reason": "a sentence"},
+    EventType.BUDGET_WARNING: {
+        "budget_id": "which",
+        "scope": "run, session, agent, goal, key or global",
+        "scope_id": "which one",
+        "limit_usd": "decimal string",
+        "spent_usd": "after this call",
+        "reserved_usd": "held for calls under way",
+        "percent": "80 or 95",
+    },
+    EventType.BUDGET_EXHAUSTED: {
+        "budget_id": "which",
+        "scope": "run, session, agent, goal, key or global",
+        "scope_id": "which one",
+        "limit_usd": "decimal string",
+        "spent_usd": "so far",
+        "reserved_usd": "held for calls under way",
+        "needed_usd": "what the next call may cost",
+        "action": "ask, degrade or stop",
+        "step": "the call that was not made",
+    },
     EventType.AGENT_SPAWNED: {
         "child_run_id": "the run that was made",
         "agent_id": "who does it",

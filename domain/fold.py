@@ -140,7 +140,8 @@ class _Folding:
     def _answered(self, data: Data, _ts: int) -> None:
         """Take the text of the committed attempt; `run_done` has the last word."""
         text = "".join(self._texts.get(data["step"], ()))
-        self._set(output=assistant_output(text, self._stops.get(data["step"])))
+        why = self._stops.get(data["step"])
+        self._set(output=assistant_output(text, why, data.get("degraded")))
         if data["step"].startswith("invoke-"):
             self._count("turns")
 
@@ -154,8 +155,9 @@ class _Folding:
             self._unpriced += 1
         else:
             self._pico += to_pico(data["cost_usd"])
-        # A call to an agent is a turn when its answer is committed, billed or not.
-        if data["error"] is None and not data.get("step", "").startswith("invoke-"):
+        # A call to an agent is a turn when its answer is committed, billed or not; a call that is
+        # tied to the run from outside is none.
+        if data["error"] is None and data.get("step", "llm-").startswith("llm-"):
             self._count("turns")
 
     def _dispatched(self, data: Data, _ts: int) -> None:

@@ -1,8 +1,12 @@
 """Money as an exact integer of picodollars (1e-12 USD), and as the decimal string users see."""
 
+import re
 from decimal import Decimal
 
+from domain.errors import InvalidRequestError
+
 PICO_PER_USD = 10**12
+_AMOUNT = re.compile(r"\d{1,6}(\.\d{1,12})?")
 
 
 def to_pico(usd: Decimal | str) -> int:
@@ -10,6 +14,19 @@ def to_pico(usd: Decimal | str) -> int:
     scaled = Decimal(usd) * PICO_PER_USD
     whole = int(scaled)
     return whole + 1 if scaled > whole else whole
+
+
+def read_usd(value: object, field: str) -> str:
+    """Return an amount that somebody sent, as the decimal string it is.
+
+    Raises:
+        InvalidRequestError: it is none, or a million dollars or more; names `field`.
+    """
+    if not isinstance(value, str) or not _AMOUNT.fullmatch(value):
+        raise InvalidRequestError(
+            'an amount is a decimal string in USD below a million: "12.50"', field=field
+        )
+    return value
 
 
 def to_usd(pico: int) -> str:

@@ -60,6 +60,10 @@ class RunOrder(_Payload):
     agent_id: str = ""
     session_id: str = ""
     models: tuple[str, ...] = ()
+    rungs: tuple[int, ...] = ()
+    """Places in `models` where a higher tier begins."""
+    degraded_from: int | None = None
+    """The place in `models` behind the chain, where the simpler answers begin."""
     tools: tuple[ToolOrder, ...] = ()
     limits: Limits = Limits()
     timing: Timing = Timing()
@@ -84,6 +88,12 @@ class ChatOrder(_Payload):
     fallback_from: str | None = None
     fallback_reason: str | None = None
     fallback_step: str | None = None
+    escalates: bool = False
+    """Whether a higher tier stands behind this model, so that a weak answer need not count."""
+    escalated_from: str | None = None
+    """The step whose answer was too weak."""
+    degraded: bool = False
+    """Whether this is one of the simpler answers behind the chain."""
 
 
 class CallTicket(_Payload):
@@ -103,7 +113,13 @@ class ChatReply(_Payload):
     goes_on: bool = False
     """In a fork: somebody said more after this reply, so it is not the end."""
     cut_by: str | None = None
-    """The cap of the run that cut the answer short: `max_tokens` or `max_cost_usd`."""
+    """What cut the answer short: `max_tokens`, `max_cost_usd`, or `budget_exhausted`."""
+    waits_for: str | None = None
+    """The budget that a person is asked to raise before the call is made."""
+    expires_in_seconds: float | None = None
+    """When to look again, if nobody raises it."""
+    weak: str | None = None
+    """Why the answer does not count, where a higher tier is asked next."""
 
 
 class InvokeOrder(_Payload):
@@ -183,7 +199,9 @@ def order_of(run: Run, spec: RunSpec, *, queued: bool, timing: Timing | None = N
         agent_kind=spec.agent_kind,
         agent_id=run.agent_id or "",
         session_id=run.session_id or "",
-        models=spec.models,
+        models=(*spec.models, *spec.degradation.models_behind()),
+        rungs=spec.rungs,
+        degraded_from=len(spec.models) if spec.degradation.models_behind() else None,
         tools=tuple(
             ToolOrder(
                 name=tool.name,

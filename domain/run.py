@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from domain.agent import AgentKind, Limits
+from domain.agent import AgentKind, Degradation, Limits
 from domain.errors import ConflictError, LimitReachedError
 from domain.money import to_pico, to_usd
 from domain.tool import ToolSpec
@@ -81,10 +81,16 @@ def usage_of(pico: int, unpriced_calls: int, **counts: int) -> RunUsage:
     return RunUsage(cost_usd=None if unpriced_calls else to_usd(pico), **counts)
 
 
-def assistant_output(text: str, stop_reason: str | None) -> dict[str, Any]:
-    """Return an answer as a run's output: `stop_reason` is there when the provider gave one."""
+def assistant_output(
+    text: str, stop_reason: str | None, degraded: str | None = None
+) -> dict[str, Any]:
+    """Return an answer as a run's output.
+
+    `stop_reason` is there when the provider gave one, `degraded` when the answer is a simpler one.
+    """
     output: dict[str, Any] = {"role": "assistant", "content": text}
-    return output if stop_reason is None else {**output, "stop_reason": stop_reason}
+    more = {"stop_reason": stop_reason, "degraded": degraded}
+    return output | {name: value for name, value in more.items() if value is not None}
 
 
 class RunError(BaseModel):
@@ -117,6 +123,9 @@ class RunSpec(BaseModel):
     models: tuple[str, ...] = ()
     tools: tuple[ToolSpec, ...] = ()
     endpoint: str | None = None
+    rungs: tuple[int, ...] = ()
+    """Places in `models` where a higher tier begins."""
+    degradation: Degradation = Degradation()
     limits: Limits = Limits()
     context: dict[str, Any] = Field(default_factory=dict)
     tool_policy: dict[str, Any] = Field(default_factory=dict)

@@ -42,6 +42,7 @@ def snapshot(
         models=(agent.models or defaults.models) if is_llm else (),
         tools=_specs(agent, tools) if is_llm else (),
         endpoint=agent.endpoint,
+        degradation=agent.degradation,
         limits=lower(agent.limits.over(defaults.limits), asked),
         context=context,
         tool_policy=agent.tool_policy,
@@ -84,7 +85,7 @@ def check_agent(agent: Agent, tools: Mapping[str, ToolSpec], models: ModelCatalo
     if flaw is not None:
         raise InvalidRequestError(flaw, field="endpoint")
     _specs(agent, tools, field="tools")
-    check_models(agent.models, models)
+    check_models((*agent.models, *agent.degradation.models), models)
 
 
 def check_models(chain: Sequence[str], models: ModelCatalog) -> None:

@@ -4,11 +4,76 @@ The same ledger, caps, breakers and rate limits as those of steps. A call that i
 billed at what was held for it once its time is over.
 """
 
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from domain.bounds import PriceOverride
 from domain.step import CallBill
+
+__all__ = [
+    "NO_RULES",
+    "BreakerRules",
+    "CallBook",
+    "HealthBook",
+    "ModelHealth",
+    "NewCall",
+    "OpenedCall",
+    "PriceOverride",
+    "SpendingRules",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerRules:
+    """When a model is left alone. Source: seed A, model health."""
+
+    failures: int = 3
+    """Failures in a row that open the circuit; 0 for never."""
+    cooldown_ms: int = 60_000
+    """How long it stays open; then one call tries."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpendingRules:
+    """What the operator says of providers.
+
+    `per_minute` holds rates by bucket: `openai:requests`, `openai/gpt-x:tokens`.
+    """
+
+    breaker: BreakerRules = BreakerRules()
+    per_minute: Mapping[str, int] = field(default_factory=dict)
+
+
+NO_RULES = SpendingRules()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHealth:
+    """How a model does. Times are milliseconds since the epoch.
+
+    `state` is `healthy`, `degraded` or `unknown` (nothing was ever noted); `circuit` is `closed`,
+    `open` or `half_open`.
+    """
+
+    model: str
+    state: str = "unknown"
+    circuit: str = "closed"
+    failures: int = 0
+    error_class: str | None = None
+    error_message: str | None = None
+    open_until: int | None = None
+    blocked_until: int | None = None
+    last_ok_at: int | None = None
+    last_failed_at: int | None = None
+
+
+class HealthBook(Protocol):
+    """What is on record of how models do."""
+
+    async def model_health(self) -> Sequence[ModelHealth]:
+        """Return every model of which anything was noted, by name."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +94,6 @@ class NewCall:
     output_tokens: int
     pico: int | None
     max_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class PriceOverride:
-    """Prices that somebody set for a model, USD per million tokens."""
-
-    input_usd: Decimal
-    output_usd: Decimal
-    cached_input_usd: Decimal
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,18 @@ of it is an attempt with a number that the store mints.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from domain.bounds import NOTHING_BOUND, CallBound, PriceOverride
 from domain.chat import ChatMessage, TokenUsage, ToolCallRequest
 from domain.event import EventDraft
 from domain.run import RunSpec, RunState, RunUsage
 from domain.tool import ToolOutcome
+
+KEPT = "degraded/kept"
+"""In place of a model: the answer that was too weak counts after all."""
 
 
 class StepState(StrEnum):
@@ -64,9 +69,15 @@ class CallPlan:
     model: str
     input_rate: int | None = None
     output_rate: int | None = None
+    max_output: int = 4096
+    """The longest reply that would be asked for, were there no caps."""
+    has_next: bool = False
+    """Whether another model stands behind this one."""
     fallback_from: str | None = None
     fallback_reason: str | None = None
     fallback_step: str | None = None
+    escalated_from: str | None = None
+    """The step whose answer was too weak."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +101,14 @@ class Opened:
     idempotency_key: str = ""
     """Of the tool call; in a fork that of the original."""
     failures: int = 0
-    left_tokens: int | None = None
-    """What the caps of the tree leave, None while none counts more than this run itself."""
-    left_pico: int | None = None
+    bound: CallBound = NOTHING_BOUND
+    """What a model call can use at most: what is held for it, and its `max_tokens`."""
+    cut_by: str | None = None
+    """Which cap made `bound.output_tokens` lower than usual, if one did."""
+    price: PriceOverride | None = None
+    """What somebody set as the model's price, if anybody did."""
+    rejected: tuple[str, str] | None = None
+    """The answer of a lower tier and why it does not count, where this model is to do better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +150,30 @@ class AwaitingClient:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitingBudget:
+    """A person is asked to raise a budget first; nothing was opened."""
+
+    approval_id: str
+    budget_id: str
+    expires_in_ms: int | None = None
+    """When to look again although nobody said anything: a budget by day begins anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """The call may not be made, or not now; nothing was opened.
+
+    `code` is `budget_exhausted` or `budget_degraded` (no budget covers it), `budget_busy` (one will
+    if calls under way cost less than is held for them), `circuit_open` (the model keeps failing) or
+    `model_rate_limited`; `wait_ms` says when to ask again, if that is known.
+    """
+
+    code: str
+    message: str
+    wait_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Older:
     """A newer attempt was scheduled already; ask Temporal which one it wants."""
 
@@ -147,6 +187,8 @@ Opening = (
     | AwaitingApproval
     | AwaitingChild
     | AwaitingClient
+    | AwaitingBudget
+    | Withheld
     | Older
 )
 
@@ -169,6 +211,8 @@ class CallBill:
     estimated: bool
     latency_ms: int
     error: dict[str, str] | None = None
+    retry_after_ms: int | None = None
+    """How long the provider told us to stay away."""
     stop_reason: str | None = None
     """Why the provider stopped: `stop`, `length`, `tool_calls`, `content_filter`."""
 
@@ -221,6 +265,8 @@ class Closing:
     bill: CallBill | None = None
     is_turn: bool = False
     final_text: str | None = None
+    degraded: str | None = None
+    """How a simpler answer is labelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +296,11 @@ class Finished:
     """Whether runs below this one were asked to stop and have not ended."""
     firing_id: str | None = None
     """The firing of a schedule that waits for this end."""
+
+
+def milliseconds(wait: int | None) -> timedelta | None:
+    """Return a wait as errors carry it."""
+    return None if wait is None else timedelta(milliseconds=wait)
 
 
 def llm_step(turn: int, index: int) -> str:

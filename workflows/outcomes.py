@@ -8,7 +8,16 @@ from temporalio.exceptions import ActivityError, ApplicationError
 with workflow.unsafe.imports_passed_through():
     from domain.order import RunResult
 
-FINAL_CODES = frozenset({"run_terminal", "poison_step", "max_cost_usd", "max_tokens", "superseded"})
+FINAL_CODES = frozenset(
+    {
+        "run_terminal",
+        "poison_step",
+        "max_cost_usd",
+        "max_tokens",
+        "superseded",
+        "budget_exhausted",
+    }
+)
 """Failures that no other model of the chain can mend."""
 _CANCEL_CODES = frozenset({"cancel_asked", "RunCancelled"})
 

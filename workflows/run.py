@@ -36,19 +36,15 @@ with workflow.unsafe.imports_passed_through():
         ToolReply,
     )
     from domain.run import RunKind, RunState, check_caps
-    from domain.step import invoke_step, llm_step, tool_step
+    from domain.step import invoke_step, tool_step
     from workflows import policies, store
+    from workflows.chain import ask_chain
     from workflows.children import start_child
     from workflows.clock import check_time, now_ms, seconds_left
     from workflows.delay import Waiting, wait_for_session, wait_for_start
     from workflows.display import show_details, show_waiting
     from workflows.news import News
-    from workflows.outcomes import (
-        FINAL_CODES,
-        RunFailedError,
-        RunStoppedError,
-        failure_of,
-    )
+    from workflows.outcomes import RunFailedError, RunStoppedError, failure_of
     from workflows.waits import PARKED, Waits
 
 StepOrder = ChatOrder | InvokeOrder | ToolCallOrder
@@ -165,7 +161,8 @@ class RunWorkflow:
         self._show(f"turn {self._progress.turn}")
         if self._order.agent_kind is AgentKind.HTTP:
             return not await self._invoke_agent()
-        reply = await self._ask_chain()
+        left = seconds_left(self._order, self._progress.started_at_ms)
+        reply = await ask_chain(self._order, self._progress.turn, left, self._complete_chat)
         self._note(usage=reply.usage)
         if reply.cut_by is not None:
             said = f"the answer was cut short by the run's cap {reply.cut_by}"
@@ -197,38 +194,21 @@ class RunWorkflow:
         if cap is not None and total > cap:
             raise RunFailedError("max_tool_calls", f"the run reached its cap of {cap} tool calls")
 
-    async def _ask_chain(self) -> ChatReply:
-        """Ask each model of the chain in turn until one answers."""
-        turn, models = self._progress.turn, self._order.models
-        failed: RunFailedError | None = None
-        for index, model in enumerate(models, start=1):
-            chat = ChatOrder(
-                run_id=self._order.run_id,
-                step_id=llm_step(turn, index),
-                model=model,
-                has_next=index < len(models),
-                retry_seconds=self._order.timing.retry_seconds,
-                seconds_left=seconds_left(self._order, self._progress.started_at_ms),
-                fallback_from=models[index - 2] if failed else None,
-                fallback_reason=failed.code if failed else None,
-                fallback_step=llm_step(turn, index - 1) if failed else None,
-            )
-            try:
-                return await self._complete_chat(chat)
-            except RunFailedError as error:
-                if error.code in FINAL_CODES:
-                    raise
-                failed = error
-        raise failed or RunFailedError("model_not_configured", "the agent has no model")
-
     async def _complete_chat(self, chat: ChatOrder) -> ChatReply:
-        return await self._step(
-            "complete_chat",
-            chat,
-            ChatReply,
-            f"llm {chat.model} turn {self._progress.turn}",
-            self._order.timing.attempt_seconds,
-        )
+        """Ask one model; while a person has to raise a budget first, wait and look again."""
+        while True:
+            seen = self._wakes
+            reply = await self._step(
+                "complete_chat",
+                chat,
+                ChatReply,
+                f"llm {chat.model} turn {self._progress.turn}",
+                self._order.timing.attempt_seconds,
+            )
+            if reply.waits_for is None:
+                return reply
+            why = f"raise budget {reply.waits_for}"
+            await self._park("budget", why, seen, reply.expires_in_seconds)
 
     async def _invoke_agent(self) -> bool:
         """Ask the external agent; return whether more was said after its answer, in a fork."""
@@ -291,12 +271,18 @@ class RunWorkflow:
             await self._wait_for_answer(seen, call.step_id, reply)
 
     async def _wait_for_answer(self, seen: int, step_id: str, reply: ToolReply) -> None:
-        """Wait until somebody said something, or the time for it is over: the store says which."""
         what, to_do = PARKED[reply.status]
+        why = f"{to_do} tool call {reply.tool_call_id}"
+        await self._park(what, why, seen, reply.expires_in_seconds, step_id)
+
+    async def _park(
+        self, what: str, why: str, seen: int, at_most: float | None, step_id: str | None = None
+    ) -> None:
+        """Wait until somebody said something, or the time for it is over: the store says which."""
         if self._waits.begin(what):
-            self._wait_on(self._waits.shown, f"{to_do} tool call {reply.tool_call_id}")
+            self._wait_on(self._waits.shown, why)
         try:
-            await self._wait_for_wake(seen, reply.expires_in_seconds, what, step_id)
+            await self._wait_for_wake(seen, at_most, what, step_id)
         finally:
             has_changed = self._waits.end(what)
         if has_changed:

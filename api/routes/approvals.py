@@ -94,5 +94,8 @@ async def decide_approval(
     if approval.decided_at is not None:
         waited = (approval.decided_at - approval.created_at) / 1000
         desk.metrics.approval_wait.observe(max(0.0, waited))
-    call = await desk.runs.get_tool_call(access.who.owner, approval.tool_call_id)
-    return reply(approval_view(approval) | {"tool_call_status": call.status.value})
+    status = None
+    if approval.kind == "tool":
+        call = await desk.runs.get_tool_call(access.who.owner, approval.tool_call_id)
+        status = call.status.value
+    return reply(approval_view(approval) | {"tool_call_status": status})

@@ -1,6 +1,6 @@
 """Approvals, as callers get them."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field, JsonValue
 
@@ -14,6 +14,8 @@ _EXAMPLE: dict[str, JsonValue] = {
     "run_id": "run_01k9",
     "session_id": "sess_01k9",
     "agent_id": "assistant",
+    "kind": "tool",
+    "budget_id": None,
     "tool_call_id": "tc_01k9",
     "tool_name": "wire",
     "args": {"to": "bob", "amount": 150},
@@ -46,7 +48,12 @@ class ApprovalOut(Shape):
     run_id: str
     session_id: str | None
     agent_id: str | None
-    tool_call_id: str
+    kind: Annotated[
+        Literal["tool", "budget"],
+        Field(description="A tool call waits for it, or a run that needs more money."),
+    ]
+    budget_id: Annotated[str | None, Field(description="The budget that an approval raises.")]
+    tool_call_id: str | None
     tool_name: str
     args: Any
     args_summary: Annotated[str, Field(description="The call on one line, safe to show.")]
@@ -78,7 +85,9 @@ class DecidedOut(ApprovalOut):
 
     model_config = ConfigDict(json_schema_extra={})
 
-    tool_call_status: ToolCallStatus
+    tool_call_status: Annotated[
+        ToolCallStatus | None, Field(description="Null where a budget was asked about.")
+    ]
 
 
 class ApprovalList(Page):

@@ -39,6 +39,7 @@ from adapters.store.runs.runbook import SqlRunBook
 from adapters.store.runs.upkeep import SqlUpkeep
 from adapters.store.schema.migrate import upgrade
 from adapters.store.schema.tables import metadata
+from adapters.store.spending.callbook import SqlCallBook
 from adapters.store.steps.stepbook import SqlStepBook
 from domain.event import StoredEvent
 
@@ -75,6 +76,7 @@ class StoreBox:
     def __post_init__(self) -> None:
         self.runs = SqlRunBook(self.engine, self.clock)
         self.steps = SqlStepBook(self.engine, self.clock)
+        self.calls = SqlCallBook(self.engine, self.clock)
         self.approvals = SqlApprovalBook(self.engine, self.clock)
         self.family = SqlFamilyBook(self.engine, self.clock)
         self.clients = SqlClientBook(self.engine, self.clock)

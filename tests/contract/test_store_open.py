@@ -185,7 +185,7 @@ async def test_the_next_model_of_the_chain_voids_the_text_of_the_first(store: St
     assert [event["type"] for event in log].count("agent_stream_reset") == 1
 
 
-async def test_an_attempt_that_died_is_billed_as_an_estimate(store: StoreBox) -> None:
+async def test_an_attempt_that_died_is_billed_at_what_was_held(store: StoreBox) -> None:
     await store.runs.accept(new_run("run_1"))
     dead = await open_step(store, "run_1")
     await store.steps.append_delta(dead, "12345678", 1)
@@ -195,13 +195,13 @@ async def test_an_attempt_that_died_is_billed_as_an_estimate(store: StoreBox) ->
     row = await store.one("SELECT * FROM usage")
     (told,) = [e["data"] for e in await events(store, "run_1") if e["type"] == "llm_call_done"]
     assert (row["attempt"], bool(row["estimated"])) == (1, True)
-    assert (row["error_code"], row["output_tokens"]) == ("worker_lost", 2)
-    assert row["input_tokens"] > 0
-    assert row["cost_pico"] == row["input_tokens"] * 1000 + 2 * 2000
+    assert (row["error_code"], row["output_tokens"]) == ("worker_lost", 4096)
+    assert row["input_tokens"] > len("hello from run_1")
+    assert row["cost_pico"] == row["input_tokens"] * 1000 + 4096 * 2000
     assert (told["attempt"], told["estimated"], told["error"]["code"]) == (1, True, "worker_lost")
     run = await store.runs.get_run(OWNER, "run_1")
     assert run.usage.model_calls == 1
-    assert run.usage.output_tokens == 2
+    assert run.usage.output_tokens == 4096
     assert opened.attempt == 2
 
 

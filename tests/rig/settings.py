@@ -10,6 +10,8 @@ SHORT = {
     "ORCHESTRATOR_RETRY_SECONDS": "0.05",
     "ORCHESTRATOR_PING_SECONDS": "0.5",
     "ORCHESTRATOR_DRAIN_SECONDS": "2",
+    # Scenes break providers on purpose, many after another: those of breakers switch them on.
+    "ORCHESTRATOR_BREAKER_FAILURES": "0",
     "ORCHESTRATOR_LOG_LEVEL": "info",
     "ORCHESTRATOR_LOG_FORMAT": "json",
 }

@@ -7,6 +7,7 @@ from adapters.store.approvals.approvals import read
 from adapters.store.approvals.gate import ruled
 from adapters.store.approvals.remembering import remember
 from adapters.store.database.tx import Row, Tx
+from adapters.store.spending import asking
 from adapters.store.steps.fence import lock_session_and_run
 from domain.approval import BY_POLICY, Answer, ApprovalStatus, Remember
 from domain.errors import (
@@ -24,7 +25,8 @@ _PENDING = (
     " WHERE r.remember <> 'none' AND r.owner = p.owner AND r.tool_name = p.tool_name"
     " AND r.status = 'approved' AND r.agent_id = p.agent_id AND r.policy_print = p.policy_print"
     " AND (r.remember = 'agent' OR r.session_id = p.session_id) AND r.decided_at >= p.ruled_at)"
-    " AS answered FROM approvals p WHERE p.status = 'pending' ORDER BY p.created_at, p.approval_id"
+    " AS answered FROM approvals p WHERE p.status = 'pending' AND p.kind = 'tool'"
+    " ORDER BY p.created_at, p.approval_id"
 )
 
 
@@ -46,6 +48,9 @@ def decide(tx: Tx, owner: str | None, approval_id: str, said: Answer, now: int) 
         raise ConflictError(
             f"approval {approval_id} is about other arguments; look at it again and decide anew"
         )
+    if approval["kind"] == "budget":
+        asking.decide(tx, run, approval, said, now)
+        return read(tx, None, approval_id)
     if not said.approved:
         _apply(tx, run, approval, said, [], now)
         return read(tx, None, approval_id)

@@ -15,8 +15,13 @@ _KINDS = (
     " AND t.status = 'waiting_child' AND c.ended_at IS NOT NULL",
     "SELECT t.step_id FROM tool_requests q JOIN tool_calls t ON t.tool_call_id = q.tool_call_id"
     " WHERE q.run_id = {run} AND q.news_at IS NOT NULL AND q.woken_at IS NULL",
+    "SELECT a.tool_call_id AS step_id FROM approvals a WHERE a.run_id = {run} AND a.kind = 'budget'"
+    " AND a.status <> 'pending' AND a.woken_at IS NULL",
+    "SELECT a.tool_call_id AS step_id FROM approvals a LEFT JOIN budgets b"
+    " ON b.budget_id = a.budget_id WHERE a.run_id = {run} AND a.kind = 'budget'"
+    " AND a.status = 'pending' AND (b.updated_at IS NULL OR b.updated_at > a.ruled_at)",
 )
-"""Resolved, decided, its child ended, its client answered."""
+"""Resolved, decided, its child ended, its client answered; its budget was decided, or changed."""
 
 ANY_OF_R = " OR ".join(f"EXISTS ({kind.format(run='r.run_id')})" for kind in _KINDS)
 """A condition: the run of the row `r` has news."""

@@ -12,10 +12,13 @@ _CHILDREN = "status = 'waiting_child'"
 """Tool calls that made a run and wait for its end."""
 CLIENTS = "status IN ('waiting', 'taken')"
 """Requests that a client has to answer."""
+_BUDGETS = "kind = 'budget' AND status = 'pending'"
+"""Budgets that a person is asked to raise."""
 _KINDS = (
     ("approval", "tool_calls", _PEOPLE, "another call waits"),
     ("child", "tool_calls", _CHILDREN, "another run works"),
     ("client_tool", "tool_requests", CLIENTS, "a client runs a tool"),
+    ("budget", "approvals", _BUDGETS, "a budget is used up"),
 )
 """What a run says that it waits for, the first of them that is true."""
 

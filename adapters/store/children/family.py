@@ -113,11 +113,13 @@ def to_stop(tx: Tx, run_id: str) -> Sequence[Row]:
 
 
 def tree_spent(tx: Tx, run: Row) -> tuple[int, int]:
-    """Return the picodollars and tokens that a run and all below it have used."""
+    """Return the picodollars and tokens that a run and all below it have used or hold."""
     if not run["spawned"]:
-        return run["cost_pico"], run["input_tokens"] + run["output_tokens"]
+        tokens = run["input_tokens"] + run["output_tokens"] + run["reserved_tokens"]
+        return run["cost_pico"] + run["reserved_pico"], tokens
     row = tx.one(
-        f"{_BELOW} SELECT sum(r.cost_pico) AS pico, sum(r.input_tokens + r.output_tokens) AS tokens"
+        f"{_BELOW} SELECT sum(r.cost_pico + r.reserved_pico) AS pico,"
+        " sum(r.input_tokens + r.output_tokens + r.reserved_tokens) AS tokens"
         " FROM runs r JOIN below b ON b.run_id = r.run_id",
         id=run["run_id"],
     )

@@ -43,6 +43,7 @@ class PostgresTx:
     """A `Tx` over SQLAlchemy's synchronous facade of an asyncpg connection."""
 
     lock = " FOR UPDATE"
+    octets = "octet_length({})"
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -36,6 +36,7 @@ class SqliteTx:
     """A `Tx` over a plain connection."""
 
     lock = ""
+    octets = "length(CAST({} AS BLOB))"
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

@@ -19,6 +19,8 @@ class Tx(Protocol):
 
     lock: str
     """Appended to a SELECT to lock its rows: empty on SQLite, which has one writer at a time."""
+    octets: str
+    """How the bytes of a text are counted in SQL, with `{}` for the text."""
     committed: list[StoredEvent]
     """Events to hand to viewers once this transaction has committed."""
 

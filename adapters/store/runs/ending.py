@@ -14,6 +14,7 @@ from adapters.store.log.appender import append
 from adapters.store.runs.partial import keep_partial, partial_text
 from adapters.store.sessions import transcript
 from adapters.store.sessions.steering import goes_on, place_left_behind
+from adapters.store.spending import asking, calls
 from adapters.store.steps import billing
 from adapters.store.steps.fence import lock_run, note_execution, read_step
 from domain.errors import NotFoundError
@@ -113,19 +114,20 @@ def _lock_session(tx: Tx, run: Row) -> Row | None:
 
 def _close_what_is_open(tx: Tx, run: Row, finish: Finish, now: int, last: int) -> int:
     """Close open calls, so that the transcript stays valid; bill attempts that never reported."""
+    last = append(tx, run, calls.end_with_run(tx, run, now), now, last)
     if finish.state is RunState.DONE:
         return last
+    questions = asking.close_with_run(tx, run["run_id"], finish.state.value.lower(), now)
+    last = append(tx, run, questions, now, last)
     for step in tx.all(
         "SELECT * FROM steps WHERE run_id = :id AND state = 'open' AND model IS NOT NULL",
         id=run["run_id"],
     ):
         error = {"code": finish.state.value.lower(), "message": "cut before its usage was known"}
         bill = billing.estimated_bill(step, now, error)
-        billing.add_bill(tx, run, step["step_id"], step["attempt"], bill, now)
-        draft = billing.bill_event(step["step_id"], step["attempt"], bill)
-        last = append(tx, run, [draft], now, last)
-    calls = tx.all("SELECT * FROM tool_calls WHERE run_id = :id", id=run["run_id"])
-    for call in sorted(calls, key=lambda row: step_place(row["step_id"])):
+        last = append(tx, run, billing.bill_attempt(tx, run, step, bill, now), now, last)
+    open_calls = tx.all("SELECT * FROM tool_calls WHERE run_id = :id", id=run["run_id"])
+    for call in sorted(open_calls, key=lambda row: step_place(row["step_id"])):
         last = append(tx, run, _close_call(tx, run, call, finish, now), now, last)
     return last
 

@@ -90,8 +90,6 @@ def add_to(metadata: MetaData) -> None:
         Column("probe_until", BigInteger),
         Column("error_class", Text),
         Column("error_message", Text),
-        Column("calls", BigInteger, nullable=False, server_default="0"),
-        Column("failed_calls", BigInteger, nullable=False, server_default="0"),
         Column("last_ok_at", BigInteger),
         Column("last_failed_at", BigInteger),
         Column("updated_at", BigInteger, nullable=False),

@@ -146,7 +146,6 @@ steps = Table(
     Column("closed_at", BigInteger),
     Column("result", Text),
     Column("output_estimate", BigInteger, nullable=False, server_default="0"),
-    Column("reserved_pico", BigInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("run_id", "step_id"),
 )
 Index(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from adapters.store.database.rows import chat_message_from
 from adapters.store.database.tx import Row, Tx
+from domain.bounds import MESSAGE_TOKENS
 from domain.chat import ChatMessage
 from domain.event import encode_json
 from domain.step import NewMessage
@@ -115,6 +116,19 @@ def read_transcript(tx: Tx, owner: str, session_id: str) -> tuple[ChatMessage, .
         session_id=session_id,
     )
     return tuple(chat_message_from(row) for row in rows)
+
+
+def bytes_of_session(tx: Tx, owner: str, session_id: str | None) -> int:
+    """Return an upper bound of the tokens of a conversation, without reading it."""
+    content = tx.octets.format("content")
+    calls = tx.octets.format("coalesce(tool_calls, '')")
+    row = tx.one(
+        f"SELECT count(*) AS n, sum({content} + {calls}) AS bytes FROM messages"
+        " WHERE owner = :owner AND session_id = :session_id AND seq IS NOT NULL",
+        owner=owner,
+        session_id=session_id,
+    )
+    return MESSAGE_TOKENS * row["n"] + int(row["bytes"] or 0) if row else 0
 
 
 def read_short_transcript(tx: Tx, run: Row) -> tuple[ChatMessage, ...] | None:

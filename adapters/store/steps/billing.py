@@ -1,72 +1,100 @@
-"""The ledger of model calls: every attempt that reached a provider has one row and one event."""
+"""The ledger of model calls: every attempt that reached a provider has one row and one event.
 
-from collections.abc import Sequence
+Entering it turns what was held for the attempt into what it cost.
+"""
 
 from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
-from domain.chat import ChatMessage, TokenUsage
+from adapters.store.spending import holds
+from adapters.store.spending.payers import payer_of
+from domain.bounds import Rates
+from domain.chat import TokenUsage
 from domain.event import EventDraft, EventType
-from domain.money import to_pico, to_usd
-from domain.session import estimate_tokens
+from domain.money import to_usd
 from domain.step import CallBill
 
 _INSERT = (
-    "INSERT INTO usage (run_id, step_id, attempt, owner, agent_id, session_id, model, input_tokens,"
-    " output_tokens, cached_tokens, cost_pico, estimated, latency_ms, error_code, created_at)"
-    " VALUES (:run_id, :step_id, :attempt, :owner, :agent_id, :session_id, :model, :input,"
-    " :output, :cached, :cost, :estimated, :latency, :error, :now)"
-    " ON CONFLICT (run_id, step_id, attempt) DO NOTHING"
+    "INSERT INTO usage (run_id, step_id, attempt, owner, agent_id, session_id, root_run_id,"
+    " goal_id, key_id, model, input_tokens, output_tokens, cached_tokens, cost_pico, estimated,"
+    " latency_ms, error_code, created_at) VALUES (:run_id, :step_id, :attempt, :owner, :agent_id,"
+    " :session_id, :root_run_id, :goal_id, :key_id, :model, :input, :output, :cached, :cost,"
+    " :estimated, :latency, :error, :now) ON CONFLICT (run_id, step_id, attempt) DO NOTHING"
 )
 _ADD = (
     "UPDATE runs SET input_tokens = input_tokens + :input, output_tokens = output_tokens + :output,"
     " cached_tokens = cached_tokens + :cached, cost_pico = cost_pico + :cost,"
-    " unpriced_calls = unpriced_calls + :unpriced, model_calls = model_calls + 1 WHERE run_id = :id"
+    " unpriced_calls = unpriced_calls + :unpriced, model_calls = model_calls + 1,"
+    " reserved_pico = reserved_pico - :held, reserved_tokens = reserved_tokens - :held_tokens"
+    " WHERE run_id = :id"
 )
 
 
-def estimate_input(run: Row, messages: Sequence[ChatMessage] | None) -> int:
-    """Return a rough count of the tokens an attempt sends, for the case that it dies."""
-    known = sum(estimate_tokens(message.content) for message in messages or ())
-    return known + len(run["spec"]) // 8
+def held_of(step: Row) -> tuple[int, int]:
+    """Return the picodollars and tokens that an open attempt holds."""
+    if step["model"] is None:
+        return 0, 0
+    rates = Rates(step["input_rate"], step["output_rate"])
+    tokens = step["input_estimate"], step["output_estimate"]
+    return rates.cost(*tokens) or 0, sum(tokens)
 
 
-def cap_reached(run: Row, max_cost_usd: str, next_pico: int) -> bool:
-    """Whether the run has spent its own money cap, or would with the input of the next call."""
-    spent, cap = run["cost_pico"], to_pico(max_cost_usd)
-    return bool(spent >= cap or spent + next_pico > cap)
+def bill_attempt(tx: Tx, run: Row, step: Row, bill: CallBill, now: int) -> list[EventDraft]:
+    """Enter an attempt into the ledger, the run's totals and the budgets; return its events.
+
+    A second entry changes nothing.
+    """
+    step_id, attempt = step["step_id"], step["attempt"]
+    event = bill_event(step_id, attempt, bill)
+    if not enter(tx, run, (run["run_id"], step_id, attempt), bill, now):
+        return [event]
+    held, held_tokens = held_of(step)
+    add_to_run(tx, run["run_id"], bill, held, held_tokens)
+    hold = holds.take(tx, holds.hold_of_step(run["run_id"], step_id, attempt)) if held else None
+    return [event, *holds.settle(tx, payer_of(run), hold, bill.cost_pico or 0, now)]
 
 
-def add_bill(tx: Tx, run: Row, step_id: str, attempt: int, bill: CallBill, now: int) -> None:
-    """Enter one attempt into the ledger and the run's totals; a second entry changes nothing."""
+def enter(tx: Tx, payer: Row, key: tuple[str, str, int], bill: CallBill, now: int) -> bool:
+    """Write a row of the ledger; False when it is there already.
+
+    `payer` is a row with who and what the call was made for: a run, or what was held for a call.
+    """
+    run_id, step_id, attempt = key
     usage = bill.usage
-    entered = tx.run(
-        _INSERT,
-        run_id=run["run_id"],
-        step_id=step_id,
-        attempt=attempt,
-        owner=run["owner"],
-        agent_id=run["agent_id"],
-        session_id=run["session_id"],
-        model=bill.model,
-        input=usage.input_tokens,
-        output=usage.output_tokens,
-        cached=usage.cached_tokens,
-        cost=bill.cost_pico,
-        estimated=bill.estimated,
-        latency=bill.latency_ms,
-        error=bill.error["code"] if bill.error else None,
-        now=now,
-    )
-    if entered:
+    named = ("owner", "agent_id", "session_id", "root_run_id", "goal_id", "key_id")
+    return bool(
         tx.run(
-            _ADD,
-            id=run["run_id"],
+            _INSERT,
+            run_id=run_id,
+            step_id=step_id,
+            attempt=attempt,
+            model=bill.model,
             input=usage.input_tokens,
             output=usage.output_tokens,
             cached=usage.cached_tokens,
-            cost=bill.cost_pico or 0,
-            unpriced=1 if bill.cost_pico is None else 0,
+            cost=bill.cost_pico,
+            estimated=bill.estimated,
+            latency=bill.latency_ms,
+            error=bill.error["code"] if bill.error else None,
+            now=now,
+            **{name: payer[name] for name in named},
         )
+    )
+
+
+def add_to_run(tx: Tx, run_id: str, bill: CallBill, held: int, held_tokens: int) -> None:
+    """Add a call to the totals of its run, and free what the run held for it."""
+    usage = bill.usage
+    tx.run(
+        _ADD,
+        id=run_id,
+        input=usage.input_tokens,
+        output=usage.output_tokens,
+        cached=usage.cached_tokens,
+        cost=bill.cost_pico or 0,
+        unpriced=1 if bill.cost_pico is None else 0,
+        held=held,
+        held_tokens=held_tokens,
+    )
 
 
 def bill_event(step_id: str, attempt: int, bill: CallBill) -> EventDraft:
@@ -90,20 +118,15 @@ def bill_event(step_id: str, attempt: int, bill: CallBill) -> EventDraft:
 
 
 def estimated_bill(step: Row, now: int, error: dict[str, str]) -> CallBill:
-    """Return the bill of an attempt that ended before its usage was known.
-
-    What it streamed is known, what it sent is estimated; the rates are those of its opening.
-    """
-    usage = TokenUsage(
-        input_tokens=step["input_estimate"], output_tokens=(step["streamed_chars"] + 3) // 4
-    )
-    cost = None
-    if step["input_rate"] is not None and step["output_rate"] is not None:
-        cost = usage.input_tokens * step["input_rate"] + usage.output_tokens * step["output_rate"]
+    """Return the bill of an attempt that was cut before its usage was known: all that was held."""
     return CallBill(
         model=step["model"],
-        usage=usage,
-        cost_pico=cost,
+        usage=TokenUsage(
+            input_tokens=step["input_estimate"], output_tokens=step["output_estimate"]
+        ),
+        cost_pico=Rates(step["input_rate"], step["output_rate"]).cost(
+            step["input_estimate"], step["output_estimate"]
+        ),
         estimated=True,
         latency_ms=max(0, now - step["opened_at"]),
         error=error,
@@ -115,7 +138,5 @@ def bill_dead_attempt(tx: Tx, run: Row, step: Row, now: int, last: int) -> int:
     if step["model"] is None:
         return last
     error = {"code": "worker_lost", "message": "the attempt ended without reporting its usage"}
-    bill = estimated_bill(step, now, error)
-    add_bill(tx, run, step["step_id"], step["attempt"], bill, now)
-    draft = bill_event(step["step_id"], step["attempt"], bill)
-    return append(tx, run, [draft], now, last)
+    drafts = bill_attempt(tx, run, step, estimated_bill(step, now, error), now)
+    return append(tx, run, drafts, now, last)

@@ -6,14 +6,15 @@ from dataclasses import replace
 from adapters.store.approvals import toolcalls
 from adapters.store.approvals.gate import first_events, pass_again, pass_gate
 from adapters.store.children import spawning
-from adapters.store.children.family import Left, check_tree
+from adapters.store.children.family import lock_line
 from adapters.store.clients import requests
 from adapters.store.database.rows import usage_from
 from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
 from adapters.store.sessions import transcript
 from adapters.store.sessions.steering import content_for, place_unseen
-from adapters.store.steps import billing
+from adapters.store.spending.granting import Grant, price_of
+from adapters.store.steps import billing, models
 from adapters.store.steps.fence import (
     check_open,
     lock_run,
@@ -21,10 +22,13 @@ from adapters.store.steps.fence import (
     note_execution,
     read_step,
 )
+from adapters.store.steps.models import Asked
+from domain.bounds import NOTHING_BOUND, CallBound
 from domain.chat import ChatMessage
 from domain.errors import StepRefusedError
 from domain.event import EventDraft, EventType
 from domain.run import RunSpec
+from domain.spending import NO_RULES, SpendingRules
 from domain.step import (
     AlreadyClosed,
     CallPlan,
@@ -35,7 +39,6 @@ from domain.step import (
     OutcomeUnknown,
     StepState,
     invoke_step,
-    llm_step,
 )
 from domain.tool import Effect
 
@@ -44,14 +47,18 @@ POISON_OPENINGS = 10
 
 _PUT_STEP = (
     "INSERT INTO steps (run_id, step_id, state, attempt, temporal_run_id, scheduled_at_us,"
-    " task_token, worker_id, opened_at, model, input_rate, output_rate, input_estimate, abandoned)"
+    " task_token, worker_id, opened_at, model, input_rate, output_rate, input_estimate,"
+    " output_estimate, abandoned)"
     " VALUES (:run_id, :step_id, 'open', :attempt, :temporal_run_id, :scheduled_at_us, :token,"
-    " :worker_id, :now, :model, :input_rate, :output_rate, :input_estimate, :abandoned)"
+    " :worker_id, :now, :model, :input_rate, :output_rate, :input_estimate, :output_estimate,"
+    " :abandoned)"
     " ON CONFLICT (run_id, step_id) DO UPDATE SET"
     " state = 'open', attempt = excluded.attempt, temporal_run_id = excluded.temporal_run_id,"
     " scheduled_at_us = excluded.scheduled_at_us, task_token = excluded.task_token,"
     " worker_id = excluded.worker_id, opened_at = excluded.opened_at,"
-    " input_estimate = excluded.input_estimate, abandoned = excluded.abandoned,"
+    " input_estimate = excluded.input_estimate, output_estimate = excluded.output_estimate,"
+    " input_rate = excluded.input_rate, output_rate = excluded.output_rate,"
+    " abandoned = excluded.abandoned,"
     " furthest_chars = CASE WHEN steps.streamed_chars > steps.furthest_chars"
     " THEN steps.streamed_chars ELSE steps.furthest_chars END,"
     " streamed_chars = 0, has_deltas = false"
@@ -59,7 +66,12 @@ _PUT_STEP = (
 
 
 def open_step(
-    tx: Tx, who: Execution, now: int, plan: CallPlan | None = None, wanted: bool = False
+    tx: Tx,
+    who: Execution,
+    now: int,
+    plan: CallPlan | None = None,
+    wanted: bool = False,
+    rules: SpendingRules = NO_RULES,
 ) -> Opening:
     """Open a step for one attempt, or say why that attempt is not needed.
 
@@ -72,7 +84,7 @@ def open_step(
     """
     is_tool = who.step_id.startswith("tool-")
     # The transcript may grow here: by a call that the policy blocks, by what steers the run.
-    run = lock_session_and_run(tx, who.run_id)
+    run = _lock(tx, who.run_id, is_model=plan is not None)
     check_open(run)
     note_execution(tx, who.run_id, who.temporal_run_id)
     step = read_step(tx, who.run_id, who.step_id)
@@ -85,14 +97,30 @@ def open_step(
             if again is not None:
                 return again
     if step is None and is_tool:
-        held = requests.look_again(tx, run, who, now) or pass_gate(tx, run, who, now)
+        held = _first_look(tx, run, who, now)
         if held is not None:
             return held
         run = lock_run(tx, who.run_id)  # the gate has written to it
-        asked = requests.ask(tx, run, who, now)
-        if asked is not None:
-            return asked
-    return _open_attempt(tx, run, step, who, now, plan)
+    if plan is not None:
+        return _open_model(tx, run, step, who, now, Asked(plan, rules))
+    return _open_other(tx, run, step, who, now)
+
+
+def _first_look(tx: Tx, run: Row, who: Execution, now: int) -> Opening | None:
+    """Ask the policy, then the client that runs the tool, about a call that was never opened."""
+    held = requests.look_again(tx, run, who, now) or pass_gate(tx, run, who, now)
+    if held is not None:
+        return held
+    return requests.ask(tx, lock_run(tx, who.run_id), who, now)
+
+
+def _lock(tx: Tx, run_id: str, *, is_model: bool) -> Row:
+    """Lock a run; for a model's call those above it too, because it spends of what they leave."""
+    if is_model and tx.lock:
+        above = tx.one("SELECT parent_run_id FROM runs WHERE run_id = :id", id=run_id)
+        if above is not None and above["parent_run_id"] is not None:
+            return lock_line(tx, run_id)[-1]
+    return lock_session_and_run(tx, run_id)
 
 
 def _answer_from(
@@ -105,7 +133,7 @@ def _answer_from(
     if step["state"] == StepState.UNKNOWN:
         return OutcomeUnknown(toolcalls.call_of_step(tx, who.run_id, who.step_id)["tool_call_id"])
     if step["state"] == StepState.OPEN and bytes(step["task_token"]) == who.token:
-        return _opened(tx, run, step, who, step["attempt"], _messages(tx, run, step["model"]))
+        return _opened_before(tx, run, step, who)
     same_execution = step["temporal_run_id"] == who.temporal_run_id
     if same_execution and not wanted and who.scheduled_at_us < step["scheduled_at_us"]:
         return Older(step["attempt"])
@@ -141,39 +169,63 @@ def _abandoned(step: Row | None) -> int:
     return 0 if got_further else int(step["abandoned"]) + 1
 
 
-def _check_money(tx: Tx, run: Row, plan: CallPlan, input_tokens: int) -> Left:
-    """Refuse a call that a cap does not cover, or whose price nobody knows."""
-    left = check_tree(tx, run, input_tokens * (plan.input_rate or 0))
-    cap = RunSpec.model_validate_json(run["spec"]).limits.max_cost_usd
-    if cap is None:
-        return left
-    if plan.input_rate is None:
-        raise StepRefusedError(
-            f"the price of {plan.model} is not known, so the cap of {cap} USD cannot be kept; name"
-            " another model, or leave the cap out",
-            reason="price_unknown",
-        )
-    if billing.cap_reached(run, cap, input_tokens * plan.input_rate):
-        raise StepRefusedError(
-            f"run {run['run_id']} reached its cap of {cap} USD", reason="max_cost_usd"
-        )
-    return left
-
-
-def _open_attempt(
+def _open_model(
     tx: Tx,
     run: Row,
     step: Row | None,
     who: Execution,
     now: int,
-    plan: CallPlan | None,
-) -> Opened:
-    attempt = step["attempt"] + 1 if step else 1
-    if not who.step_id.startswith("tool-"):
+    asked: Asked,
+) -> Opening:
+    """Open the call of a model: only when caps, budgets, its circuit and its rates let it."""
+    if step is not None and step["state"] == StepState.OPEN:
+        run = models.end_dead(tx, run, step, now)
+    place_unseen(tx, run)
+    messages = transcript.read_short_transcript(tx, run)
+    run, found = models.admit(tx, run, who, asked, messages, now)
+    if not isinstance(found, Grant):
+        return found
+    plan = models.priced(asked.plan, found)
+    attempt = _put(tx, step, who, now, plan, found.bound)
+    models.hold(tx, run, who, attempt, plan, found)
+    _write_opening(tx, run, _opening_events(tx, run, step, who, attempt, plan), now)
+    opened = _opened(tx, run, step, who, attempt, messages)
+    return replace(
+        opened,
+        bound=found.bound,
+        cut_by=found.cut_by,
+        price=found.price,
+        rejected=_rejected(tx, who, plan),
+    )
+
+
+def _rejected(tx: Tx, who: Execution, plan: CallPlan) -> tuple[str, str] | None:
+    """Return the answer of a lower tier that was too weak, and why."""
+    if plan.escalated_from is None:
+        return None
+    weak = read_step(tx, who.run_id, plan.escalated_from)
+    result = json.loads(weak["result"]) if weak is not None and weak["result"] else {}
+    return (result["answer"], result["weak"]) if result.get("weak") else None
+
+
+def _open_other(tx: Tx, run: Row, step: Row | None, who: Execution, now: int) -> Opened:
+    """Open a step that asks no model."""
+    is_tool = who.step_id.startswith("tool-")
+    if not is_tool:
         place_unseen(tx, run)
-    messages = _messages(tx, run, plan.model if plan else None)
-    input_estimate = billing.estimate_input(run, messages) if plan else 0
-    left = _check_money(tx, run, plan, input_estimate) if plan else Left()
+    attempt = _put(tx, step, who, now, None, NOTHING_BOUND)
+    drafts = _opening_events(tx, run, step, who, attempt, None)
+    if is_tool:
+        drafts += toolcalls.dispatch(tx, who, attempt, now)
+    _write_opening(tx, run, drafts, now)
+    return _opened(tx, run, step, who, attempt, None)
+
+
+def _put(
+    tx: Tx, step: Row | None, who: Execution, now: int, plan: CallPlan | None, bound: CallBound
+) -> int:
+    """Write the step's row for a new attempt and return its number."""
+    attempt = step["attempt"] + 1 if step else 1
     tx.run(
         _PUT_STEP,
         run_id=who.run_id,
@@ -187,29 +239,34 @@ def _open_attempt(
         model=plan.model if plan else None,
         input_rate=plan.input_rate if plan else None,
         output_rate=plan.output_rate if plan else None,
-        input_estimate=input_estimate,
+        input_estimate=bound.input_tokens,
+        output_estimate=bound.output_tokens,
         abandoned=_abandoned(step),
     )
-    last = run["last_seq"]
-    if step is not None and step["state"] == StepState.OPEN:
-        last = billing.bill_dead_attempt(tx, run, step, now, last)
-    drafts = _opening_events(tx, run, step, who, attempt, plan)
-    if who.step_id.startswith("tool-"):
-        drafts += toolcalls.dispatch(tx, who, attempt, now)
-    last = append(tx, run, drafts, now, last)
+    return attempt
+
+
+def _write_opening(tx: Tx, run: Row, drafts: list[EventDraft], now: int) -> None:
     tx.run(
         "UPDATE runs SET last_seq = :last, state = 'RUNNING',"
         " started_at = coalesce(started_at, :now) WHERE run_id = :id",
-        last=last,
+        last=append(tx, run, drafts, now, run["last_seq"]),
         now=now,
-        id=who.run_id,
+        id=run["run_id"],
     )
-    opened = _opened(tx, run, step, who, attempt, messages)
-    return replace(opened, left_pico=left.pico, left_tokens=left.tokens)
 
 
-def _messages(tx: Tx, run: Row, model: str | None) -> tuple[ChatMessage, ...] | None:
-    return None if model is None else transcript.read_short_transcript(tx, run)
+def _opened_before(tx: Tx, run: Row, step: Row, who: Execution) -> Opened:
+    """Return again what an opening gave whose reply was lost."""
+    if step["model"] is None:
+        return _opened(tx, run, step, who, step["attempt"], None)
+    messages = transcript.read_short_transcript(tx, run)
+    pico, _ = billing.held_of(step)
+    return replace(
+        _opened(tx, run, step, who, step["attempt"], messages),
+        bound=CallBound(step["input_estimate"], step["output_estimate"], pico),
+        price=price_of(tx, step["model"]),
+    )
 
 
 def _voids_text(tx: Tx, step: Row | None, who: Execution, plan: CallPlan | None) -> bool:
@@ -230,7 +287,7 @@ def _opening_events(
         return drafts
     key = f"{who.step_id}:{attempt}"
     first = (run["forked_turn"] or 0) + 1
-    if step is None and who.step_id in (llm_step(first, 1), invoke_step(first)):
+    if step is None and who.step_id.startswith((f"llm-{first}-", invoke_step(first))):
         data = {"agent_id": run["agent_id"]}
         drafts.append(
             EventDraft(type=EventType.AGENT_INVOKE_STARTED, key="invoke_started", data=data)

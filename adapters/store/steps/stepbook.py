@@ -13,6 +13,7 @@ from adapters.store.steps import opening, writes
 from domain.chat import ChatMessage
 from domain.event import EventDraft
 from domain.ports import Clock
+from domain.spending import NO_RULES, SpendingRules
 from domain.step import (
     Attempt,
     Beginning,
@@ -30,17 +31,24 @@ from domain.tool import ToolCallStatus, ToolOutcome
 class SqlStepBook:
     """Steps on record. Source of every promise: `domain.records.StepBook`."""
 
-    def __init__(self, engine: Engine, clock: Clock, crash: CrashPoint = no_crash) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        crash: CrashPoint = no_crash,
+        rules: SpendingRules = NO_RULES,
+    ) -> None:
         self._engine = engine
         self._clock = clock
         self._commit = Commits(engine, crash)
+        self._rules = rules
 
     async def open(
         self, who: Execution, plan: CallPlan | None = None, *, wanted: bool = False
     ) -> Opening:
         now = self._clock.now_ms()
         return await self._commit(
-            "open_step", lambda tx: opening.open_step(tx, who, now, plan, wanted)
+            "open_step", lambda tx: opening.open_step(tx, who, now, plan, wanted, self._rules)
         )
 
     async def read_transcript(self, owner: str, session_id: str) -> tuple[ChatMessage, ...]:
@@ -69,7 +77,7 @@ class SqlStepBook:
     async def fail(self, who: Attempt, bill: CallBill | None = None) -> int:
         now = self._clock.now_ms()
         return await self._commit(
-            "fail_attempt", lambda tx: writes.fail_attempt(tx, who, bill, now)
+            "fail_attempt", lambda tx: writes.fail_attempt(tx, who, bill, self._rules.breaker, now)
         )
 
     async def release(self, who: Attempt) -> None:

@@ -8,10 +8,12 @@ from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
 from adapters.store.runs.accept import INSERT_TOOL_CALL
 from adapters.store.sessions import transcript
+from adapters.store.spending import health
 from adapters.store.steps import billing
 from adapters.store.steps.fence import check_attempt, check_open, lock_run, lock_session_and_run
 from domain.event import EventDraft, EventType, as_json, encode_json
 from domain.run import assistant_output
+from domain.spending import BreakerRules
 from domain.step import Attempt, CallBill, Closing, NewToolCall
 from domain.tool import ToolCallStatus, ToolOutcome
 
@@ -61,7 +63,7 @@ def close_step(tx: Tx, who: Attempt, closing: Closing, now: int) -> None:
         StepRefusedError: the attempt is no longer current, or the run has ended.
     """
     run = lock_session_and_run(tx, who.run_id)
-    check_attempt(tx, run, who.step_id, who.number)
+    step = check_attempt(tx, run, who.step_id, who.number)
     _close_row(tx, who, closing.result, now)
     drafts = []
     if closing.replaces_stream:
@@ -69,8 +71,9 @@ def close_step(tx: Tx, who: Attempt, closing: Closing, now: int) -> None:
     if closing.last_delta:
         drafts.append(_delta(who, closing.last_delta, closing.delta_index))
     if closing.bill is not None:
-        billing.add_bill(tx, run, who.step_id, who.number, closing.bill, now)
-        drafts.append(billing.bill_event(who.step_id, who.number, closing.bill))
+        drafts += billing.bill_attempt(tx, run, step, closing.bill, now)
+    if step["model"] is not None:
+        health.note_success(tx, step["model"], now)
     # An external agent is a stranger to whoever reads this session next.
     transcript.extend(tx, run, closing.messages, now, untrusted=is_external(run))
     for call in closing.tool_calls:
@@ -95,7 +98,7 @@ def _output(closing: Closing) -> str | None:
     if closing.final_text is None:
         return None
     why = closing.bill.stop_reason if closing.bill else None
-    return encode_json(assistant_output(closing.final_text, why))
+    return encode_json(assistant_output(closing.final_text, why, closing.degraded))
 
 
 def _close_row(tx: Tx, who: Attempt, result: dict[str, object], now: int) -> None:
@@ -151,7 +154,7 @@ def close_tool_step(
     tx.run("UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=who.run_id)
 
 
-def fail_attempt(tx: Tx, who: Attempt, bill: CallBill | None, now: int) -> int:
+def fail_attempt(tx: Tx, who: Attempt, bill: CallBill | None, rules: BreakerRules, now: int) -> int:
     """End an attempt that failed and return how many attempts of the step have failed so far.
 
     Raises:
@@ -160,10 +163,12 @@ def fail_attempt(tx: Tx, who: Attempt, bill: CallBill | None, now: int) -> int:
     run = lock_run(tx, who.run_id)
     step = check_attempt(tx, run, who.step_id, who.number)
     if bill is not None:
-        billing.add_bill(tx, run, who.step_id, who.number, bill, now)
-        draft = billing.bill_event(who.step_id, who.number, bill)
-        last = append(tx, run, [draft], now, run["last_seq"])
+        drafts = billing.bill_attempt(tx, run, step, bill, now)
+        last = append(tx, run, drafts, now, run["last_seq"])
         tx.run("UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=who.run_id)
+        if step["model"] is not None and bill.error is not None:
+            wait = bill.retry_after_ms
+            health.note_failure(tx, step["model"], bill.error, wait, rules, now)
     tx.run(
         "UPDATE steps SET state = 'idle', failures = failures + 1"
         " WHERE run_id = :run AND step_id = :step",
@@ -184,9 +189,9 @@ def release_attempt(tx: Tx, who: Attempt, now: int) -> None:
     if step["model"] is not None:
         error = {"code": "worker_shutdown", "message": "the worker stopped; another goes on"}
         bill = billing.estimated_bill(step, now, error)
-        billing.add_bill(tx, run, who.step_id, who.number, bill, now)
-        draft = billing.bill_event(who.step_id, who.number, bill)
-        last = append(tx, run, [draft], now, run["last_seq"])
+        drafts = billing.bill_attempt(tx, run, step, bill, now)
+        last = append(tx, run, drafts, now, run["last_seq"])
+        health.free_probe(tx, step["model"])
         tx.run("UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=who.run_id)
     tx.run(
         "UPDATE steps SET state = 'idle' WHERE run_id = :run AND step_id = :step",

@@ -1,13 +1,14 @@
-"""What calls cost: caps of the output, estimates, and what a failure is charged."""
+"""What calls cost: rates, what was held, and what a failure is charged."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from activities import bills
-from activities.bills import OutputCap
-from domain.agent import Limits
-from domain.chat import ChatMessage, TokenUsage
+from activities.bills import Meter
+from domain.bounds import CallBound, PriceOverride
+from domain.chat import TokenUsage
 from domain.errors import (
     InternalError,
     ModelRateLimitedError,
@@ -17,7 +18,7 @@ from domain.errors import (
 )
 from domain.order import ChatOrder
 from domain.run import RunSpec, RunUsage
-from domain.step import CallPlan, Opened
+from domain.step import Opened
 
 
 class Prices:
@@ -31,53 +32,43 @@ class Prices:
         return Decimal(usage.input_tokens + 2 * usage.output_tokens) / Decimal(1_000_000)
 
 
-def _opened(limits: Limits, usage: RunUsage | None = None) -> Opened:
-    return Opened(
-        attempt=1,
-        spec=RunSpec(limits=limits),
-        owner="o",
-        session_id="s",
-        agent_id="a",
-        usage=usage or RunUsage(),
-        messages=(),
-        content="",
-    )
-
-
-PLAN = bills.plan_call(Prices(), ChatOrder(run_id="r", step_id="llm-1-1", model="x/known"))
-QUESTION = (ChatMessage(role="user", content="x" * 400),)
+ORDER = ChatOrder(run_id="r", step_id="llm-1-1", model="x/known")
+PLAN = bills.plan_call(Prices(), ORDER, 4096)
 
 
 def test_rates_are_picodollars_a_token() -> None:
-    unknown = bills.plan_call(Prices(), ChatOrder(run_id="r", step_id="llm-1-1", model="x/new"))
+    unknown = bills.plan_call(Prices(), ORDER.model_copy(update={"model": "x/new"}), 4096)
 
     assert (PLAN.input_rate, PLAN.output_rate) == (1_000_000, 2_000_000)
     assert (unknown.input_rate, unknown.output_rate) == (None, None)
 
 
-@pytest.mark.parametrize(
-    ("limits", "usage", "cap"),
-    [
-        (Limits(), RunUsage(), OutputCap(4096)),
-        (Limits(max_tokens=100), RunUsage(input_tokens=60), OutputCap(40, "max_tokens")),
-        (Limits(max_tokens=10), RunUsage(input_tokens=60), OutputCap(1, "max_tokens")),
-        # 0.001 USD less 100 tokens in leaves 900 microdollars: 450 tokens out.
-        (Limits(max_cost_usd="0.001"), RunUsage(), OutputCap(450, "max_cost_usd")),
-        (Limits(max_cost_usd="9"), RunUsage(), OutputCap(4096)),
-    ],
-)
-def test_a_reply_may_be_as_long_as_the_tightest_cap_leaves(
-    limits: Limits, usage: RunUsage, cap: OutputCap
-) -> None:
-    assert bills.output_cap(_opened(limits, usage), PLAN, QUESTION, 4096) == cap
+def test_rates_are_those_of_the_largest_call_rounded_up() -> None:
+    class Tiered(Prices):
+        def cost(self, model: str, usage: TokenUsage) -> Decimal | None:
+            rate = Decimal(3) if usage.input_tokens > 200_000 else Decimal(1)
+            tokens = usage.input_tokens + 2 * usage.output_tokens
+            return rate * tokens / Decimal(1_000_000_000_000) / 7
+
+    plan = bills.plan_call(Tiered(), ORDER, 100)
+
+    assert (plan.input_rate, plan.output_rate, plan.max_output) == (1, 1, 100)
 
 
-def test_a_model_that_costs_nothing_is_not_cut_by_money() -> None:
-    free = CallPlan("x/free", input_rate=0, output_rate=0)
-
-    cap = bills.output_cap(_opened(Limits(max_cost_usd="0.1")), free, QUESTION, 4096)
-
-    assert cap == OutputCap(4096)
+def _meter(model: str, price: PriceOverride | None = None) -> Meter:
+    opened = Opened(
+        attempt=1,
+        spec=RunSpec(),
+        owner="o",
+        session_id="s",
+        agent_id="a",
+        usage=RunUsage(),
+        messages=(),
+        content="",
+        bound=CallBound(1000, 50, 1_100_000_000 if model == "x/known" else None),
+        price=price,
+    )
+    return Meter(Prices(), model, opened)
 
 
 @pytest.mark.parametrize(
@@ -92,39 +83,60 @@ def test_a_model_that_costs_nothing_is_not_cut_by_money() -> None:
 def test_a_refused_request_costs_nothing_and_a_broken_one_its_estimate(
     error: OrchestratorError, streamed: list[str], is_charged: bool
 ) -> None:
-    usage = bills.estimate(QUESTION, streamed)
-
-    bill = bills.failed_bill(Prices(), "x/known", usage, 5, error)
+    bill = _meter("x/known").failed(5, error, is_sent=True, has_output=bool(streamed))
 
     assert bill.estimated is is_charged
-    assert (bill.cost_pico != 0) is is_charged
+    assert bill.cost_pico == (1_100_000_000 if is_charged else 0)
+    assert bill.usage.output_tokens == (50 if is_charged else 0)
     assert bill.error == {"code": error.code, "message": error.message}
 
 
 def test_a_request_that_was_never_sent_costs_nothing() -> None:
-    error, usage = InternalError("ValueError: x"), TokenUsage(input_tokens=100)
+    error = InternalError("ValueError: x")
 
-    unsent = bills.failed_bill(Prices(), "x/known", usage, 5, error, is_sent=False)
-    sent = bills.failed_bill(Prices(), "x/known", usage, 5, error)
+    unsent = _meter("x/known").failed(5, error, is_sent=False, has_output=False)
+    sent = _meter("x/known").failed(5, error, is_sent=True, has_output=False)
 
     assert (unsent.estimated, unsent.cost_pico) == (False, 0)
-    assert (sent.estimated, sent.cost_pico) == (True, 100_000_000)
+    assert (sent.estimated, sent.cost_pico) == (True, 1_100_000_000)
+
+
+def test_a_refusal_says_how_long_to_stay_away() -> None:
+    error = ModelRateLimitedError("429", retry_after=timedelta(seconds=2.5))
+
+    bill = _meter("x/known").failed(5, error, is_sent=True, has_output=False)
+
+    assert bill.retry_after_ms == 2500
 
 
 def test_a_broken_call_without_a_price_stays_unpriced() -> None:
-    bill = bills.failed_bill(Prices(), "x/new", TokenUsage(), 5, StreamIncompleteError("cut"))
+    error = StreamIncompleteError("cut")
 
-    assert bill.cost_pico is None
+    assert _meter("x/new").failed(5, error, is_sent=True, has_output=True).cost_pico is None
+
+
+def test_a_call_that_ended_without_a_usage_is_billed_at_what_was_held() -> None:
+    bill = _meter("x/known").bill(None, 7, "stop")
+
+    assert (bill.cost_pico, bill.estimated, bill.stop_reason) == (1_100_000_000, True, "stop")
 
 
 def test_a_reported_call_is_billed_as_reported() -> None:
     usage = TokenUsage(input_tokens=10, output_tokens=5, cached_tokens=4)
 
-    bill = bills.bill_of(Prices(), "x/known", usage, 7, "stop")
+    bill = _meter("x/known").bill(usage, 7, "stop")
     total = bills.add(RunUsage(cost_usd="1", turns=1), bill)
 
     assert (bill.cost_pico, bill.estimated, bill.stop_reason) == (20_000_000, False, "stop")
     assert (total.input_tokens, total.cached_tokens, total.turns) == (10, 4, 2)
     assert total.cost_usd == "1.00002"
-    unpriced = bills.bill_of(Prices(), "x/new", usage, 7, None)
+    unpriced = _meter("x/new").bill(usage, 7, None)
     assert bills.add(total, unpriced).cost_usd is None
+
+
+def test_a_price_that_somebody_set_counts_before_the_list() -> None:
+    usage = TokenUsage(input_tokens=10, output_tokens=5, cached_tokens=4)
+    price = PriceOverride(Decimal(10), Decimal(20), Decimal(1))
+
+    # 6 tokens at 10, 4 at 1, 5 at 20 USD a million.
+    assert _meter("x/known", price).bill(usage, 7, None).cost_pico == 164_000_000

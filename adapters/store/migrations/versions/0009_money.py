@@ -29,9 +29,6 @@ def _widen() -> None:
     op.add_column(
         "steps", sa.Column("output_estimate", sa.BigInteger, nullable=False, server_default="0")
     )
-    op.add_column(
-        "steps", sa.Column("reserved_pico", sa.BigInteger, nullable=False, server_default="0")
-    )
     op.add_column("sessions", sa.Column("tier", sa.Text))
     op.add_column("sessions", sa.Column("tier_at", sa.BigInteger))
     op.add_column("usage", sa.Column("root_run_id", sa.Text))
@@ -134,8 +131,6 @@ def _add_money() -> None:
         sa.Column("probe_until", sa.BigInteger),
         sa.Column("error_class", sa.Text),
         sa.Column("error_message", sa.Text),
-        sa.Column("calls", sa.BigInteger, nullable=False, server_default="0"),
-        sa.Column("failed_calls", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("last_ok_at", sa.BigInteger),
         sa.Column("last_failed_at", sa.BigInteger),
         sa.Column("updated_at", sa.BigInteger, nullable=False),

@@ -1,0 +1,1 @@
+"""Money and models: what is held and spent of budgets, which models and rates are open."""

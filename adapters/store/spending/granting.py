@@ -1,0 +1,156 @@
+"""Whether a model call may be made, and how large it may get: caps, budgets, breakers, rates.
+
+All of it inside the transaction that opens the call, on locked rows: two calls cannot both take
+what is left. Nothing is held here yet; `Grant` says what to hold.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from adapters.store.children.family import Left, check_tree
+from adapters.store.database.tx import Row, Tx
+from adapters.store.spending.payers import Payer, budgets_of, payer_of
+from domain.bounds import CallBound, PriceOverride, Rates
+from domain.budget import OnExhausted
+from domain.errors import StepRefusedError
+from domain.money import to_pico, to_usd
+from domain.run import RunSpec
+from domain.step import CallPlan
+
+USEFUL_TOKENS = 256
+"""A budget that leaves no reply of this length counts as used up: a cut answer is no use."""
+_STRICTEST = (OnExhausted.STOP, OnExhausted.ASK, OnExhausted.DEGRADE)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The call may be made: its bound, which cap made it so small, and who holds it."""
+
+    bound: CallBound
+    rates: Rates
+    price: PriceOverride | None
+    cut_by: str | None
+    budgets: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """A budget does not cover the call, which may cost `needed`.
+
+    `is_busy`: it would, without what is held of it.
+    """
+
+    budget: Mapping[str, Any]
+    needed: int
+    is_busy: bool
+
+
+def price_of(tx: Tx, model: str) -> PriceOverride | None:
+    """Return the price that somebody set over the API."""
+    row = tx.one("SELECT * FROM prices WHERE model = :model", model=model)
+    if row is None:
+        return None
+    return PriceOverride(
+        Decimal(row["input_usd"]), Decimal(row["output_usd"]), Decimal(row["cached_input_usd"])
+    )
+
+
+def grant(
+    tx: Tx, run: Row, spec: RunSpec, plan: CallPlan, input_tokens: int, now: int
+) -> Grant | Lacking:
+    """Say how large the next model call of a run may get.
+
+    Raises:
+        StepRefusedError: `max_cost_usd`, `max_tokens` or `price_unknown`.
+    """
+    price = price_of(tx, plan.model)
+    rates = price.rates if price else Rates(plan.input_rate, plan.output_rate)
+    floor = rates.cost(input_tokens, 1) or 0
+    left = check_tree(tx, run, floor)
+    output, cut_by = _by_caps(run, spec, plan, rates, input_tokens, left)
+    wish = Grant(CallBound(input_tokens, output, 0), rates, price, cut_by, ())
+    return wish if rates.is_free else within(tx, payer_of(run), plan.model, wish, now)
+
+
+def within(tx: Tx, payer: Payer, model: str, wish: Grant, now: int) -> Grant | Lacking:
+    """Cut a call to what the budgets leave, or say which one does not cover it.
+
+    Raises:
+        StepRefusedError: `price_unknown`.
+    """
+    budgets, rates = budgets_of(tx, payer, now), wish.rates
+    said, most = wish.bound.input_tokens, wish.bound.output_tokens
+    cost = rates.cost(said, most)
+    if cost is None:
+        if budgets:
+            raise unpriced(model, f"budget {budgets[0]['budget_id']}")
+        return replace(wish, bound=CallBound(said, most, None))
+    least = rates.cost(said, min(most, USEFUL_TOKENS)) or 0
+    lacking = [budget for budget in budgets if _free(budget) < least]
+    if lacking:
+        return _lacking(lacking, least, cost)
+    room, cut_by = min((_free(budget) for budget in budgets), default=cost), wish.cut_by
+    if room < cost and rates.output:
+        most, cut_by = (room - (rates.cost(said, 0) or 0)) // rates.output, "budget_exhausted"
+    bound = CallBound(said, most, rates.cost(said, most))
+    return replace(wish, bound=bound, cut_by=cut_by, budgets=budgets)
+
+
+def _free(budget: Mapping[str, Any]) -> int:
+    return int(budget["limit_pico"] - budget["spent_pico"] - budget["reserved_pico"])
+
+
+def _lacking(lacking: Sequence[Mapping[str, Any]], least: int, cost: int) -> Lacking:
+    """Return the strictest of the budgets that lack, one that is spent before one that is held."""
+    spent = [b for b in lacking if b["limit_pico"] - b["spent_pico"] < least]
+    by_action = {action: place for place, action in enumerate(_STRICTEST)}
+    worst = min(spent or lacking, key=lambda b: by_action[OnExhausted(b["on_exhausted"])])
+    return Lacking(worst, cost, is_busy=not spent)
+
+
+def unpriced(model: str, what: str) -> StepRefusedError:
+    """Return the refusal of a call that costs nobody knows what, under a cap in money."""
+    return StepRefusedError(
+        f"the price of {model} is not known, so {what} cannot be kept; give it one with"
+        f" PUT /v1/models/{model}/price, or name another model",
+        reason="price_unknown",
+    )
+
+
+def _by_caps(
+    run: Row, spec: RunSpec, plan: CallPlan, rates: Rates, input_tokens: int, left: Left
+) -> tuple[int, str | None]:
+    """Return the longest reply that the caps of the run, and of those above, allow."""
+    limits = spec.limits
+    caps: list[tuple[int, str | None]] = [(plan.max_output, None)]
+    if limits.max_tokens is not None:
+        used = run["input_tokens"] + run["output_tokens"] + run["reserved_tokens"]
+        caps.append((max(1, limits.max_tokens - used), "max_tokens"))
+    if left.tokens is not None:
+        caps.append((left.tokens, "max_tokens"))
+    money = _money_left(run, spec, plan, rates, input_tokens, left)
+    if money is not None and rates.output:
+        spare = money - (rates.cost(input_tokens, 0) or 0)
+        caps.append((max(1, spare // rates.output), "max_cost_usd"))
+    return min(caps, key=lambda cap: cap[0])
+
+
+def _money_left(
+    run: Row, spec: RunSpec, plan: CallPlan, rates: Rates, input_tokens: int, left: Left
+) -> int | None:
+    cap = spec.limits.max_cost_usd
+    if cap is None:
+        return left.pico
+    floor = rates.cost(input_tokens, 1)
+    if floor is None:
+        raise unpriced(plan.model, f"the cap of {cap} USD")
+    own = to_pico(cap) - int(run["cost_pico"] + run["reserved_pico"])
+    if own <= 0 or own < floor:
+        raise StepRefusedError(
+            f"run {run['run_id']} reached its cap of {cap} USD: the next call may cost"
+            f" {to_usd(floor)} and more",
+            reason="max_cost_usd",
+        )
+    return own if left.pico is None else min(own, left.pico)

@@ -1,0 +1,128 @@
+"""Circuit breakers per model, shared by all workers and kept across restarts. Source: seed A."""
+
+from collections.abc import Sequence
+
+from adapters.store.database.tx import Row, Tx
+from domain.spending import BreakerRules, ModelHealth
+from domain.step import Withheld
+
+ERROR_CLASSES = {
+    "model_rate_limited": "rate_limited",
+    "model_unavailable": "server_error",
+    "model_timeout": "timeout",
+    "stream_incomplete": "server_error",
+    "malformed_reply": "server_error",
+    "model_auth": "auth_error",
+}
+"""Failures that say something of the model, and under which name. Source: seed A."""
+_NOTE = (
+    "INSERT INTO model_health (model, failures, open_until, blocked_until, error_class,"
+    " error_message, last_failed_at, updated_at) VALUES (:model, 1, :open_first, :blocked, :class,"
+    " :message, :now, :now) ON CONFLICT (model) DO UPDATE SET failures = model_health.failures + 1,"
+    " open_until = CASE WHEN model_health.failures + 1 >= :most THEN :open"
+    " ELSE model_health.open_until END, blocked_until = :blocked, probe_until = NULL,"
+    " error_class = :class, error_message = :message, last_failed_at = :now, updated_at = :now"
+)
+
+
+def check(tx: Tx, model: str, rules: BreakerRules, now: int) -> Withheld | None:
+    """Say why a model may not be asked now. After a cool-down, whoever may ask is the probe."""
+    row = tx.one("SELECT * FROM model_health WHERE model = :model", model=model)
+    if row is None:
+        return None
+    if row["blocked_until"] is not None and row["blocked_until"] > now:
+        said = f"{model} asked for no more requests for now"
+        return Withheld("model_rate_limited", said, row["blocked_until"] - now)
+    if row["open_until"] is None or not rules.failures:
+        return None
+    if row["open_until"] > now:
+        return _open(row, row["open_until"] - now)
+    is_probe = tx.run(
+        "UPDATE model_health SET probe_until = :until WHERE model = :model"
+        " AND (probe_until IS NULL OR probe_until <= :now) AND open_until <= :now",
+        until=now + rules.cooldown_ms,
+        model=model,
+        now=now,
+    )
+    if is_probe:
+        return None
+    return _open(row, max(1, (row["probe_until"] or now) - now))
+
+
+def _open(row: Row, wait_ms: int) -> Withheld:
+    said = (
+        f"{row['model']} failed {row['failures']} times in a row, the last time with"
+        f" {row['error_class']}; it is asked again in {wait_ms / 1000:.0f} s"
+    )
+    return Withheld("circuit_open", said, wait_ms)
+
+
+def note_failure(
+    tx: Tx,
+    model: str,
+    error: dict[str, str],
+    retry_after_ms: int | None,
+    rules: BreakerRules,
+    now: int,
+) -> None:
+    """Count a failure that says something of the model; enough of them open its circuit."""
+    error_class = ERROR_CLASSES.get(error["code"])
+    if error_class is None:
+        free_probe(tx, model)
+        return
+    until, most = now + rules.cooldown_ms, rules.failures
+    tx.run(
+        _NOTE,
+        model=model,
+        most=most or 2**31,
+        open=until,
+        open_first=until if most == 1 else None,
+        blocked=now + retry_after_ms if retry_after_ms else None,
+        message=error["message"][:500],
+        now=now,
+        **{"class": error_class},
+    )
+
+
+def free_probe(tx: Tx, model: str) -> None:
+    """Let the next call be the probe: this one ended without saying anything of the model."""
+    tx.run(
+        "UPDATE model_health SET probe_until = NULL WHERE model = :model"
+        " AND probe_until IS NOT NULL",
+        model=model,
+    )
+
+
+def note_success(tx: Tx, model: str, now: int) -> None:
+    """Close the circuit of a model that answered."""
+    tx.run(
+        "UPDATE model_health SET failures = 0, open_until = NULL, blocked_until = NULL,"
+        " probe_until = NULL, last_ok_at = :now, updated_at = :now"
+        " WHERE model = :model AND (failures > 0 OR open_until IS NOT NULL)",
+        model=model,
+        now=now,
+    )
+
+
+def read_all(tx: Tx, now: int) -> Sequence[ModelHealth]:
+    """Return what is on record, by model."""
+    return [_health(row, now) for row in tx.all("SELECT * FROM model_health ORDER BY model")]
+
+
+def _health(row: Row, now: int) -> ModelHealth:
+    circuit = "closed"
+    if row["open_until"] is not None:
+        circuit = "open" if row["open_until"] > now else "half_open"
+    is_blocked = row["blocked_until"] is not None and row["blocked_until"] > now
+    return ModelHealth(
+        model=row["model"],
+        state="degraded" if circuit != "closed" or is_blocked else "healthy",
+        circuit=circuit,
+        failures=row["failures"],
+        error_class=row["error_class"],
+        error_message=row["error_message"],
+        open_until=row["open_until"],
+        blocked_until=row["blocked_until"] if is_blocked else None,
+        last_ok_at=row["last_ok_at"],
+        last_failed_at=row["last_failed_at"],
+    )

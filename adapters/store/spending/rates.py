@@ -1,0 +1,69 @@
+"""Rates of providers as token buckets in the store: one for all workers."""
+
+from collections.abc import Mapping
+
+from adapters.store.database.tx import Tx
+from domain.step import Withheld
+
+_MINUTE_MS = 60_000
+_MILLI = 1000
+
+
+def take(
+    tx: Tx, model: str, tokens: int, per_minute: Mapping[str, int], now: int
+) -> Withheld | None:
+    """Take one request and its tokens out of the buckets of a model; say so if they lack.
+
+    Nothing is taken then. A call larger than a whole bucket waits for a full one.
+    """
+    wanted = _wanted(model, tokens, per_minute)
+    levels = {}
+    for name, amount in wanted.items():
+        rate = per_minute[name]
+        level = _level(tx, name, rate, now)
+        need = min(amount, rate) * _MILLI
+        if level < need:
+            wait = -(-(need - level) * _MINUTE_MS // (rate * _MILLI))
+            said = f"the rate of {name} ({rate} a minute) is used up"
+            return Withheld("model_rate_limited", said, max(1, wait))
+        levels[name] = level - amount * _MILLI
+    for name, level in levels.items():
+        _put(tx, name, level, now)
+    return None
+
+
+def _wanted(model: str, tokens: int, per_minute: Mapping[str, int]) -> dict[str, int]:
+    provider = model.partition("/")[0]
+    amounts = {
+        f"{name}:{what}": amount
+        for name in (provider, model)
+        for what, amount in (("requests", 1), ("tokens", tokens))
+    }
+    return {name: amounts[name] for name in sorted(amounts) if name in per_minute}
+
+
+def _level(tx: Tx, name: str, rate: int, now: int) -> int:
+    row = tx.one(f"SELECT * FROM rate_buckets WHERE name = :name{tx.lock}", name=name)
+    full = rate * _MILLI
+    if row is None:
+        # So that there is a row to lock; another worker may have made it just now.
+        tx.run(
+            "INSERT INTO rate_buckets (name, level_milli, updated_at) VALUES (:name, :level, :now)"
+            " ON CONFLICT (name) DO NOTHING",
+            name=name,
+            level=full,
+            now=now,
+        )
+        row = tx.one(f"SELECT * FROM rate_buckets WHERE name = :name{tx.lock}", name=name)
+        assert row is not None
+    gained = max(0, now - row["updated_at"]) * full // _MINUTE_MS
+    return int(min(full, row["level_milli"] + gained))
+
+
+def _put(tx: Tx, name: str, level: int, now: int) -> None:
+    tx.run(
+        "UPDATE rate_buckets SET level_milli = :level, updated_at = :now WHERE name = :name",
+        level=level,
+        now=now,
+        name=name,
+    )
