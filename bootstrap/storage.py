@@ -180,6 +180,9 @@ def health_rules(settings: Settings) -> HealthRules:
         # Somewhat longer than the call that tries may take.
         probe_ms=settings.agent_timeout_ms + 10_000,
         fresh_ms=int(settings.agent_unseen_seconds * 1000 / 9),
+    )
+
+
 def spending_rules(settings: Settings) -> SpendingRules:
     """Return what the operator says of providers."""
     cooldown = int(settings.breaker_cooldown_seconds * 1000)
