@@ -9,6 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 from api import failures, openapi
 from api.access import Authenticator
 from api.background import Background, Promptly
+from api.completions import answering
 from api.edge import Edge
 from api.guards import AccessGuard, BodyGuard, DrainGuard, HostGuard
 from api.methods import Heads
@@ -19,6 +20,7 @@ from api.routes import (
     approvals,
     budgets,
     client_calls,
+    completions,
     deadletters,
     events,
     external_agents,
@@ -47,13 +49,20 @@ from domain.intake import Intake
 from domain.scheduling import Scheduling
 
 _ROUTES = (
-    *(runs, events, seed_b, tools, approvals, sessions, external_agents, agents, models),
-    *(health, keys, logs),
+    *(completions, runs, events, seed_b, tools, approvals, sessions, external_agents, agents),
+    *(models, health, keys, logs),
     *(schedules, client_calls, tool_hosts, forks, deadletters, goals, budgets, seed_c, pages),
 )
 """In the order in which paths are tried: the busiest first."""
 _CORS_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
-_CORS_HEADERS = ("authorization", "content-type", "idempotency-key", "last-event-id")
+_CORS_HEADERS = (
+    *("authorization", "content-type", "idempotency-key", "last-event-id"),
+    *("x-run-id", "x-session-id", "x-stream"),
+)
+_CORS_EXPOSED = (
+    *("location", "x-request-id", "idempotency-replayed", "retry-after"),
+    *("x-run-id", "x-session-id", "x-model", "x-fallback-from"),
+)
 
 
 def create_app(ports: ApiPorts, config: ApiConfig) -> FastAPI:
@@ -101,6 +110,7 @@ def _services(ports: ApiPorts, config: ApiConfig) -> Services:
     authenticator = Authenticator(ports.keys, ports.clock, config)
     intake = Intake(ports.intake, config.intake, background.spawn)
     gateway = ports.intake.gateway
+    keeper = StreamKeeper(config.stream, authenticator, metrics)
     return Services(
         ports=ports,
         config=config,
@@ -112,8 +122,9 @@ def _services(ports: ApiPorts, config: ApiConfig) -> Services:
         deciding=Deciding(ports.approvals, gateway, background.spawn),
         dispatching=Dispatching(ports.clients, gateway, background.spawn),
         scheduling=Scheduling(ports.schedules, ports.scheduler, Promptly(background, "schedule")),
+        completions=answering.build(ports, config, keeper, background),
         authenticator=authenticator,
-        keeper=StreamKeeper(config.stream, authenticator, metrics),
+        keeper=keeper,
         background=background,
         metrics=metrics,
         version=_version(),
@@ -134,7 +145,7 @@ def _guard(app: FastAPI, services: Services) -> None:
             allow_origins=sorted(config.allowed_origins),
             allow_methods=_CORS_METHODS,
             allow_headers=_CORS_HEADERS,
-            expose_headers=("location", "x-request-id", "idempotency-replayed", "retry-after"),
+            expose_headers=_CORS_EXPOSED,
         )
     app.add_middleware(HostGuard, config)
     app.add_middleware(Edge, services.ports.intake.ids, services.metrics)

@@ -107,7 +107,7 @@ class JsonRoute(APIRoute):
                 _check_parameters(request, known)
             if not has_body:
                 return await handler(request)
-            _check_type(request)
+            check_type(request)
             return await handler(_JsonRequest(request.scope, request.receive))
 
         return handle
@@ -155,7 +155,12 @@ def _refuse_repeated(given: list[str]) -> None:
         raise RefusedError(Problem(422, InvalidRequestError.code, detail, where))
 
 
-def _check_type(request: Request) -> None:
+def check_type(request: Request) -> None:
+    """Refuse a body that is not sent as plain JSON.
+
+    Raises:
+        RefusedError: 415, with the reason.
+    """
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding not in {"", "identity"}:
         detail = "send the body as it is, without Content-Encoding"

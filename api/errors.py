@@ -5,7 +5,7 @@ seeds' paths `{"error": {"code", "message"}}`.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -92,7 +92,9 @@ STATUS_TITLES = {
     507: "Insufficient storage",
 }
 _EXAMPLE_CODES = {402: "budget_exhausted", 409: "session_busy", 503: "queue_full"}
-_OPENAI_PATHS = ("/v1/models", "/v1/chat/completions")
+COMPLETIONS = "/v1/chat/completions"
+_OPENAI_PATHS = ("/v1/models", COMPLETIONS)
+_OPENAI_TYPES = {429: "rate_limit_error"}
 _SEED_PATHS = ("/internal/", "/api/")
 _DEFAULT_RETRY_SECONDS = 1
 
@@ -108,6 +110,8 @@ class Problem:
     headers: dict[str, str] = field(default_factory=dict)
     reason: str | None = None
     """Which cap or limit says so, where one does."""
+    kind: str | None = None
+    """The error's `type` in OpenAI's shape, where somebody else said it."""
 
 
 class RefusedError(HTTPException):
@@ -142,6 +146,57 @@ def _where(error: errors.OrchestratorError) -> tuple[dict[str, str], ...]:
         return ()
     place = error.field if error.field.startswith("query.") else f"body.{error.field}"
     return ({"field": place, "message": error.message},)
+
+
+def openai_problem(error: errors.OrchestratorError) -> Problem:
+    """Return the answer to a failure as clients of OpenAI expect it.
+
+    A request that is wrong is 400, a model that is not there 404. What a provider refused keeps its
+    status and its words; that it does not take our credentials is our fault, not the caller's.
+    """
+    problem = problem_of(error)
+    status = next((s for kind, s in _OPENAI_STATUS if isinstance(error, kind)), problem.status)
+    said = error.refusal
+    if said is None or isinstance(error, errors.ModelAuthError):
+        return _with_wait(replace(problem, status=status), error)
+    if isinstance(error, errors.ModelRequestError | errors.ModelUnavailableError):
+        status = said.status if 400 <= said.status < 600 else status
+    where = problem.where
+    if said.param:
+        where = ({"field": said.param, "message": said.message},)
+    problem = replace(
+        problem,
+        status=status,
+        code=said.code or problem.code,
+        detail=said.message or problem.detail,
+        where=where,
+        kind=said.type,
+    )
+    return _with_wait(problem, error)
+
+
+_OPENAI_STATUS: tuple[tuple[type[errors.OrchestratorError], int], ...] = (
+    (errors.RequestTooLargeError, 413),
+    (errors.InvalidRequestError, 400),
+    (errors.ModelNotConfiguredError, 404),
+    (errors.ModelRequestError, 400),
+    (errors.ModelRateLimitedError, 429),
+)
+
+
+def _with_wait(problem: Problem, error: errors.OrchestratorError) -> Problem:
+    headers = dict(problem.headers)
+    if error.retry_after is not None and problem.status in {429, 502, 503, 529}:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
+    if isinstance(error, errors.ModelAuthError):
+        # The official client would try a 502 again.
+        headers["x-should-retry"] = "false"
+    return replace(problem, headers=headers)
+
+
+def openai_error(problem: Problem) -> dict[str, Any]:
+    """Return a failure in OpenAI's shape."""
+    return _openai(problem, "")
 
 
 def respond(problem: Problem, path: str, request_id: str) -> Response:
@@ -182,8 +237,9 @@ def _native(problem: Problem, request_id: str) -> dict[str, Any]:
 
 
 def _openai(problem: Problem, _request_id: str) -> dict[str, Any]:
-    kind = "invalid_request_error" if problem.status < 500 else "server_error"
-    param = problem.where[0]["field"] if problem.where else None
+    usual = "invalid_request_error" if problem.status < 500 else "server_error"
+    kind = problem.kind or _OPENAI_TYPES.get(problem.status, usual)
+    param = problem.where[0]["field"].removeprefix("body.") if problem.where else None
     error = {"message": problem.detail, "type": kind, "param": param, "code": problem.code}
     return {"error": error}
 

@@ -10,7 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.edge import request_id_of
-from api.errors import Problem, RefusedError, problem_of, respond
+from api.errors import (
+    COMPLETIONS,
+    Problem,
+    RefusedError,
+    openai_problem,
+    problem_of,
+    respond,
+)
 from api.methods import allowed
 from domain.errors import InvalidRequestError, OrchestratorError
 
@@ -40,7 +47,8 @@ def _answer(request: Request, problem: Problem) -> Response:
 
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, OrchestratorError)
-    return _answer(request, problem_of(error))
+    is_openai = request.scope["path"].startswith(COMPLETIONS)
+    return _answer(request, openai_problem(error) if is_openai else problem_of(error))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

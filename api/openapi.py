@@ -60,6 +60,16 @@ REQUEST_STREAM: dict[str, Any] = {
         ),
     }
 }
+CHUNK_STREAM: dict[str, Any] = {
+    "text/event-stream": {
+        "schema": {"type": "object", "description": "Chunks as OpenAI streams them."},
+        "example": (
+            'data: {"id":"chatcmpl-01k9","object":"chat.completion.chunk","created":1763632800,'
+            '"model":"offline/assistant","choices":[{"index":0,"delta":{"content":"42"},'
+            '"finish_reason":null}]}\n\ndata: [DONE]\n\n'
+        ),
+    }
+}
 TAGS = [
     {"name": "runs", "description": "Pieces of work: start, look at, cancel, fork, retry."},
     {"name": "events", "description": "What happened in a run, as a list or as a stream."},
@@ -72,6 +82,7 @@ TAGS = [
     {"name": "schedules", "description": "Runs that start by the clock."},
     {"name": "approvals", "description": "Tool calls that a person has to approve first."},
     {"name": "dead letters", "description": "Runs that were given up on."},
+    {"name": "chat completions", "description": "Models and agents, as OpenAI's clients ask."},
     {"name": "models", "description": "Language models that may be named."},
     {"name": "keys", "description": "API keys and their scopes."},
     {"name": "operations", "description": "Probes, metrics and the log."},

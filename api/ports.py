@@ -12,12 +12,15 @@ from domain.deciding import ApprovalBook
 from domain.fork import ForkBook
 from domain.goal import GoalBook
 from domain.intake import IntakePorts, IntakeSettings
-from domain.ports import Clock
+from domain.ports import Clock, PriceList
 from domain.push import PushLag
 from domain.records import EventLog, KeyRing
 from domain.scheduling import ScheduleBook, ScheduleEngine
+from domain.spending import CallBook
 from domain.stats import WorkerSlot
+from domain.tiers import ModelRouter
 from domain.treelog import TreeLog
+from domain.upstream import RawModels
 
 Check = Callable[[], Awaitable[str | None]]
 """Looks at one thing the product needs: None when it serves, else a sentence that says why not."""
@@ -73,10 +76,24 @@ async def nothing_pushed() -> PushLag | None:
 
 
 @dataclass(frozen=True, slots=True)
+class ProxyPorts:
+    """What model calls that are no step of a run need: the way to models, the ledger, the choice.
+
+    Models of providers with a wire format of their own are asked through the intake's catalogue.
+    """
+
+    raw: RawModels
+    calls: CallBook
+    prices: PriceList
+    router: ModelRouter
+
+
+@dataclass(frozen=True, slots=True)
 class ApiPorts:
     """What the API speaks to. `checks` are what `/readyz` and `/health` look at, by name."""
 
     intake: IntakePorts
+    proxy: ProxyPorts
     events: EventLog
     trees: TreeLog
     approvals: ApprovalBook
@@ -130,6 +147,18 @@ class RateConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ProxyConfig:
+    """How model calls over `/v1/chat/completions` behave."""
+
+    output_tokens: int = 4096
+    """Asked for at most where the caller names no cap."""
+    most_output_tokens: int = 131_072
+    """What a caller may ask for."""
+    total_seconds: float = 300.0
+    """The longest that a call may take; what is held for it is kept a little longer."""
+
+
+@dataclass(frozen=True, slots=True)
 class ApiConfig:
     """How the API behaves.
 
@@ -156,3 +185,4 @@ class ApiConfig:
     """How long a revocation made by another process may go unnoticed."""
     stream: StreamConfig = StreamConfig()
     rate: RateConfig = RateConfig()
+    proxy: ProxyConfig = ProxyConfig()

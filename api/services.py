@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from api.access import Access, Authenticator
 from api.background import Background
+from api.completions.answering import Completions
 from api.metrics import Metrics
 from api.ports import ApiConfig, ApiPorts
 from api.sse import StreamKeeper
@@ -35,6 +36,7 @@ class Services:
     forking: Forking
     budgeting: Budgeting
     scheduling: Scheduling
+    completions: Completions
     authenticator: Authenticator
     keeper: StreamKeeper
     background: Background

@@ -24,7 +24,6 @@ from domain.errors import DrainingError, OrchestratorError, RateLimitedError
 
 _LOG = logging.getLogger(__name__)
 _PING = b": ping\n\n"
-_SHUTDOWN = b'event: shutdown\ndata: {"reason":"this process stops; reconnect"}\n\n'
 _ABORT_SECONDS = 1.0
 ABORT = "orchestrator.abort"
 """ASGI extension of our server: drops the connection with whatever is still buffered."""
@@ -32,6 +31,9 @@ ABORT = "orchestrator.abort"
 
 class EventStream(Response):
     """An open stream as an answer. `chunks` are whole frames; they are closed at the end."""
+
+    farewell = b'event: shutdown\ndata: {"reason":"this process stops; reconnect"}\n\n'
+    """The last frame of a stream that this process ends because it stops."""
 
     def __init__(
         self,
@@ -114,6 +116,10 @@ class EventStream(Response):
             self._sending -= 1
         self.last_sent = now()
 
+    def opening(self) -> bytes:
+        """Return the frame that every stream begins with: how soon a reader may reconnect."""
+        return b"retry: %d\n\n" % self._keeper.config.retry_ms
+
     async def ping(self) -> None:
         """Show proxies, and ourselves, that the connection lives."""
         await self.write(_PING)
@@ -123,7 +129,9 @@ class EventStream(Response):
             return
         task = self._pumping = asyncio.current_task()
         try:
-            await self.write(b"retry: %d\n\n" % self._keeper.config.retry_ms)
+            opening = self.opening()
+            if opening:
+                await self.write(opening)
             async for chunk in self._chunks:
                 await self.write(chunk)
         except asyncio.CancelledError:
@@ -142,7 +150,7 @@ class EventStream(Response):
         if self._why == "stalled":
             await asyncio.wait({watcher}, timeout=_ABORT_SECONDS)
             return
-        last = _SHUTDOWN if self._why == "shutdown" else b""
+        last = self.farewell if self._why == "shutdown" else b""
         await self._send({"type": "http.response.body", "body": last, "more_body": False})
 
     async def _watch(self, receive: Receive) -> None:

@@ -298,6 +298,8 @@ def model_view(info: ModelInfo) -> View:
             "output_per_mtok_usd": info.output_per_mtok_usd,
             "cached_input_per_mtok_usd": info.cached_input_per_mtok_usd,
         },
+        "chain": None,
+        "description": None,
     }
 
 

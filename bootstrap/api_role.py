@@ -14,12 +14,20 @@ from adapters.schedules import TemporalSchedules
 from adapters.store.runs.slots import StoredPool
 from adapters.temporal import TemporalGateway
 from api.app import create_app, drain
-from api.ports import ApiConfig, ApiPorts, RateConfig, StreamConfig, nothing_pushed
+from api.ports import (
+    ApiConfig,
+    ApiPorts,
+    ProxyConfig,
+    ProxyPorts,
+    RateConfig,
+    StreamConfig,
+    nothing_pushed,
+)
 from api.server import ApiProtocol
 from bootstrap.agents_file import FILE_NAME
 from bootstrap.capabilities import Capabilities
 from bootstrap.exposure import is_loopback
-from bootstrap.intake import intake_ports, intake_settings
+from bootstrap.intake import intake_ports, intake_settings, model_router
 from bootstrap.logs.telemetry import log_feed
 from bootstrap.settings import Settings
 from bootstrap.slots import LivePool
@@ -118,6 +126,7 @@ def build_api_role(
     ports = ApiPorts(
         clients=storage.clients,
         intake=intake_ports(storage, gateway, can),
+        proxy=ProxyPorts(can.models, storage.calls, can.prices, model_router(settings)),
         events=storage.events,
         trees=storage.trees,
         approvals=storage.approvals,
@@ -150,6 +159,11 @@ def build_api_role(
         ),
         rate=RateConfig(
             per_second=settings.requests_per_second, burst=int(settings.requests_per_second * 5)
+        ),
+        proxy=ProxyConfig(
+            output_tokens=settings.max_output_tokens,
+            most_output_tokens=settings.most_output_tokens,
+            total_seconds=settings.attempt_seconds,
         ),
     )
     app = create_app(ports, config)

@@ -8,6 +8,7 @@ from bootstrap.storage import Storage
 from domain.agent import Limits
 from domain.family import MAX_CHILDREN, MAX_DEPTH, MAX_SPAWNS
 from domain.intake import IntakePorts, IntakeSettings
+from domain.tiers import FixedTiers
 
 _DEFAULT_LIMITS = Limits(
     max_turns=50,
@@ -52,3 +53,8 @@ def default_models(settings: Settings) -> tuple[str, ...]:
     if settings.openai_api_key:
         chain.append("openai/gpt-5.5")
     return tuple(chain) or ("offline/assistant",)
+
+
+def model_router(settings: Settings) -> FixedTiers:
+    """Return what chooses models for `auto` and for tiers."""
+    return FixedTiers(settings.tiers, default_models(settings))

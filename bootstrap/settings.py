@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from domain.chat import split_model
+from domain.tiers import TIER_NAMES, ModelTier
 
 PREFIX = "ORCHESTRATOR_"
 RATE_NAME = r"^[^:=,\s]+:(requests|tokens)$"
@@ -61,6 +62,7 @@ Rates = Annotated[
     BeforeValidator(_rates),
 ]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_list)]
+Chain = Annotated[tuple[str, ...], BeforeValidator(_list)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -205,6 +207,11 @@ class Settings(BaseSettings):
     rate_limits: Rates = Field(default_factory=dict, validation_alias=_names("RATE_LIMITS"))
     """What providers take in a minute, over all workers:
     `openai:requests=500,openai/gpt-x:tokens=200000`."""
+    most_output_tokens: Count = Field(131_072, validation_alias=_names("MOST_OUTPUT_TOKENS"))
+    """The longest reply that a caller of `/v1/chat/completions` may ask for."""
+    tiers: dict[ModelTier, Chain] = Field({}, validation_alias=_names("TIERS"))
+    """The chain of each tier (`simple`, `medium`, `complex`, `critical`): a table `[tiers]` in the
+    file, JSON in the environment. One that is left out has the default chain."""
     anthropic_api_key: SecretStr | None = Field(None, validation_alias="anthropic_api_key")
     """Makes `anthropic/...` models available."""
     anthropic_auth_token: SecretStr | None = Field(None, validation_alias="anthropic_auth_token")
@@ -249,6 +256,23 @@ class Settings(BaseSettings):
         for model in models:
             split_model(model)
         return models
+
+    @field_validator("tiers", mode="before")
+    @classmethod
+    def _name_tiers(cls, tiers: object) -> object:
+        """Take `reasoning` for critical, as `/v1/models` does."""
+        if not isinstance(tiers, dict):
+            return tiers
+        return {TIER_NAMES.get(str(name).lower(), name): chain for name, chain in tiers.items()}
+
+    @field_validator("tiers")
+    @classmethod
+    def _name_their_providers(
+        cls, tiers: dict[ModelTier, tuple[str, ...]]
+    ) -> dict[ModelTier, tuple[str, ...]]:
+        for chain in tiers.values():
+            cls._name_providers(chain)
+        return tiers
 
     @property
     def database(self) -> str:

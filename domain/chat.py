@@ -32,6 +32,8 @@ class ChatMessage(_Value):
     tool_calls: tuple[ToolCallRequest, ...] = ()
     tool_call_id: str | None = None
     """For role `tool`: the `call_id` this message answers."""
+    images: tuple[str, ...] = ()
+    """URLs of images that belong to the text: `data:` or `https:`."""
 
 
 class ToolDefinition(_Value):
@@ -42,6 +44,28 @@ class ToolDefinition(_Value):
     parameters: dict[str, Any]
 
 
+class ChatWishes(_Value):
+    """What a caller may ask of a call beyond the conversation; None leaves it to the provider.
+
+    A provider that cannot do what is asked refuses the call (`NotSupportedError`) and names the
+    field as OpenAI spells it. `seed` is a wish and no promise: it may be dropped.
+    """
+
+    tool_choice: Literal["auto", "none", "required"] | None = None
+    tool_name: str | None = None
+    """The one tool that has to be called."""
+    parallel_tool_calls: bool | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    """Texts before which the answer ends."""
+    response_schema: dict[str, Any] | None = None
+    """JSON Schema that the answer's text has to fit; an empty one asks for any JSON object."""
+
+
+NO_WISHES = ChatWishes()
+
+
 class ChatRequest(_Value):
     """One model call. `model` is the name after the provider (`gpt-x`, not `openai/gpt-x`)."""
 
@@ -50,6 +74,7 @@ class ChatRequest(_Value):
     tools: tuple[ToolDefinition, ...] = ()
     max_output_tokens: int = 4096
     temperature: float | None = None
+    wishes: ChatWishes = NO_WISHES
 
 
 class TokenUsage(_Value):

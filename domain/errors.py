@@ -56,6 +56,8 @@ OrchestratorError
 from datetime import timedelta
 from typing import ClassVar
 
+from domain.refusal import ProviderRefusal
+
 
 class OrchestratorError(Exception):
     """A failure with a stable `code` and a sentence that says what, which id and what to do."""
@@ -70,6 +72,8 @@ class OrchestratorError(Exception):
         self.retry_after = retry_after
         self.field = field
         """What in the request is to blame: a field of its body, or `query.` and a parameter."""
+        self.refusal: ProviderRefusal | None = None
+        """What a model's provider said when it refused a request."""
 
 
 class TransientError(OrchestratorError):
@@ -391,8 +395,4 @@ class StepRefusedError(PermanentError):
 
 def leaves(root: type[OrchestratorError] = OrchestratorError) -> list[type[OrchestratorError]]:
     """Return every class below `root`, depth first, for tests and generated pages."""
-    found: list[type[OrchestratorError]] = []
-    for child in root.__subclasses__():
-        found.append(child)
-        found.extend(leaves(child))
-    return found
+    return [leaf for child in root.__subclasses__() for leaf in (child, *leaves(child))]

@@ -48,6 +48,10 @@ class Principal(BaseModel):
         """What is put on record for its decisions: no name alone can be taken for it."""
         return self.name if self.key_id is None else f"{self.name} ({self.key_id})"
 
+    def may(self, scope: Scope) -> bool:
+        """Say whether the caller has `scope`."""
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
     def require(self, scope: Scope) -> None:
         """Refuse a caller without `scope`.
 
@@ -59,7 +63,7 @@ class Principal(BaseModel):
                 f"the token of agent {self.agent_id} is for its heartbeat and for the runs that it"
                 " works on; this needs an API key"
             )
-        if scope not in self.scopes and Scope.ADMIN not in self.scopes:
+        if not self.may(scope):
             raise ForbiddenError(f"key {self.name!r} lacks the scope {scope}")
 
 

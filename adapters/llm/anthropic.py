@@ -16,13 +16,13 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
-from adapters.llm.anthropic_messages import to_messages, to_system
+from adapters.llm.anthropic_messages import to_messages, to_system, to_wishes
 from adapters.llm.anthropic_reply import AnthropicReply
 from adapters.llm.patience import Patience
 from adapters.llm.reading import Opening, read_reply
 from adapters.llm.reply import ReplyLimits
 from adapters.llm.sdk import Connected, LazySdk
-from domain.chat import ChatChunk, ChatRequest
+from domain.chat import NO_WISHES, ChatChunk, ChatRequest
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
 _STREAM_HEADERS = {"Accept-Encoding": "identity"}
@@ -120,4 +120,6 @@ def _body(request: ChatRequest) -> dict[str, Any]:
         ]
     if request.temperature is not None:
         body["temperature"] = request.temperature
+    if request.wishes is not NO_WISHES:
+        body |= to_wishes(request.wishes, has_tools=bool(request.tools))
     return body

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters.llm.values import clean
-from domain.chat import ChatMessage, ToolCallRequest
+from domain.chat import ChatMessage, ChatWishes, ToolCallRequest
+from domain.errors import NotSupportedError
 
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_-]")
 _OPENING = {"role": "user", "content": [{"type": "text", "text": "(the conversation begins)"}]}
@@ -49,6 +50,40 @@ def to_messages(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
     return turns
 
 
+def to_wishes(wishes: ChatWishes, *, has_tools: bool) -> dict[str, Any]:
+    """Return what a caller asks for beyond the conversation. There is no seed; it is dropped.
+
+    Raises:
+        NotSupportedError: Anthropic fits answers to a schema only, not to any JSON.
+    """
+    body: dict[str, Any] = {}
+    choice = _tool_choice(wishes) if has_tools else None
+    if choice is not None:
+        body["tool_choice"] = choice
+    if wishes.top_p is not None:
+        body["top_p"] = wishes.top_p
+    if wishes.stop:
+        body["stop_sequences"] = list(wishes.stop)
+    if wishes.response_schema is not None:
+        if not wishes.response_schema:
+            said = "anthropic models answer by a schema: send response_format json_schema"
+            raise NotSupportedError(said, field="response_format")
+        form = {"type": "json_schema", "schema": wishes.response_schema}
+        body["output_config"] = {"format": form}
+    return body
+
+
+def _tool_choice(wishes: ChatWishes) -> dict[str, Any] | None:
+    choice: dict[str, Any] | None = None
+    if wishes.tool_name is not None:
+        choice = {"type": "tool", "name": wishes.tool_name}
+    elif wishes.tool_choice is not None:
+        choice = {"type": "any" if wishes.tool_choice == "required" else wishes.tool_choice}
+    if wishes.parallel_tool_calls is False and wishes.tool_choice != "none":
+        choice = (choice or {"type": "auto"}) | {"disable_parallel_tool_use": True}
+    return choice
+
+
 def _results_first(block: dict[str, Any]) -> bool:
     return bool(block["type"] != "tool_result")
 
@@ -63,11 +98,22 @@ def _blocks(message: ChatMessage) -> list[dict[str, Any]]:
             }
         ]
     # The API refuses blank text.
-    blocks: list[dict[str, Any]] = []
+    blocks: list[dict[str, Any]] = [_image(url) for url in message.images]
     if message.content.strip():
         blocks.append({"type": "text", "text": clean(message.content)})
     blocks.extend(_tool_use(call) for call in message.tool_calls)
     return blocks
+
+
+def _image(url: str) -> dict[str, Any]:
+    if not url.startswith("data:"):
+        return {"type": "image", "source": {"type": "url", "url": url}}
+    head, _, data = url.removeprefix("data:").partition(",")
+    media, _, coding = head.partition(";")
+    if coding != "base64" or not media.startswith("image/"):
+        said = "an image in a data: URL is `data:image/...;base64,...`"
+        raise NotSupportedError(said, field="messages")
+    return {"type": "image", "source": {"type": "base64", "media_type": media, "data": data}}
 
 
 def _tool_use(call: ToolCallRequest) -> dict[str, Any]:

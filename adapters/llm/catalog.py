@@ -13,10 +13,15 @@ from urllib.parse import urlsplit
 from adapters.llm import anthropic, offline, ollama, openai
 from adapters.llm.patience import Patience
 from adapters.llm.prices import BUNDLED_PROVIDERS, Prices, chat_models
+from adapters.llm.raw.passing import PassThrough
 from adapters.llm.reply import ReplyLimits
 from domain.chat import ModelInfo, split_model
 from domain.errors import ModelNotConfiguredError
 from domain.ports import ChatModel
+from domain.upstream import RawRequest, Reply
+
+_OPENAI_WIRE = frozenset({"openai", "ollama"})
+"""Providers whose bytes go through as they come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class Catalog:
         self._config = config
         self._prices = prices or Prices()
         self._providers: dict[str, Provider] = {}
+        self._servers: dict[str, PassThrough] = {}
 
     def resolve(self, model: str) -> ChatModel:
         """Return the provider of `model`; see the port."""
@@ -62,6 +68,15 @@ class Catalog:
         except ValueError as error:
             raise ModelNotConfiguredError(str(error)) from error
         return self._provider(provider)
+
+    def passes(self, model: str) -> bool:
+        """Say whether the provider of `model` speaks OpenAI's wire format; see the port."""
+        self.resolve(model)
+        return model.partition("/")[0] in _OPENAI_WIRE
+
+    def ask(self, request: RawRequest) -> Reply:
+        """Pass a request through; see the port."""
+        return self._server(split_model(request.model)[0]).ask(request)
 
     def configured(self) -> list[str]:
         """Return the names of the providers that can be called here, `offline` last."""
@@ -88,6 +103,9 @@ class Catalog:
     async def warm(self) -> None:
         """Import the SDKs of configured providers and the prices, off the event loop."""
         configured = self.configured()
+        await asyncio.gather(
+            *(self._server(name).warm() for name in configured if name in _OPENAI_WIRE)
+        )
         if BUNDLED_PROVIDERS.intersection(configured):
             await self._prices.warm()
         for name in configured:
@@ -95,7 +113,15 @@ class Catalog:
 
     async def aclose(self) -> None:
         """Close every provider's idle connections."""
+        for server in self._servers.values():
+            server.close()
         await asyncio.gather(*(provider.aclose() for provider in self._providers.values()))
+
+    def _server(self, name: str) -> PassThrough:
+        if name not in self._servers:
+            account = self._account(name)
+            self._servers[name] = PassThrough(account, name, self._config.patience)
+        return self._servers[name]
 
     def _provider(self, name: str) -> Provider:
         if name not in self._providers:
@@ -115,18 +141,27 @@ class Catalog:
             )
         return builders[name]()
 
+    def _account(self, provider: str) -> openai.OpenAIAccount:
+        """Return the account at a provider that speaks OpenAI's wire format."""
+        return self._openai_account() if provider == "openai" else self._ollama_account()
+
     def _openai(self) -> Provider:
+        config = self._config
+        return openai.OpenAIChat(
+            self._openai_account(), patience=config.patience, limits=config.limits
+        )
+
+    def _openai_account(self) -> openai.OpenAIAccount:
         config = self._config
         key = _secret(config.openai_api_key, "OPENAI_API_KEY")
         if not key:
             raise ModelNotConfiguredError("openai is not configured: set OPENAI_API_KEY")
-        account = openai.OpenAIAccount(
+        return openai.OpenAIAccount(
             api_key=key,
             base_url=_url(config.openai_base_url, openai.DEFAULT_BASE_URL, "OPENAI_BASE_URL"),
             organization=config.openai_org_id or None,
             project=config.openai_project_id or None,
         )
-        return openai.OpenAIChat(account, patience=config.patience, limits=config.limits)
 
     def _anthropic(self) -> Provider:
         config = self._config
@@ -147,14 +182,19 @@ class Catalog:
 
     def _ollama(self) -> Provider:
         config = self._config
-        if not config.ollama_host:
+        self._ollama_account()
+        return ollama.ollama_chat(
+            config.ollama_host or "", patience=config.patience, limits=config.limits
+        )
+
+    def _ollama_account(self) -> openai.OpenAIAccount:
+        host = self._config.ollama_host
+        if not host:
             raise ModelNotConfiguredError(
                 "ollama is not configured: set OLLAMA_HOST, for example localhost:11434"
             )
         try:
-            return ollama.ollama_chat(
-                config.ollama_host, patience=config.patience, limits=config.limits
-            )
+            return ollama.ollama_account(host)
         except ValueError as error:
             raise ModelNotConfiguredError(str(error)) from error
 

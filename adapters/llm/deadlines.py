@@ -32,6 +32,10 @@ class Deadlines:
         self._has_progress = True
         self._next = min(self._loop.time() + self._patience.idle_seconds, self._last)
 
+    def wait_for_the_end(self) -> None:
+        """Expect no progress before the end: only the whole is bounded."""
+        self._next = self._last
+
     def stop(self) -> None:
         """Forget the timer: nobody waits any more."""
         if self._timer is not None:

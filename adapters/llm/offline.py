@@ -28,7 +28,7 @@ from domain.chat import (
     TokenUsage,
     ToolCallRequest,
 )
-from domain.errors import ModelRequestError, ModelTimeoutError
+from domain.errors import ModelRequestError, ModelTimeoutError, NotSupportedError
 
 LABEL = "[offline] "
 """Begins every reply, so that nobody takes it for a model's."""
@@ -53,8 +53,10 @@ class OfflineChat:
 
         Raises:
             ModelRequestError: no such offline model, or a script that cannot be read.
+            NotSupportedError: it is asked for what only a model can do.
             OrchestratorError: the failure that a script asks for.
         """
+        _check(request)
         plan = _plan(request)
         failure = self._due(plan.failure)
         whole = plan.pieces(LABEL)
@@ -110,7 +112,24 @@ class OfflineChat:
         return failure if used < failure.times else None
 
 
+def _check(request: ChatRequest) -> None:
+    """Refuse what a reply without a model behind it cannot keep."""
+    wishes = request.wishes
+    asked = {
+        "tool_choice": wishes.tool_name or wishes.tool_choice == "required",
+        "stop": wishes.stop,
+        "response_format": wishes.response_schema is not None,
+        "messages": any(message.images for message in request.messages),
+    }
+    for field, is_asked in asked.items():
+        if is_asked:
+            what = "images" if field == "messages" else field
+            raise NotSupportedError(f"offline models do not know {what}", field=field)
+
+
 def _plan(request: ChatRequest) -> Plan:
+    if request.wishes.tool_choice == "none" and request.tools:
+        request = request.model_copy(update={"tools": ()})
     if request.model == "echo":
         users = (m.content for m in reversed(request.messages) if m.role == "user")
         return Plan(text=next(users, ""))

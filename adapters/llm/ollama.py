@@ -16,16 +16,20 @@ _PLACEHOLDER_KEY = "ollama"
 """Ollama asks for no key, the SDK does."""
 
 
+def ollama_account(host: str) -> OpenAIAccount:
+    """Return the server at `host`, written as the `ollama` tool accepts it.
+
+    Raises:
+        ValueError: not a host or an http(s) URL.
+    """
+    return OpenAIAccount(_PLACEHOLDER_KEY, ollama_base_url(host))
+
+
 def ollama_chat(
     host: str, *, patience: Patience | None = None, limits: ReplyLimits | None = None
 ) -> OpenAIChat:
-    """Return the model provider at `host`, written as the `ollama` tool accepts it."""
-    return OpenAIChat(
-        OpenAIAccount(_PLACEHOLDER_KEY, ollama_base_url(host)),
-        provider="ollama",
-        patience=patience,
-        limits=limits,
-    )
+    """Return the model provider at `host`."""
+    return OpenAIChat(ollama_account(host), provider="ollama", patience=patience, limits=limits)
 
 
 def ollama_base_url(host: str) -> str:

@@ -23,7 +23,7 @@ from adapters.llm.reading import Opening, read_reply
 from adapters.llm.reply import ReplyLimits
 from adapters.llm.sdk import Connected, LazySdk
 from adapters.llm.values import clean
-from domain.chat import ChatChunk, ChatMessage, ChatRequest
+from domain.chat import NO_WISHES, ChatChunk, ChatMessage, ChatRequest, ChatWishes
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _STREAM_HEADERS = {"Accept-Encoding": "identity"}
@@ -129,12 +129,38 @@ class OpenAIChat:
             ]
         if request.temperature is not None:
             body["temperature"] = request.temperature
+        if request.wishes is not NO_WISHES:
+            body |= _wishes(request.wishes)
         return body
 
     def _max_tokens_field(self) -> str:
-        # OpenAI's newer models refuse the old name, many compatible servers know no other.
-        host = urlsplit(self._account.base_url).hostname or ""
-        return "max_completion_tokens" if host.endswith(".openai.com") else "max_tokens"
+        return max_tokens_field(self._account.base_url)
+
+
+def max_tokens_field(base_url: str) -> str:
+    """Return what the server at `base_url` calls the most tokens it may answer with."""
+    # OpenAI's newer models refuse the old name, many compatible servers know no other.
+    host = urlsplit(base_url).hostname or ""
+    return "max_completion_tokens" if host.endswith(".openai.com") else "max_tokens"
+
+
+def _wishes(wishes: ChatWishes) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "tool_choice": wishes.tool_choice,
+        "parallel_tool_calls": wishes.parallel_tool_calls,
+        "top_p": wishes.top_p,
+        "seed": wishes.seed,
+        "stop": list(wishes.stop) or None,
+    }
+    if wishes.tool_name is not None:
+        body["tool_choice"] = {"type": "function", "function": {"name": wishes.tool_name}}
+    if wishes.response_schema is not None:
+        schema = {"name": "answer", "schema": wishes.response_schema}
+        kind = "json_schema" if wishes.response_schema else "json_object"
+        body["response_format"] = {"type": kind} | (
+            {"json_schema": schema} if wishes.response_schema else {}
+        )
+    return {name: value for name, value in body.items() if value is not None}
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:
@@ -144,6 +170,10 @@ def _message(message: ChatMessage) -> dict[str, Any]:
             "tool_call_id": message.tool_call_id or "",
             "content": clean(message.content),
         }
+    if message.images:
+        text = [{"type": "text", "text": clean(message.content)}] if message.content else []
+        shown = [{"type": "image_url", "image_url": {"url": url}} for url in message.images]
+        return {"role": message.role, "content": [*text, *shown]}
     if not message.tool_calls:
         return {"role": message.role, "content": clean(message.content)}
     return {

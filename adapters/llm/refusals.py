@@ -22,6 +22,7 @@ from domain.errors import (
     ModelUnavailableError,
     OrchestratorError,
 )
+from domain.refusal import ProviderRefusal
 
 _LONGEST_WAIT = timedelta(days=1)
 """A provider may not park a run for longer than this."""
@@ -111,7 +112,20 @@ def status_error(
         sentence += f": {detail}"
     kind = _kind(status, headers.get("x-should-retry"), words)
     wait = retry_after(headers) if issubclass(kind, _WAITING) else None
-    return kind(sentence, retry_after=wait)
+    refused = kind(sentence, retry_after=wait)
+    refused.refusal = _refusal(status, error, detail, secrets)
+    return refused
+
+
+def _refusal(
+    status: int, error: Mapping[str, Any], detail: str, secrets: tuple[str, ...]
+) -> ProviderRefusal:
+    named = {
+        key: redact(str(error[key])[:200], secrets)
+        for key in ("type", "code", "param")
+        if type(error.get(key)) in (str, int)
+    }
+    return ProviderRefusal(status, detail, **named)
 
 
 _WAITING = (ModelRateLimitedError, ModelUnavailableError)

@@ -3,16 +3,25 @@
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from api.completions.listing import agent_views, choice_views
 from api.replies import reply
 from api.services import Desk, Reader
 from api.shapes.catalog import ModelList
 from api.views import model_view
+from domain.acceptance import Page
 
 router = APIRouter(tags=["models"])
 
 
 @router.get("/v1/models", operation_id="list_models", responses={200: {"model": ModelList}})
-async def list_models(desk: Desk, _access: Reader) -> Response:
-    """List the models in OpenAI's shape, configured providers first, with our fields beside."""
+async def list_models(desk: Desk, access: Reader) -> Response:
+    """List the models in OpenAI's shape, with our fields beside.
+
+    Those of configured providers come first. `auto`, the tiers and your agents (`agent:<id>`) may
+    be named like models in chat completions.
+    """
+    agents, _ = await desk.directory.list_agents(access.who.owner, Page(limit=1000))
     data = [model_view(info) for info in desk.ports.intake.models.models()]
+    data += await choice_views(desk.ports.proxy.router)
+    data += agent_views(agents)
     return reply({"object": "list", "data": data, "has_more": False, "next_cursor": None})

@@ -1,8 +1,8 @@
 """Agents, tools, models and keys, as callers get them."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, ConfigDict
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from api.shapes.pieces import JsonObject, Money, Page, Shape, example
 from domain.agent import AgentKind
@@ -192,6 +192,8 @@ class ModelOut(Shape):
                     "output_per_mtok_usd": "0",
                     "cached_input_per_mtok_usd": "0",
                 },
+                "chain": None,
+                "description": None,
             }
         )
     )
@@ -204,6 +206,10 @@ class ModelOut(Shape):
     configured: bool
     context_window: int | None
     price: PriceOut
+    chain: Annotated[
+        list[str] | None, Field(description="Of a tier or an agent: the models it asks, in turn.")
+    ]
+    description: Annotated[str | None, Field(description="Of an agent.")]
 
 
 class ModelList(Page):

@@ -222,7 +222,10 @@ async def test_models_in_openais_list(client: httpx2.AsyncClient) -> None:
 
     assert listed["object"] == "list"
     assert {"id", "object", "created", "owned_by"} <= set(listed["data"][0])
-    assert all("/" in model["id"] for model in listed["data"])
+    real = [model for model in listed["data"] if model["owned_by"] not in ("orchestrator", "agent")]
+    assert all("/" in model["id"] for model in real)
+    choices = {model["id"] for model in listed["data"]} - {model["id"] for model in real}
+    assert {"auto", "tier:critical", "agent:assistant"} <= choices
     ModelList.model_validate(listed)
 
 

@@ -2,16 +2,22 @@
 
 from collections.abc import Sequence
 
+from adapters.llm.offline import OfflineChat
 from domain.chat import ModelInfo, split_model
 from domain.errors import ModelNotConfiguredError
 from domain.ports import ChatModel
 
 
 class FakeModels:
-    """The offline models, and a provider without credentials."""
+    """The offline models, a provider without credentials, and one that passes bytes through."""
+
+    def __init__(self) -> None:
+        self._offline = OfflineChat()
 
     def resolve(self, model: str) -> ChatModel:
         provider, _ = split_model(model)
+        if provider == "offline":
+            return self._offline
         raise ModelNotConfiguredError(f"there is no provider {provider}")
 
     def models(self) -> Sequence[ModelInfo]:
@@ -23,5 +29,6 @@ class FakeModels:
                 input_per_mtok_usd="0",
                 output_per_mtok_usd="0",
             ),
+            ModelInfo(model="raw/one", provider="raw", configured=True),
             ModelInfo(model="openai/gpt-x", provider="openai", configured=False),
         )

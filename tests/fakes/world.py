@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from api.ports import ApiConfig, ApiPorts, RateConfig, StreamConfig
+from api.ports import ApiConfig, ApiPorts, ProxyPorts, RateConfig, StreamConfig
 from domain.acceptance import NewRun
 from domain.agent import Agent, AgentKind, Limits
 from domain.auth import MintedKey, mint_key
 from domain.intake import IntakePorts, IntakeSettings
 from domain.principal import LOCAL_OWNER, ApiKey, Scope
 from domain.run import RunKind, RunSpec
+from domain.tiers import FixedTiers, ModelTier
 from tests.fakes.addresses import FakeAddresses
 from tests.fakes.approvals import FakeApprovals
 from tests.fakes.clients import FakeClients
@@ -25,6 +26,7 @@ from tests.fakes.keys import FakeKeys
 from tests.fakes.logs import FakeLogs
 from tests.fakes.models import FakeModels
 from tests.fakes.money import FakeBudgets, FakeGoals
+from tests.fakes.proxy import FakeCalls, FakePrices, FakeRaw
 from tests.fakes.runs import FakeRuns
 from tests.fakes.schedules import FakeScheduler, FakeSchedules
 from tests.fakes.tools import WIRE, FakeTools
@@ -56,6 +58,9 @@ class World:
         self.scheduler = FakeScheduler()
         self.gateway = FakeGateway(self.runs)
         self.health = FakeHealth(self.directory, self.clock)
+        self.calls = FakeCalls()
+        self.raw = FakeRaw()
+        self.tiers: dict[ModelTier, tuple[str, ...]] = {}
         self.add_agent("assistant", description="general help with anything")
 
     def add_agent(self, agent_id: str, owner: str | None = None, **fields: Any) -> Agent:
@@ -141,6 +146,12 @@ class World:
                 ids=self.ids,
                 hosted=self.clients,
                 health=self.health,
+            ),
+            proxy=ProxyPorts(
+                raw=self.raw,
+                calls=self.calls,
+                prices=FakePrices(),
+                router=FixedTiers(self.tiers, ("offline/echo",)),
             ),
             events=self.events,
             trees=FakeTrees(self.events, self.runs),

@@ -55,6 +55,8 @@ class LogEntry:
     """open, answered (whole), refused (no stream), cut (by a mark) or client_closed."""
     ended_ns: int | None = None
     sent_tokens: int = 0
+    asked: dict[str, Any] = field(default_factory=dict)
+    """The body without its messages."""
 
 
 @dataclass(slots=True)
@@ -120,14 +122,19 @@ class Provider:
             messages=len(prompt.messages),
             tools=list(prompt.tools),
             at_ns=time.monotonic_ns(),
+            asked={name: value for name, value in body.items() if name != "messages"},
         )
         self.log.append(entry)
         self._tell()
         marks = self._marks(prompt.model, prompt.last_user())
         answer = Answer(exchange, wire, prompt, marks, entry.number)
         try:
-            if await self._refuse(exchange, wire, marks, bool(body.get("stream"))):
+            can_do = bool(body.get("stream")) or isinstance(wire, OpenAIWire)
+            if await self._refuse(exchange, wire, marks, can_do):
                 entry.outcome = "refused"
+            elif not body.get("stream"):
+                await answer.whole()
+                entry.outcome = "answered"
             else:
                 await answer.stream()
                 entry.outcome = "cut" if marks.options.keys() & _FAULTS else "answered"
@@ -153,9 +160,9 @@ class Provider:
                 marks.options = {n: v for n, v in marks.options.items() if n not in _FAULTS}
         return marks
 
-    async def _refuse(self, exchange: Exchange, wire: Wire, marks: Marks, is_stream: bool) -> bool:
+    async def _refuse(self, exchange: Exchange, wire: Wire, marks: Marks, can_do: bool) -> bool:
         """Answer without a stream if the marks, or a missing key, ask for it."""
-        status = _status(exchange.request, marks, is_stream)
+        status = _status(exchange.request, marks, can_do)
         if marks.has("stall"):
             await exchange.hang()
         if marks.has("html"):
@@ -170,12 +177,12 @@ class Provider:
         return True
 
 
-def _status(request: Request, marks: Marks, is_stream: bool) -> int:
+def _status(request: Request, marks: Marks, can_do: bool) -> int:
     if marks.has("status"):
         return int(marks.number("status"))
     if "authorization" not in request.headers and "x-api-key" not in request.headers:
         return 401
-    return 200 if is_stream else 400
+    return 200 if can_do else 400
 
 
 def _error_body(request: Request, wire: Wire, marks: Marks, status: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import cast
 from tests.stub.http import Exchange
 from tests.stub.marks import Marks
 from tests.stub.requests import Prompt
-from tests.stub.wire import Call, OpenAIWire, Usage, Wire
+from tests.stub.wire import Call, OpenAIWire, Usage, Wire, openai_whole
 
 _HUGE_PIECE = 64 * 1024
 _DEEP = 2000
@@ -76,6 +76,20 @@ class Answer:
         elif not await self._tokens():
             return
         await self._finish("tool" if calls else "text")
+
+    async def whole(self) -> None:
+        """Answer in one piece, as OpenAI does without `stream`."""
+        marks = self._marks
+        await self._exchange.sleep(marks.number("first_ms") / 1000)
+        if marks.text("garbage") == "invalid_json":
+            await self._exchange.reply(b'{"choices": [', 200, {"content-type": "application/json"})
+            return
+        calls = self._calls()
+        words = [] if calls else list(self._words())
+        self.sent_tokens = len(words)
+        usage = None if marks.has("no_usage") else self._usage(self.sent_tokens)
+        head = (self._prompt.model, marks.text("finish", "tool_calls" if calls else "stop"))
+        await self._exchange.reply_json(openai_whole(head, "".join(words), calls, usage))
 
     async def _keep_alive(self) -> None:
         gap = self._marks.number("gap_ms", 20) / 1000

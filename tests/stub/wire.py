@@ -62,6 +62,32 @@ def _halves(text: str) -> tuple[str, str]:
     return text[: len(text) // 2], text[len(text) // 2 :]
 
 
+def _openai_counts(usage: Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage.input,
+        "completion_tokens": usage.output,
+        "total_tokens": usage.input + usage.output,
+        "prompt_tokens_details": {"cached_tokens": usage.cached},
+    }
+
+
+def openai_whole(
+    head: tuple[str, str], text: str, calls: Sequence[Call], usage: Usage | None
+) -> dict[str, Any]:
+    """Return an answer that is no stream; `head` is the model and why the answer ended."""
+    model, reason = head
+    message: dict[str, Any] = {"role": "assistant", "content": text or None}
+    if calls:
+        message["tool_calls"] = [
+            {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+            for call_id, name, arguments in calls
+        ]
+    choice = {"index": 0, "message": message, "finish_reason": reason}
+    whole = {"id": "chatcmpl-stub", "object": "chat.completion", "created": 1, "model": model}
+    counts = None if usage is None else _openai_counts(usage)
+    return whole | {"choices": [choice], "usage": counts, "x_stub": "passed on"}
+
+
 class OpenAIWire:
     """Chat completion chunks."""
 
@@ -89,13 +115,8 @@ class OpenAIWire:
     def finish(self, reason: str, usage: Usage | None) -> list[bytes]:
         events = [self._chunk({}, reason)] if reason else []
         if usage is not None:
-            counts = {
-                "prompt_tokens": usage.input,
-                "completion_tokens": usage.output,
-                "total_tokens": usage.input + usage.output,
-                "prompt_tokens_details": {"cached_tokens": usage.cached},
-            }
-            events.append(self.raw(f'{self._head}, "choices": [], "usage": {json.dumps(counts)}}}'))
+            counts = json.dumps(_openai_counts(usage))
+            events.append(self.raw(f'{self._head}, "choices": [], "usage": {counts}}}'))
         return events
 
     def done(self) -> bytes:

@@ -78,6 +78,7 @@ SCOPES = {
     "get_agent": "read",
     "update_agent": "admin",
     "delete_agent": "admin",
+    "create_chat_completion": "proxy",
     "list_models": "read",
     "get_version": "read",
     "get_metrics": "read",

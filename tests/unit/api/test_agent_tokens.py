@@ -18,7 +18,7 @@ from tests.unit.api.conftest import Connect
 
 URL = "http://agents.test"
 DEMO: dict[str, Any] = {"agent_id": "demo", "name": "Demo", "endpoint": URL}
-OPEN_TO_AGENTS = {"beat_agent", "invoke_tool"}
+OPEN_TO_AGENTS = {"beat_agent", "create_chat_completion", "invoke_tool"}
 """What a token may do at all; each of these asks further."""
 
 
@@ -333,3 +333,22 @@ async def test_an_agent_that_became_one_of_ours_has_no_use_of_its_token(scene: S
     beat = await demo.post("/v1/agents/demo/heartbeat")
 
     assert (answer.status_code, beat.status_code) == (403, 404)
+
+
+async def test_a_token_asks_for_models_for_the_run_that_it_works_on(scene: Scene) -> None:
+    agent = await scene.register()
+    run = await scene.run()
+    body = {"model": "offline/echo", "messages": [{"role": "user", "content": "hi"}]}
+    path = "/v1/chat/completions"
+
+    nowhere = await agent.post(path, json=body)
+    elsewhere = await agent.post(path, json=body, headers={"x-run-id": "run_99"})
+    an_agent = await agent.post(
+        path, json=body | {"model": "agent:assistant"}, headers={"x-run-id": run.run_id}
+    )
+    answered = await agent.post(path, json=body, headers={"x-run-id": run.run_id})
+
+    assert [answer.status_code for answer in (nowhere, elsewhere, an_agent)] == [403] * 3
+    assert answered.status_code == 200
+    (call,) = scene.world.calls.opened.values()
+    assert (call.owner, call.run_id) == (run.owner, run.run_id)

@@ -84,7 +84,7 @@ def test_an_openai_answer_names_the_wrong_parameter() -> None:
     answer = respond(Problem(422, "invalid_request", "wrong", where), "/v1/models", "req_1")
 
     error = json.loads(bytes(answer.body))["error"]
-    assert error["param"] == "body.model"
+    assert error["param"] == "model"
     assert error["type"] == "invalid_request_error"
 
 

@@ -195,7 +195,10 @@ async def test_models_stand_in_openais_list(client: httpx2.AsyncClient) -> None:
     listed = (await client.get("/v1/models")).json()
 
     assert listed["object"] == "list"
-    assert [model["id"] for model in listed["data"]] == ["offline/echo", "openai/gpt-x"]
+    tiers = [f"tier:{tier}" for tier in ("simple", "medium", "complex", "critical")]
+    models = ["offline/echo", "raw/one", "openai/gpt-x"]
+    names = [model["id"] for model in listed["data"]]
+    assert names == [*models, "auto", *tiers, "agent:assistant"]
     assert listed["data"][0]["price"]["input_per_mtok_usd"] == "0"
 
 

@@ -1,0 +1,97 @@
+"""Names that stand for a choice of models: `auto`, and a tier of them (`tier:complex`).
+
+Which models a tier holds is the operator's word. Knows nothing of how a question is judged: that
+is behind the port.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from domain.errors import NotFoundError
+
+AUTO = "auto"
+TIER_PREFIX = "tier:"
+
+
+class ModelTier(StrEnum):
+    """A class of models, the cheapest first."""
+
+    SIMPLE = "simple"
+    MEDIUM = "medium"
+    COMPLEX = "complex"
+    CRITICAL = "critical"
+
+
+TIER_NAMES: Mapping[str, ModelTier] = {
+    **{tier.value: tier for tier in ModelTier},
+    "reasoning": ModelTier.CRITICAL,
+}
+"""How tiers may be called. Source: seed A's code says `reasoning` for critical."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a choice of models can go by."""
+
+    text: str
+    """What was said last."""
+    tools: int = 0
+    """How many the model is given."""
+    messages: int = 1
+    """How long the conversation is."""
+    session_id: str | None = None
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The chain of models to ask, and why it is that one."""
+
+    models: tuple[str, ...]
+    tier: ModelTier | None = None
+    decision: dict[str, Any] = field(default_factory=dict)
+
+
+class ModelRouter(Protocol):
+    """Chooses models for a question."""
+
+    async def choose(self, tier: ModelTier | None, question: Question) -> Choice:
+        """Return the chain of `tier`; without a tier, of the one that fits the question."""
+        ...
+
+
+class FixedTiers:
+    """The router that looks at nothing: tiers as configured, `auto` is the default chain."""
+
+    def __init__(self, tiers: Mapping[ModelTier, tuple[str, ...]], usual: tuple[str, ...]) -> None:
+        self._tiers = tiers
+        self._usual = usual
+
+    async def choose(self, tier: ModelTier | None, question: Question) -> Choice:  # noqa: ARG002 - the port's shape
+        """Return the chain; see the port."""
+        if tier is None:
+            return Choice(self._usual, None, {"reason": "the default chain"})
+        models = self._tiers.get(tier) or self._usual
+        return Choice(models, tier, {"tier": tier.value, "reason": "asked for by name"})
+
+
+def is_choice(model: str) -> bool:
+    """Say whether `model` is no model but a choice of them."""
+    return model == AUTO or model.startswith(TIER_PREFIX)
+
+
+def tier_of(model: str) -> ModelTier | None:
+    """Return the tier that `model` names, None for `auto`.
+
+    Raises:
+        NotFoundError: there is no such tier.
+    """
+    if model == AUTO:
+        return None
+    tier = TIER_NAMES.get(model.removeprefix(TIER_PREFIX))
+    if tier is None:
+        known = ", ".join(f"{TIER_PREFIX}{tier}" for tier in ModelTier)
+        raise NotFoundError(f"there is no model {model[:100]!a}; tiers are {known}", field="model")
+    return tier
