@@ -8,7 +8,7 @@ from api.access import Access
 from api.requests import AgentChanges, RegisterBody
 from api.services import Services
 from api.views import View, agent_view
-from domain.agent import Agent, AgentKind, Limits
+from domain.agent import Agent, AgentKind, Degradation, Limits
 from domain.agenthealth import AgentHealth
 from domain.auth import KEY_BYTES, MintedKey, mint_key, sees_every_owner
 from domain.errors import (
@@ -46,6 +46,8 @@ def changes_of(body: AgentChanges | RegisterBody) -> dict[str, Any]:
             changes[name] = tuple(changes[name])
     if "limits" in changes:
         changes["limits"] = Limits.model_validate(changes["limits"])
+    if "degradation" in changes:
+        changes["degradation"] = Degradation.model_validate(changes["degradation"])
     if body.tool_policy is not None:
         changes["tool_policy"] = as_given(body.tool_policy)
     return changes

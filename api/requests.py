@@ -175,6 +175,23 @@ class SessionChanges(Body):
     metadata: JsonObject = Field(default_factory=_left_out)
 
 
+class DegradationBody(Body):
+    """What an agent says when none of its models can: each level simpler than the one before."""
+
+    models: Annotated[
+        list[Name],
+        Field(max_length=20, description="Asked without tools, when the chain has failed."),
+    ] = Field(default_factory=list)
+    keywords: Annotated[
+        dict[Name, Text],
+        Field(max_length=200, description="Answers by a word or phrase of the request."),
+    ] = Field(default_factory=dict)
+    static: Annotated[
+        Annotated[str, Field(min_length=1, max_length=20_000)] | None,
+        Field(description="The answer when nothing else can be said."),
+    ] = None
+
+
 class AgentFields(Body):
     """What an agent is made of."""
 
@@ -185,6 +202,11 @@ class AgentFields(Body):
     endpoint: Annotated[str, Field(max_length=2000)] | None = None
     capabilities: Annotated[list[Name], Field(max_length=100)] = Field(default_factory=list)
     limits: LimitsBody = Field(default_factory=LimitsBody)
+    degradation: DegradationBody = Field(default_factory=DegradationBody)
+    escalate: Annotated[
+        bool,
+        Field(description="A weak answer of a lower tier goes to a model of a higher one."),
+    ] = False
     tool_policy: Annotated[
         ToolPolicy, Field(description="Which tool calls run at once, are asked for, or may not be.")
     ] = ToolPolicy()
@@ -225,6 +247,8 @@ class AgentChanges(Body):
     endpoint: Annotated[str, Field(max_length=2000)] | None = None
     capabilities: Annotated[list[Name], Field(max_length=100)] = Field(default_factory=_left_out)
     limits: LimitsBody = Field(default_factory=_left_out)
+    degradation: DegradationBody = Field(default_factory=_left_out)
+    escalate: bool = Field(default_factory=_left_out)
     tool_policy: ToolPolicy = Field(default_factory=_left_out)
     metadata: JsonObject = Field(default_factory=_left_out)
 

@@ -146,6 +146,8 @@ def agent_view(agent: Agent, health: AgentHealth | None) -> View:
         "endpoint": agent.endpoint,
         "capabilities": list(agent.capabilities),
         "limits": agent.limits.model_dump(),
+        "degradation": agent.degradation.model_dump(mode="json"),
+        "escalate": agent.escalate,
         "tool_policy": agent.tool_policy,
         "status": agent.status,
         "health": health_view(health),

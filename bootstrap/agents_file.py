@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from api.requests import AgentFields, Name
 from domain.acceptance import Page
-from domain.agent import Agent, AgentKind, Limits
+from domain.agent import Agent, AgentKind, Degradation, Limits
 from domain.errors import AddressRefusedError, InvalidRequestError, SetupError
 from domain.ports import Clock
 from domain.records import Directory
@@ -137,6 +137,8 @@ def _agent(path: Path, text: str, agent_id: str, entry: object, now_ms: int) -> 
         endpoint=fields.endpoint,
         capabilities=tuple(fields.capabilities),
         limits=Limits.model_validate(fields.limits.model_dump()),
+        degradation=Degradation.model_validate(fields.degradation.model_dump()),
+        escalate=fields.escalate,
         tool_policy=fields.tool_policy.model_dump(mode="json", exclude_unset=True),
         status=fields.status,
         metadata={**fields.metadata, **SOURCE},

@@ -28,7 +28,7 @@ _NO_CHAT = re.compile(
 """In the names of models that are not spoken to through chat completions."""
 _REMEMBERED = 4096
 """Lookups that are kept: callers choose names, so there is no end to them."""
-_FREE_PROVIDERS = frozenset({"ollama", "offline"})
+_FREE_PROVIDERS = frozenset({"ollama", "offline", "degraded"})
 BUNDLED_PROVIDERS = frozenset({"openai", "anthropic"})
 """Whose names mean the same to genai-prices; another provider's name could match anything."""
 

@@ -12,7 +12,7 @@ from api.requests import AgentBody, AgentChanges
 from api.services import Admin, Desk, Reader, Services
 from api.shapes.catalog import AgentList, AgentOut
 from domain.acceptance import Page
-from domain.agent import Agent, Limits
+from domain.agent import Agent, Degradation, Limits
 from domain.errors import ConflictError
 
 router = APIRouter(tags=["agents"], route_class=JsonRoute)
@@ -32,6 +32,7 @@ async def create_agent(desk: Desk, access: Admin, body: AgentBody) -> Response:
     """
     fields = body.model_dump()
     fields["limits"] = Limits.model_validate(fields["limits"])
+    fields["degradation"] = Degradation.model_validate(fields["degradation"])
     fields["tool_policy"] = as_given(body.tool_policy)
     now = desk.ports.clock.now_ms()
     agent = Agent(owner=access.who.owner, created_at=now, updated_at=now, **fields)

@@ -36,6 +36,14 @@ class AgentHealthOut(Shape):
     capabilities: list[str]
 
 
+class DegradationOut(Shape):
+    """What an agent says when none of its models can."""
+
+    models: list[str]
+    keywords: dict[str, str]
+    static: str | None
+
+
 class AgentOut(Shape):
     """Something that can do a run. `health` is null for an agent that runs here."""
 
@@ -61,6 +69,8 @@ class AgentOut(Shape):
                     "max_children": None,
                     "max_spawns": None,
                 },
+                "degradation": {"models": [], "keywords": {}, "static": None},
+                "escalate": False,
                 "tool_policy": {},
                 "status": "active",
                 "health": None,
@@ -81,6 +91,8 @@ class AgentOut(Shape):
     endpoint: str | None
     capabilities: list[str]
     limits: LimitsOut
+    degradation: DegradationOut
+    escalate: bool
     tool_policy: JsonObject
     status: str
     health: AgentHealthOut | None
