@@ -31,6 +31,7 @@ from api.routes import (
     logs,
     models,
     pages,
+    prices,
     runs,
     schedules,
     seed_b,
@@ -52,6 +53,7 @@ _ROUTES = (
     *(completions, runs, events, seed_b, tools, approvals, sessions, external_agents, agents),
     *(models, health, keys, logs),
     *(schedules, client_calls, tool_hosts, forks, deadletters, goals, budgets, seed_c, pages),
+    prices,
 )
 """In the order in which paths are tried: the busiest first."""
 _CORS_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")

@@ -209,7 +209,7 @@ def respond(problem: Problem, path: str, request_id: str) -> Response:
 
 def family_of(path: str) -> str:
     """Say whose shape errors of `path` have: `native`, `openai` or `seed`."""
-    if path.startswith(_OPENAI_PATHS):
+    if path.startswith(_OPENAI_PATHS) and not path.endswith("/price"):
         return "openai"
     return "seed" if path.startswith(_SEED_PATHS) else "native"
 

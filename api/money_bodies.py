@@ -112,7 +112,7 @@ class BudgetBody(Body):
         Field(
             pattern=r"^(\*|[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127})$",
             description="Whose spending. May be left out for `global`, which is then all of yours;"
-            " only the operator names another owner, or `*` for all.",
+            " `*` is everything of every owner, for the operator only.",
         ),
     ] = None
     limit_usd: Usd
@@ -139,3 +139,17 @@ class BudgetChangesBody(Body):
 
     limit_usd: Usd = Field(default_factory=_left_out)
     on_exhausted: Exhausted = Field(default_factory=_left_out)
+
+
+class PriceBody(Body):
+    """What a model costs, USD per million tokens; cached input as much as other by default."""
+
+    input_per_mtok_usd: Usd
+    output_per_mtok_usd: Usd
+    cached_input_per_mtok_usd: Usd | None = None
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"input_per_mtok_usd": "1.25", "output_per_mtok_usd": "10"}]
+        }
+    )

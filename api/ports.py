@@ -13,6 +13,7 @@ from domain.fork import ForkBook
 from domain.goal import GoalBook
 from domain.intake import IntakePorts, IntakeSettings
 from domain.ports import Clock, PriceList
+from domain.pricing import PriceBook
 from domain.push import PushLag
 from domain.records import EventLog, KeyRing
 from domain.scheduling import ScheduleBook, ScheduleEngine
@@ -102,6 +103,7 @@ class ApiPorts:
     dead_letters: DeadLetterBook
     goals: GoalBook
     budgets: BudgetBook
+    prices: PriceBook
     schedules: ScheduleBook
     scheduler: ScheduleEngine
     keys: KeyRing

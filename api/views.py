@@ -299,6 +299,7 @@ def model_view(info: ModelInfo) -> View:
             "input_per_mtok_usd": info.input_per_mtok_usd,
             "output_per_mtok_usd": info.output_per_mtok_usd,
             "cached_input_per_mtok_usd": info.cached_input_per_mtok_usd,
+            "source": info.price_source,
         },
         "chain": None,
         "description": None,

@@ -134,6 +134,7 @@ def build_api_role(
         dead_letters=storage.dead_letters,
         goals=storage.goals,
         budgets=storage.budgets,
+        prices=storage.prices,
         schedules=storage.schedules,
         scheduler=TemporalSchedules(gateway),
         keys=storage.keys,

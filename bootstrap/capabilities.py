@@ -123,7 +123,9 @@ def build_capabilities(settings: Settings, api: str | None, *engine: str | None)
     agent_client = guarded_client(for_agents)
     pool = ProcessPool()
     registry = ToolRegistry([*builtin_tools(tool_client), *load_tools(settings.tools)], pool=pool)
-    prices = Prices()
+    prices = Prices(
+        {model: price.model_dump(exclude_none=True) for model, price in settings.prices.items()}
+    )
     return Capabilities(
         models=Catalog(provider_config(settings), prices),
         prices=prices,

@@ -5,11 +5,20 @@ prefix `ORCHESTRATOR_`; names that other tools or the seeds established are take
 `TEMPORAL_*` is read by the SDK itself (temporalio.envconfig), never here.
 """
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -43,6 +52,16 @@ def _level(value: object) -> object:
 
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
+
+
+class PriceSetting(BaseModel):
+    """What a model costs, in USD per million tokens."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    input_per_mtok_usd: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+    output_per_mtok_usd: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+    cached_input_per_mtok_usd: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
 Level = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_level)]
@@ -212,6 +231,10 @@ class Settings(BaseSettings):
     tiers: dict[ModelTier, Chain] = Field({}, validation_alias=_names("TIERS"))
     """The chain of each tier (`simple`, `medium`, `complex`, `critical`): a table `[tiers]` in the
     file, JSON in the environment. One that is left out has the default chain."""
+    prices: dict[str, PriceSetting] = Field({}, validation_alias=_names("PRICES"))
+    """What models cost where the bundled prices are wrong or silent, in USD per million tokens:
+    `[prices."openai/gpt-x"]` with `input_per_mtok_usd`, `output_per_mtok_usd` and, if it differs,
+    `cached_input_per_mtok_usd`. A price set over the API wins."""
     anthropic_api_key: SecretStr | None = Field(None, validation_alias="anthropic_api_key")
     """Makes `anthropic/...` models available."""
     anthropic_auth_token: SecretStr | None = Field(None, validation_alias="anthropic_auth_token")
@@ -249,6 +272,13 @@ class Settings(BaseSettings):
                 " set ORCHESTRATOR_INGRESS_TOKEN, which is sent as a bearer token"
             )
         return url
+
+    @field_validator("prices")
+    @classmethod
+    def _price_models(cls, prices: dict[str, PriceSetting]) -> dict[str, PriceSetting]:
+        for model in prices:
+            split_model(model)
+        return prices
 
     @field_validator("default_models")
     @classmethod

@@ -20,6 +20,7 @@ from adapters.store.log.hub import Hub
 from adapters.store.log.treelog import SqlTreeLog
 from adapters.store.money.budgetbook import SqlBudgetBook
 from adapters.store.money.goalbook import SqlGoalBook
+from adapters.store.money.prices import SqlPriceBook
 from adapters.store.registry.agenthealth import SqlAgentHealth
 from adapters.store.registry.directory import SqlDirectory
 from adapters.store.registry.keyring import SqlKeyRing
@@ -75,6 +76,7 @@ class Storage:
     pushes: SqlPushBook
     goals: SqlGoalBook
     budgets: SqlBudgetBook
+    prices: SqlPriceBook
 
     async def watch(self, *, apart: bool) -> None:
         """Notice what other processes commit, until cancelled."""
@@ -168,6 +170,7 @@ async def open_storage(settings: Settings, crash: Callable[[str], None] | None =
         pushes=SqlPushBook(engine, clock),
         goals=SqlGoalBook(engine, clock),
         budgets=SqlBudgetBook(engine, clock),
+        prices=SqlPriceBook(engine, clock),
     )
 
 

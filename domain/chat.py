@@ -119,6 +119,8 @@ class ModelInfo(_Value):
     input_per_mtok_usd: str | None = None
     output_per_mtok_usd: str | None = None
     cached_input_per_mtok_usd: str | None = None
+    price_source: str | None = None
+    """Who says what it costs: `api`, `file` or `bundled`."""
 
 
 def split_model(model: str) -> tuple[str, str]:

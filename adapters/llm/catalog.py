@@ -98,6 +98,11 @@ class Catalog:
             for name, window in chat_models(provider)
         ]
         infos += [self._info("offline", name, None, True) for name in offline.MODELS]
+        known = {info.model for info in infos}
+        for model in self._prices.overridden():
+            provider, _, name = model.partition("/")
+            if model not in known:
+                infos.append(self._info(provider, name, None, provider in configured))
         return sorted(infos, key=lambda info: not info.configured)
 
     async def warm(self) -> None:
@@ -208,6 +213,7 @@ class Catalog:
             input_per_mtok_usd=None if rates is None else str(rates.input),
             output_per_mtok_usd=None if rates is None else str(rates.output),
             cached_input_per_mtok_usd=None if rates is None else str(rates.cached_input),
+            price_source=self._prices.source(f"{provider}/{name}"),
         )
 
 

@@ -89,6 +89,16 @@ class Prices:
         known = self._known[model]
         return None if known is None else _rates(known, input_tokens)
 
+    def source(self, model: str) -> str | None:
+        """Return who says what a model costs, `file` or `bundled`; None while unpriced."""
+        if model in self._overrides:
+            return "file"
+        return None if self.rates(model) is None else "bundled"
+
+    def overridden(self) -> list[str]:
+        """Return the models that the operator's file prices, by name."""
+        return sorted(self._overrides)
+
     async def warm(self) -> None:
         """Load the bundled prices off the event loop."""
         await asyncio.to_thread(_bundled)

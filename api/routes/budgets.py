@@ -116,8 +116,11 @@ async def _scope_id(desk: Services, access: Access, body: BudgetBody) -> str:
     """
     owner, named = access.who.owner, body.scope_id
     if body.scope is BudgetScope.GLOBAL:
-        if named not in {None, owner} and not sees_every_owner(access.who):
-            raise ForbiddenError("only the operator makes budgets for other owners")
+        if named == EVERYBODY and not sees_every_owner(access.who):
+            raise ForbiddenError("only the operator makes a budget for every owner")
+        if named not in {None, owner, EVERYBODY}:
+            said = "leave scope_id out for all that is yours; `*` is everything of every owner"
+            raise InvalidRequestError(said, field="scope_id")
         return named or owner
     if named is None or named == EVERYBODY:
         raise InvalidRequestError(f"name the {body.scope} as scope_id", field="scope_id")

@@ -9,6 +9,7 @@ from api.services import Desk, Reader
 from api.shapes.catalog import ModelList
 from api.views import model_view
 from domain.acceptance import Page
+from domain.pricing import priced
 
 router = APIRouter(tags=["models"])
 
@@ -21,7 +22,8 @@ async def list_models(desk: Desk, access: Reader) -> Response:
     be named like models in chat completions.
     """
     agents, _ = await desk.directory.list_agents(access.who.owner, Page(limit=1000))
-    data = [model_view(info) for info in desk.ports.intake.models.models()]
+    known = desk.ports.intake.models.models()
+    data = [model_view(info) for info in priced(known, await desk.ports.prices.list_prices())]
     data += await choice_views(desk.ports.proxy.router)
     data += agent_views(agents)
     return reply({"object": "list", "data": data, "has_more": False, "next_cursor": None})

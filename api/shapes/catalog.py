@@ -184,6 +184,7 @@ class PriceOut(Shape):
     input_per_mtok_usd: Money
     output_per_mtok_usd: Money
     cached_input_per_mtok_usd: Money
+    source: Literal["api", "file", "bundled"] | None
 
 
 class ModelOut(Shape):
@@ -203,6 +204,7 @@ class ModelOut(Shape):
                     "input_per_mtok_usd": "0",
                     "output_per_mtok_usd": "0",
                     "cached_input_per_mtok_usd": "0",
+                    "source": "bundled",
                 },
                 "chain": None,
                 "description": None,
@@ -222,6 +224,13 @@ class ModelOut(Shape):
         list[str] | None, Field(description="Of a tier or an agent: the models it asks, in turn.")
     ]
     description: Annotated[str | None, Field(description="Of an agent.")]
+
+
+class PriceSetOut(Shape):
+    """What a model costs from now on."""
+
+    model: str
+    price: PriceOut
 
 
 class ModelList(Page):

@@ -49,4 +49,5 @@ def ports_over(store: StoreBox, fakes: ApiPorts, gateway: QuietGateway) -> ApiPo
         goals=store.goals,
         budgets=store.budgets,
         agent_health=store.health,
+        prices=store.prices,
     )

@@ -32,6 +32,7 @@ from adapters.store.log.hub import Hub
 from adapters.store.log.treelog import SqlTreeLog
 from adapters.store.money.budgetbook import SqlBudgetBook
 from adapters.store.money.goalbook import SqlGoalBook
+from adapters.store.money.prices import SqlPriceBook
 from adapters.store.registry.agenthealth import SqlAgentHealth
 from adapters.store.registry.directory import SqlDirectory
 from adapters.store.registry.keyring import SqlKeyRing
@@ -86,6 +87,7 @@ class StoreBox:
         self.pushes = SqlPushBook(self.engine, self.clock)
         self.goals = SqlGoalBook(self.engine, self.clock)
         self.budgets = SqlBudgetBook(self.engine, self.clock)
+        self.prices = SqlPriceBook(self.engine, self.clock)
         self.log = SqlEventLog(self.engine, self.hub)
         self.trees = SqlTreeLog(self.engine, self.hub)
         self.directory = SqlDirectory(self.engine, self.clock)

@@ -1,4 +1,4 @@
-"""Goals and budgets in memory."""
+"""Goals, budgets and prices in memory."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,6 +8,7 @@ from domain.budget import Budget, BudgetScope
 from domain.errors import NotFoundError
 from domain.goal import Goal, GoalChange, GoalState, check_goal_move
 from domain.principal import LOCAL_OWNER
+from domain.spending import PriceOverride
 from tests.fakes.clock import NOW
 from tests.fakes.listing import paged, sees
 
@@ -118,3 +119,21 @@ class FakeBudgets:
         await self.get_budget(owner, budget_id)
         del self.rows[budget_id]
         return self.waiting
+
+
+class FakePriceBook:
+    """Prices in memory."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, PriceOverride] = {}
+
+    async def put_price(self, model: str, price: PriceOverride, by: str) -> None:
+        assert by
+        self.rows[model] = price
+
+    async def delete_price(self, model: str) -> None:
+        if self.rows.pop(model, None) is None:
+            raise NotFoundError(f"no price was set for {model}")
+
+    async def list_prices(self) -> Mapping[str, PriceOverride]:
+        return self.rows

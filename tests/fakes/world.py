@@ -25,7 +25,7 @@ from tests.fakes.health import FakeHealth
 from tests.fakes.keys import FakeKeys
 from tests.fakes.logs import FakeLogs
 from tests.fakes.models import FakeModels
-from tests.fakes.money import FakeBudgets, FakeGoals
+from tests.fakes.money import FakeBudgets, FakeGoals, FakePriceBook
 from tests.fakes.proxy import FakeCalls, FakePrices, FakeRaw
 from tests.fakes.runs import FakeRuns
 from tests.fakes.schedules import FakeScheduler, FakeSchedules
@@ -54,6 +54,7 @@ class World:
         self.letters = FakeLetters()
         self.goals = FakeGoals()
         self.budgets = FakeBudgets()
+        self.prices = FakePriceBook()
         self.schedules = FakeSchedules()
         self.scheduler = FakeScheduler()
         self.gateway = FakeGateway(self.runs)
@@ -161,6 +162,7 @@ class World:
             dead_letters=self.letters,
             goals=self.goals,
             budgets=self.budgets,
+            prices=self.prices,
             schedules=self.schedules,
             scheduler=self.scheduler,
             keys=self.keys,

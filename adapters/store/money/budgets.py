@@ -126,14 +126,13 @@ def change_budget(
     limit = row["limit_pico"]
     if "limit_usd" in changes:
         limit = to_pico(changes["limit_usd"])
-    used = row["reserved_pico"] + row["spent_pico"]
     tx.run(
         "UPDATE budgets SET limit_pico = :limit, on_exhausted = :on_exhausted, warned = :warned,"
         " updated_at = :now WHERE budget_id = :id",
         limit=limit,
         on_exhausted=str(changes.get("on_exhausted", row["on_exhausted"])),
         # A raised limit may be warned about again, at its own percentages.
-        warned=min(row["warned"], passed(used, limit)),
+        warned=min(row["warned"], passed(row["spent_pico"], limit)),
         now=now,
         id=budget_id,
     )
@@ -168,9 +167,9 @@ def limits_of(tx: Tx, budget_ids: Sequence[str]) -> dict[str, int]:
     return {row["budget_id"]: row["limit_pico"] for row in rows}
 
 
-def passed(used_pico: int, limit_pico: int) -> int:
+def passed(spent_pico: int, limit_pico: int) -> int:
     """Return the highest percentage of `WARNINGS` that was passed, 0 for none."""
-    return max((mark for mark in WARNINGS if used_pico * 100 >= mark * limit_pico), default=0)
+    return max((mark for mark in WARNINGS if spent_pico * 100 >= mark * limit_pico), default=0)
 
 
 def budget_from(row: Row, now: int) -> Budget:
