@@ -21,6 +21,7 @@ from api.routes import (
     budgets,
     client_calls,
     completions,
+    costs,
     deadletters,
     events,
     external_agents,
@@ -53,7 +54,7 @@ _ROUTES = (
     *(completions, runs, events, seed_b, tools, approvals, sessions, external_agents, agents),
     *(models, health, keys, logs),
     *(schedules, client_calls, tool_hosts, forks, deadletters, goals, budgets, seed_c, pages),
-    prices,
+    *(prices, costs),
 )
 """In the order in which paths are tried: the busiest first."""
 _CORS_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")

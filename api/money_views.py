@@ -2,7 +2,9 @@
 
 from api.views import View, iso
 from domain.budget import Budget
+from domain.costs import CostLine, CostReport
 from domain.goal import Goal, budget_of
+from domain.money import to_usd
 
 _OPEN = ("CREATED", "RUNNING")
 _PEOPLE = ("approval", "budget")
@@ -63,4 +65,37 @@ def budget_view(budget: Budget) -> View:
         "warnings": list(budget.warnings),
         "created_at": iso(budget.created_at),
         "updated_at": iso(budget.updated_at),
+    }
+
+
+def costs_view(report: CostReport) -> View:
+    """Return a page of sums with their total and what is not in them."""
+    return {
+        "costs": [{"key": line.key, **_sums(line)} for line in report.lines],
+        "total": _sums(report.total),
+        "warnings": [
+            {
+                "code": "price_unknown",
+                "model": model,
+                "calls": calls,
+                "message": f"nobody knows what {model} costs; PUT /v1/models/{model}/price",
+            }
+            for model, calls in report.unpriced
+        ],
+        "has_more": report.cursor is not None,
+        "next_cursor": report.cursor,
+    }
+
+
+def _sums(line: CostLine) -> View:
+    return {
+        "calls": line.calls,
+        "failed_calls": line.failed_calls,
+        "input_tokens": line.input_tokens,
+        "output_tokens": line.output_tokens,
+        "cached_tokens": line.cached_tokens,
+        "cost_usd": line.cost_usd,
+        "priced_usd": to_usd(line.priced_pico),
+        "unpriced_calls": line.unpriced_calls,
+        "estimated_usd": to_usd(line.estimated_pico),
     }

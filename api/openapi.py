@@ -79,6 +79,7 @@ TAGS = [
     {"name": "tool hosts", "description": "Tools that clients run, and what they are asked."},
     {"name": "goals", "description": "What work is done for, with limits and a daily budget."},
     {"name": "budgets", "description": "How much may be spent on what."},
+    {"name": "costs", "description": "What model calls did cost."},
     {"name": "schedules", "description": "Runs that start by the clock."},
     {"name": "approvals", "description": "Tool calls that a person has to approve first."},
     {"name": "dead letters", "description": "Runs that were given up on."},

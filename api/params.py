@@ -7,7 +7,9 @@ from fastapi import Header, Path, Query
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from api.moments import Time
 from domain.approval import ApprovalStatus
+from domain.costs import CostBy
 from domain.deadletter import DeadLetterStatus
 from domain.event import EventType
 from domain.run import RunKind, RunState
@@ -188,6 +190,29 @@ class ScheduleQuery(BaseModel):
     """Which schedules, or which of their firings."""
 
     limit: Annotated[int, Field(ge=1, le=1000, description="Most items of a page."), _DIGITS] = 100
+    cursor: Annotated[
+        str | None,
+        Field(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),
+    ] = None
+
+
+_Id = Annotated[str | None, Field(pattern=_ID)]
+
+
+class CostQuery(BaseModel):
+    """Which calls, summed up by what."""
+
+    by: CostBy = CostBy.MODEL
+    since: Annotated[Time | None, Field(description="Calls that ended then or later.")] = None
+    until: Annotated[Time | None, Field(description="Calls that ended before then.")] = None
+    run_id: _Id = None
+    root_run_id: Annotated[_Id, Field(description="A run and all below it.")] = None
+    agent_id: _Id = None
+    session_id: _Id = None
+    goal_id: Annotated[_Id, Field(description="A goal and the goals below it.")] = None
+    key_id: _Id = None
+    model: Annotated[str | None, Field(pattern=r"^[\x21-\x7e]{1,300}$")] = None
+    limit: Annotated[int, Field(ge=1, le=1000, description="Most sums of a page."), _DIGITS] = 100
     cursor: Annotated[
         str | None,
         Field(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from domain.agenthealth import HealthBook
 from domain.budget import BudgetBook
 from domain.clients import ClientBook
+from domain.costs import CostBook
 from domain.deadletter import DeadLetterBook
 from domain.deciding import ApprovalBook
 from domain.fork import ForkBook
@@ -104,6 +105,7 @@ class ApiPorts:
     goals: GoalBook
     budgets: BudgetBook
     prices: PriceBook
+    costs: CostBook
     schedules: ScheduleBook
     scheduler: ScheduleEngine
     keys: KeyRing

@@ -135,6 +135,7 @@ def build_api_role(
         goals=storage.goals,
         budgets=storage.budgets,
         prices=storage.prices,
+        costs=storage.costs,
         schedules=storage.schedules,
         scheduler=TemporalSchedules(gateway),
         keys=storage.keys,

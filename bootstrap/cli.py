@@ -15,6 +15,7 @@ from bootstrap.commands import (
     agents,
     approvals,
     config,
+    costs,
     deadletters,
     demo,
     doctor,
@@ -35,7 +36,7 @@ from domain.errors import OrchestratorError
 
 INTERRUPTED = 130
 _GROUPS = (
-    *(processes, run, runs, forks, agents, sessions, tools, host, approvals, deadletters),
+    *(processes, run, runs, forks, agents, sessions, tools, host, approvals, deadletters, costs),
     *(schedules, keys, config, demo, doctor),
 )
 

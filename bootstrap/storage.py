@@ -19,6 +19,7 @@ from adapters.store.log.eventlog import SqlEventLog, watch_other_processes
 from adapters.store.log.hub import Hub
 from adapters.store.log.treelog import SqlTreeLog
 from adapters.store.money.budgetbook import SqlBudgetBook
+from adapters.store.money.costs import SqlCostBook
 from adapters.store.money.goalbook import SqlGoalBook
 from adapters.store.money.prices import SqlPriceBook
 from adapters.store.registry.agenthealth import SqlAgentHealth
@@ -77,6 +78,7 @@ class Storage:
     goals: SqlGoalBook
     budgets: SqlBudgetBook
     prices: SqlPriceBook
+    costs: SqlCostBook
 
     async def watch(self, *, apart: bool) -> None:
         """Notice what other processes commit, until cancelled."""
@@ -171,6 +173,7 @@ async def open_storage(settings: Settings, crash: Callable[[str], None] | None =
         goals=SqlGoalBook(engine, clock),
         budgets=SqlBudgetBook(engine, clock),
         prices=SqlPriceBook(engine, clock),
+        costs=SqlCostBook(engine),
     )
 
 

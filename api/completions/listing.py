@@ -43,6 +43,7 @@ def _view(name: str, provider: str, *, chain: list[str] | None) -> View:
             "input_per_mtok_usd": None,
             "output_per_mtok_usd": None,
             "cached_input_per_mtok_usd": None,
+            "source": None,
         },
         "chain": chain,
         "description": None,

@@ -149,3 +149,75 @@ class BudgetList(Page):
     """A page of budgets."""
 
     budgets: list[BudgetOut]
+
+
+class CostSumsOut(Shape):
+    """The sum over some calls. `priced_usd` leaves out those without a known price."""
+
+    calls: int
+    failed_calls: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cost_usd: Annotated[str | None, Field(description="Null when a call in it is unpriced.")]
+    priced_usd: Usd
+    unpriced_calls: int
+    estimated_usd: Usd
+
+
+class CostLineOut(CostSumsOut):
+    """The sum for one model, agent, day or what else is asked for; null: those that have none."""
+
+    key: str | None
+
+
+class CostWarningOut(Shape):
+    """What is not in the sums."""
+
+    code: str
+    model: str
+    calls: int
+    message: str
+
+
+class CostsOut(Page):
+    """A page of sums; the total is over all pages."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            {
+                "costs": [
+                    {
+                        "key": "openai/gpt-x",
+                        "calls": 3,
+                        "failed_calls": 1,
+                        "input_tokens": 3000,
+                        "output_tokens": 500,
+                        "cached_tokens": 1000,
+                        "cost_usd": "0.0125",
+                        "priced_usd": "0.0125",
+                        "unpriced_calls": 0,
+                        "estimated_usd": "0.0025",
+                    }
+                ],
+                "total": {
+                    "calls": 3,
+                    "failed_calls": 1,
+                    "input_tokens": 3000,
+                    "output_tokens": 500,
+                    "cached_tokens": 1000,
+                    "cost_usd": "0.0125",
+                    "priced_usd": "0.0125",
+                    "unpriced_calls": 0,
+                    "estimated_usd": "0.0025",
+                },
+                "warnings": [],
+                "has_more": False,
+                "next_cursor": None,
+            }
+        )
+    )
+
+    costs: list[CostLineOut]
+    total: CostSumsOut
+    warnings: list[CostWarningOut]

@@ -50,4 +50,5 @@ def ports_over(store: StoreBox, fakes: ApiPorts, gateway: QuietGateway) -> ApiPo
         budgets=store.budgets,
         agent_health=store.health,
         prices=store.prices,
+        costs=store.costs,
     )

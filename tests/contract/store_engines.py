@@ -31,6 +31,7 @@ from adapters.store.log.eventlog import SqlEventLog
 from adapters.store.log.hub import Hub
 from adapters.store.log.treelog import SqlTreeLog
 from adapters.store.money.budgetbook import SqlBudgetBook
+from adapters.store.money.costs import SqlCostBook
 from adapters.store.money.goalbook import SqlGoalBook
 from adapters.store.money.prices import SqlPriceBook
 from adapters.store.registry.agenthealth import SqlAgentHealth
@@ -88,6 +89,7 @@ class StoreBox:
         self.goals = SqlGoalBook(self.engine, self.clock)
         self.budgets = SqlBudgetBook(self.engine, self.clock)
         self.prices = SqlPriceBook(self.engine, self.clock)
+        self.costs = SqlCostBook(self.engine)
         self.log = SqlEventLog(self.engine, self.hub)
         self.trees = SqlTreeLog(self.engine, self.hub)
         self.directory = SqlDirectory(self.engine, self.clock)

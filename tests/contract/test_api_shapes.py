@@ -192,7 +192,7 @@ async def test_approval_and_decision(client: httpx2.AsyncClient) -> None:
 
     assert set(listed) == {"approvals"} | LIST
     assert set(approval) >= fields("approval")
-    added = "session_id agent_id why asker asks edited_digest remember may_remember"
+    added = "session_id agent_id why asker asks edited_digest remember may_remember kind budget_id"
     assert set(approval) - fields("approval") == set(added.split())
     assert set(decided) == set(approval) | {"tool_call_status"}
     assert (decided["status"], decided["decided_by"]) == ("approved", "key 2 (key_2)")

@@ -5,6 +5,7 @@ from typing import Any
 
 from domain.acceptance import Page
 from domain.budget import Budget, BudgetScope
+from domain.costs import CostBy, CostFilter, CostLine, CostReport
 from domain.errors import NotFoundError
 from domain.goal import Goal, GoalChange, GoalState, check_goal_move
 from domain.principal import LOCAL_OWNER
@@ -137,3 +138,25 @@ class FakePriceBook:
 
     async def list_prices(self) -> Mapping[str, PriceOverride]:
         return self.rows
+
+
+class FakeCosts:
+    """A ledger that says what the test says, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.lines: list[CostLine] = []
+        self.unpriced: list[tuple[str, int]] = []
+        self.asked: list[tuple[str | None, CostBy, CostFilter]] = []
+
+    async def costs(
+        self, owner: str | None, by: CostBy, which: CostFilter, page: Page
+    ) -> CostReport:
+        self.asked.append((owner, by, which))
+        shown, cursor = paged(self.lines, page)
+        total = CostLine(
+            None,
+            calls=sum(line.calls for line in self.lines),
+            priced_pico=sum(line.priced_pico for line in self.lines),
+            unpriced_calls=sum(line.unpriced_calls for line in self.lines),
+        )
+        return CostReport(shown, total, self.unpriced, cursor)

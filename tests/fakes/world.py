@@ -25,7 +25,7 @@ from tests.fakes.health import FakeHealth
 from tests.fakes.keys import FakeKeys
 from tests.fakes.logs import FakeLogs
 from tests.fakes.models import FakeModels
-from tests.fakes.money import FakeBudgets, FakeGoals, FakePriceBook
+from tests.fakes.money import FakeBudgets, FakeCosts, FakeGoals, FakePriceBook
 from tests.fakes.proxy import FakeCalls, FakePrices, FakeRaw
 from tests.fakes.runs import FakeRuns
 from tests.fakes.schedules import FakeScheduler, FakeSchedules
@@ -55,6 +55,7 @@ class World:
         self.goals = FakeGoals()
         self.budgets = FakeBudgets()
         self.prices = FakePriceBook()
+        self.costs = FakeCosts()
         self.schedules = FakeSchedules()
         self.scheduler = FakeScheduler()
         self.gateway = FakeGateway(self.runs)
@@ -163,6 +164,7 @@ class World:
             goals=self.goals,
             budgets=self.budgets,
             prices=self.prices,
+            costs=self.costs,
             schedules=self.schedules,
             scheduler=self.scheduler,
             keys=self.keys,
