@@ -31,6 +31,8 @@ TABLES = (
     "messages",
     "sessions",
     "usage",
+    "budgets",
+    "holds",
     "idempotency",
     "leases",
 )

@@ -76,6 +76,29 @@ def usage_faults(books: Books) -> Problems:
     return found
 
 
+def money_faults(books: Books) -> Problems:
+    """I7: nothing is spent past a budget, and at rest nothing is held."""
+    found: Problems = []
+    for row in books.tables["budgets"]:
+        name, used = row["budget_id"], row["reserved_pico"] + row["spent_pico"]
+        if used > row["limit_pico"] or row["reserved_pico"] < 0:
+            found.append(f"I7: budget {name} of {row['limit_pico']} holds and spent {used}")
+        held = sum(
+            hold["pico"] for hold in books.tables["holds"] if name in json.loads(hold["budget_ids"])
+        )
+        if held != row["reserved_pico"]:
+            found.append(f"I7: of budget {name} {row['reserved_pico']} are held, not {held}")
+    going = {run["run_id"] for run in books.runs if run["state"] not in STATUS_OF}
+    for run in books.runs:
+        held = (run["reserved_pico"], run["reserved_tokens"])
+        if run["run_id"] not in going and held != (0, 0):
+            found.append(f"I7: {run['run_id']} has ended and holds {held}")
+    for hold in books.tables["holds"]:
+        if hold["step_id"] is not None and hold["run_id"] not in going:
+            found.append(f"I7: hold {hold['hold_id']} outlived its run")
+    return found
+
+
 def family_faults(books: Books) -> Problems:
     """I8: no live run below a cancelled one, each child where it belongs, and counted once."""
     found: Problems = []
@@ -140,7 +163,7 @@ def _unanswered(rows: Sequence[Row], *, going: bool) -> Problems:
 def rest_faults(books: Books) -> Problems:
     """I9, the store's half: every run has ended, or waits for a person; nothing is left open."""
     going = [run for run in books.runs if run["state"] not in STATUS_OF]
-    parked = {run["run_id"] for run in going if run["waiting_on"] == "approval"}
+    parked = {run["run_id"] for run in going if run["waiting_on"] in ("approval", "budget")}
     unfinished = [
         f"I9: {run['run_id']} is {run['state']}: {books.kinds(run['run_id'])[-5:]}"
         for run in going
@@ -176,6 +199,7 @@ def store_faults(books: Books) -> Problems:
         + text_faults(books)
         + conversation_faults(books)
         + usage_faults(books)
+        + money_faults(books)
         + family_faults(books)
         + rest_faults(books)
     )

@@ -55,6 +55,9 @@ class LogEntry:
     """open, answered (whole), refused (no stream), cut (by a mark) or client_closed."""
     ended_ns: int | None = None
     sent_tokens: int = 0
+    billed_input: int = 0
+    billed_output: int = 0
+    """Tokens that a provider would charge: none for a refusal, what it did for all else."""
     asked: dict[str, Any] = field(default_factory=dict)
     """The body without its messages."""
 
@@ -143,6 +146,9 @@ class Provider:
             raise
         finally:
             entry.sent_tokens = answer.sent_tokens
+            if entry.outcome != "refused":
+                usage = answer.usage(answer.sent_tokens)
+                entry.billed_input, entry.billed_output = usage.input, usage.output
             entry.ended_ns = time.monotonic_ns()
             self._tell()
 

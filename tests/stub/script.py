@@ -62,7 +62,7 @@ class Answer:
         """Stream the answer to its end, or to where the marks cut it."""
         marks = self._marks
         await self._exchange.start_stream()
-        opening = self._wire.opening(self._prompt.model, self._usage(0))
+        opening = self._wire.opening(self._prompt.model, self.usage(0))
         if marks.has("keepalive_only"):
             await self._keep_alive()
         for event in opening:
@@ -87,7 +87,7 @@ class Answer:
         calls = self._calls()
         words = [] if calls else list(self._words())
         self.sent_tokens = len(words)
-        usage = None if marks.has("no_usage") else self._usage(self.sent_tokens)
+        usage = None if marks.has("no_usage") else self.usage(self.sent_tokens)
         head = (self._prompt.model, marks.text("finish", "tool_calls" if calls else "stop"))
         await self._exchange.reply_json(openai_whole(head, "".join(words), calls, usage))
 
@@ -171,7 +171,7 @@ class Answer:
         if not isinstance(self._wire, OpenAIWire):
             words = {"tool": "tool_use", "text": "end_turn"}
         reason = "" if marks.has("no_finish") else marks.text("finish", words[kind])
-        usage = None if marks.has("no_usage") else self._usage(self.sent_tokens)
+        usage = None if marks.has("no_usage") else self.usage(self.sent_tokens)
         for event in self._wire.finish(reason, usage):
             await self._pipe.send(event)
         if not marks.has("no_done"):
@@ -180,7 +180,8 @@ class Answer:
             await self._exchange.hang()
         await self._exchange.end()
 
-    def _usage(self, output: int) -> Usage:
+    def usage(self, output: int) -> Usage:
+        """Return what an answer of so many tokens uses."""
         size = sum(len(text) for _, text in self._prompt.messages) // 4
         marks = self._marks
         return Usage(
