@@ -51,11 +51,12 @@ Wait = Annotated[
     float | None,
     Query(ge=0, le=3600, description="Seconds to wait for the end; 200 when it came in time."),
 ]
+IDEMPOTENCY = re.compile(r"^[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?$")
 IdempotencyHeader = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        pattern=r"^[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?$",
+        pattern=IDEMPOTENCY.pattern,
         description="Makes a repeated request return the first one's run; kept for 24 hours.",
     ),
 ]

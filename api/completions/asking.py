@@ -53,6 +53,8 @@ class Ask:
     shows_usage: bool
     run_id: str | None
     session_id: str | None
+    is_committed: bool = False
+    """Of an agent's text: told once it cannot change any more."""
 
     @property
     def output_tokens(self) -> int:
@@ -93,7 +95,15 @@ def read_ask(raw: bytes, headers: Headers, config: ProxyConfig, who: Principal) 
         shows_usage=bool(options and options.get("include_usage")),
         run_id=_named(headers, "x-run-id"),
         session_id=_named(headers, "x-session-id"),
+        is_committed=_is_committed(headers),
     )
+
+
+def _is_committed(headers: Headers) -> bool:
+    value = headers.get("x-stream")
+    if value not in (None, "live", "committed"):
+        raise refuse(400, "invalid_header", "x-stream is live or committed")
+    return value == "committed"
 
 
 def is_agent(model: object) -> bool:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from api.errors import openai_error, openai_problem
+from api.errors import Problem, openai_error, openai_problem
 from domain.chat import TokenUsage, ToolCallRequest
 from domain.errors import OrchestratorError
 from domain.event import encode_json
@@ -47,7 +47,11 @@ class Chunks:
 
 def error_chunk(error: OrchestratorError) -> bytes:
     """Return the chunk that ends a stream that cannot go on: the official client raises it."""
-    problem = openai_problem(error)
+    return problem_chunk(openai_problem(error))
+
+
+def problem_chunk(problem: Problem) -> bytes:
+    """Return the chunk that ends a stream for this reason."""
     return f"data: {encode_json(openai_error(problem))}\n\n".encode()
 
 

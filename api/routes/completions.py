@@ -11,7 +11,8 @@ from starlette.responses import Response
 from api.access import Access
 from api.agents import on_behalf
 from api.bodies import check_type
-from api.completions.asking import read_ask
+from api.completions import agents
+from api.completions.asking import is_agent, read_ask
 from api.completions.departure import CallerGoneError
 from api.errors import COMPLETIONS
 from api.openapi import CHUNK_STREAM, one_of
@@ -33,6 +34,8 @@ async def _complete(request: Request) -> Response:
     if access.who.agent_id is not None:
         access, _ = await on_behalf(desk, access, ask.run_id)
     try:
+        if is_agent(ask.model):
+            return await agents.answer(desk, access, ask, request)
         return await desk.completions.answer(access, ask, request)
     except CallerGoneError:
         return Response(status_code=_CLOSED)
