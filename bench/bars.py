@@ -84,6 +84,9 @@ BARS: tuple[Bar, ...] = (
     Bar("cpu_single", "CPU per run, one at a time, against llm1's worker", "x"),
     Bar("lateness", "token lateness at 50 tokens/s, p99", "ms", 25.0, None),
     Bar("lateness_p50", "token lateness at 50 tokens/s, p50 against a direct call", "x", None, 3.0),
+    Bar("proxy_cpu", "CPU of a passed-through stream of 50 tokens", "ms", 12.0, 4.0),
+    Bar("proxy_cpu_paced", "the same, a token every 5 ms", "ms"),
+    Bar("proxy_first", "time to first token that a passed-through stream adds", "ms", 5.0, 1.5),
     Bar("history", "history events of one model call", "events", 12, None, Better.EXACT),
     Bar(
         "history_turn",

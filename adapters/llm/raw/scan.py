@@ -95,13 +95,26 @@ class StreamScan:
         )
 
     def _read(self, block: bytes) -> bytes:
+        """Read what has to be read of a block, and leave out what the caller is not shown."""
         kept: list[bytes] = []
         start = 0
-        for match in _EVENT_END.finditer(block):
-            event = block[start : match.end()]
-            start = match.end()
-            if not self.is_complete and self._take(event):
-                kept.append(event)
+        while start < len(block) and not self.is_complete:
+            at, end = start, len(block)
+            if self.has_content:
+                sign = _SIGN.search(block, start)
+                if sign is None:
+                    break
+                before = block.rfind(b"\n\n", start, sign.start())
+                # Where lines end as on Windows, every event up to it is read.
+                at = start if before < 0 else before + 2
+            match = _EVENT_END.search(block, at)
+            end = match.end() if match else end
+            kept.append(block[start:at])
+            if self._take(block[at:end]):
+                kept.append(block[at:end])
+            start = end
+        if not self.is_complete:
+            kept.append(block[start:])
         return b"".join(kept)
 
     def _take(self, event: bytes) -> bool:
