@@ -50,6 +50,8 @@ async def test_the_next_model_answers_and_the_failed_one_is_billed(
     log = await api.log(run["run_id"])
     assert data_of(log, "model_fallback")[-1]["from"] == broken
     bills = [bill for bill in data_of(log, "llm_call_done") if bill["model"] == broken]
+    # A machine under load may hand an attempt over before its request is out.
+    bills = [bill for bill in bills if bill["error"]["code"] != "worker_lost"]
     assert len(bills) == len(await stub.log(broken))
     for bill in bills:
         assert bill["estimated"] is (failure in MAY_HAVE_WORKED)
@@ -93,9 +95,7 @@ async def test_a_provider_that_is_down_gets_one_probe_a_cool_down_also_across_a_
     guarded.start()
     async with guarded.api() as api:
         runs += [await api.run("hello", agent) for _ in range(3)]
-        health = {
-            row["model"]: row for row in map(dict, guarded.rows("SELECT * FROM model_health"))
-        }
+        (health,) = guarded.rows("SELECT * FROM model_health WHERE model = ?", down)
         late = await wait_for_probe(api, stub, agent, down, opened)
 
     assert first["output"]["content"] == "fine"
