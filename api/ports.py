@@ -18,7 +18,7 @@ from domain.pricing import PriceBook
 from domain.push import PushLag
 from domain.records import EventLog, KeyRing
 from domain.scheduling import ScheduleBook, ScheduleEngine
-from domain.spending import CallBook
+from domain.spending import CallBook, ModelHealthBook
 from domain.stats import WorkerSlot
 from domain.tiers import ModelRouter
 from domain.treelog import TreeLog
@@ -110,6 +110,7 @@ class ApiPorts:
     scheduler: ScheduleEngine
     keys: KeyRing
     agent_health: HealthBook
+    model_health: ModelHealthBook
     clock: Clock
     workers: WorkerPool
     logs: LogFeed

@@ -16,6 +16,7 @@ from domain.run import Run
 from domain.schedule import Firing, to_iso
 from domain.scheduling import Shown
 from domain.session import Message, Session
+from domain.spending import ModelHealth
 from domain.stats import WorkerSlot
 from domain.tool import ToolCall, ToolSpec
 
@@ -285,7 +286,7 @@ def data_of(text: str | None) -> Any:  # noqa: ANN401 -- plain JSON data of any 
         return text
 
 
-def model_view(info: ModelInfo) -> View:
+def model_view(info: ModelInfo, health: ModelHealth | None = None) -> View:
     """Return a model in OpenAI's shape with our fields beside."""
     return {
         "id": info.model,
@@ -301,8 +302,24 @@ def model_view(info: ModelInfo) -> View:
             "cached_input_per_mtok_usd": info.cached_input_per_mtok_usd,
             "source": info.price_source,
         },
+        "health": model_health_view(health or ModelHealth(info.model)),
         "chain": None,
         "description": None,
+    }
+
+
+def model_health_view(health: ModelHealth) -> View:
+    """Return how a model does."""
+    return {
+        "state": health.state,
+        "circuit": health.circuit,
+        "failures": health.failures,
+        "error_class": health.error_class,
+        "error": health.error_message,
+        "open_until": iso(health.open_until),
+        "blocked_until": iso(health.blocked_until),
+        "last_ok_at": iso(health.last_ok_at),
+        "last_failed_at": iso(health.last_failed_at),
     }
 
 

@@ -1,6 +1,6 @@
 """Prices that the operator sets over the API: they win over those of the file and the bundle."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from domain.chat import ModelInfo
@@ -31,13 +31,19 @@ def priced(
     models: Sequence[ModelInfo], overrides: Mapping[str, PriceOverride]
 ) -> Sequence[ModelInfo]:
     """Return the models with the prices that were set; one that was priced only is there too."""
+    known = with_noted(models, overrides)
+    return [_priced(info, overrides.get(info.model)) for info in known]
+
+
+def with_noted(models: Sequence[ModelInfo], noted: Iterable[str]) -> Sequence[ModelInfo]:
+    """Return the models, and those of which something is noted although no list has them."""
     known = {info.model for info in models}
     configured = {info.provider for info in models if info.configured}
     extra = []
-    for model in sorted(overrides.keys() - known):
+    for model in sorted(set(noted) - known):
         provider = model.partition("/")[0]
         extra.append(ModelInfo(model=model, provider=provider, configured=provider in configured))
-    return [_priced(info, overrides.get(info.model)) for info in (*models, *extra)]
+    return [*models, *extra]
 
 
 def _priced(info: ModelInfo, price: PriceOverride | None) -> ModelInfo:

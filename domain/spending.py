@@ -15,8 +15,8 @@ __all__ = [
     "NO_RULES",
     "BreakerRules",
     "CallBook",
-    "HealthBook",
     "ModelHealth",
+    "ModelHealthBook",
     "NewCall",
     "OpenedCall",
     "PriceOverride",
@@ -68,7 +68,7 @@ class ModelHealth:
     last_failed_at: int | None = None
 
 
-class HealthBook(Protocol):
+class ModelHealthBook(Protocol):
     """What is on record of how models do."""
 
     async def model_health(self) -> Sequence[ModelHealth]:

@@ -45,6 +45,7 @@ def _view(name: str, provider: str, *, chain: list[str] | None) -> View:
             "cached_input_per_mtok_usd": None,
             "source": None,
         },
+        "health": None,
         "chain": chain,
         "description": None,
     }

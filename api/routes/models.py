@@ -9,7 +9,7 @@ from api.services import Desk, Reader
 from api.shapes.catalog import ModelList
 from api.views import model_view
 from domain.acceptance import Page
-from domain.pricing import priced
+from domain.pricing import priced, with_noted
 
 router = APIRouter(tags=["models"])
 
@@ -22,8 +22,10 @@ async def list_models(desk: Desk, access: Reader) -> Response:
     be named like models in chat completions.
     """
     agents, _ = await desk.directory.list_agents(access.who.owner, Page(limit=1000))
-    known = desk.ports.intake.models.models()
-    data = [model_view(info) for info in priced(known, await desk.ports.prices.list_prices())]
+    health = {found.model: found for found in await desk.ports.model_health.model_health()}
+    known = with_noted(desk.ports.intake.models.models(), health)
+    prices = await desk.ports.prices.list_prices()
+    data = [model_view(info, health.get(info.model)) for info in priced(known, prices)]
     data += await choice_views(desk.ports.proxy.router)
     data += agent_views(agents)
     return reply({"object": "list", "data": data, "has_more": False, "next_cursor": None})

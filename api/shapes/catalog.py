@@ -187,6 +187,25 @@ class PriceOut(Shape):
     source: Literal["api", "file", "bundled"] | None
 
 
+class ModelHealthOut(Shape):
+    """How a model does, over all workers."""
+
+    state: Literal["healthy", "degraded", "unknown"]
+    circuit: Literal["closed", "open", "half_open"]
+    failures: Annotated[int, Field(description="In a row.")]
+    error_class: Annotated[
+        str | None,
+        Field(description="`rate_limited`, `timeout`, `server_error` or `auth_error`."),
+    ]
+    error: str | None
+    open_until: AwareDatetime | None
+    blocked_until: Annotated[
+        AwareDatetime | None, Field(description="The provider said to stay away until then.")
+    ]
+    last_ok_at: AwareDatetime | None
+    last_failed_at: AwareDatetime | None
+
+
 class ModelOut(Shape):
     """A model in OpenAI's shape, with our fields beside."""
 
@@ -206,6 +225,17 @@ class ModelOut(Shape):
                     "cached_input_per_mtok_usd": "0",
                     "source": "bundled",
                 },
+                "health": {
+                    "state": "unknown",
+                    "circuit": "closed",
+                    "failures": 0,
+                    "error_class": None,
+                    "error": None,
+                    "open_until": None,
+                    "blocked_until": None,
+                    "last_ok_at": None,
+                    "last_failed_at": None,
+                },
                 "chain": None,
                 "description": None,
             }
@@ -220,6 +250,7 @@ class ModelOut(Shape):
     configured: bool
     context_window: int | None
     price: PriceOut
+    health: Annotated[ModelHealthOut | None, Field(description="Null for tiers and agents.")]
     chain: Annotated[
         list[str] | None, Field(description="Of a tier or an agent: the models it asks, in turn.")
     ]

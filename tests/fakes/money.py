@@ -9,7 +9,7 @@ from domain.costs import CostBy, CostFilter, CostLine, CostReport
 from domain.errors import NotFoundError
 from domain.goal import Goal, GoalChange, GoalState, check_goal_move
 from domain.principal import LOCAL_OWNER
-from domain.spending import PriceOverride
+from domain.spending import ModelHealth, PriceOverride
 from tests.fakes.clock import NOW
 from tests.fakes.listing import paged, sees
 
@@ -160,3 +160,13 @@ class FakeCosts:
             unpriced_calls=sum(line.unpriced_calls for line in self.lines),
         )
         return CostReport(shown, total, self.unpriced, cursor)
+
+
+class FakeModelHealth:
+    """What is noted of models, as the test says."""
+
+    def __init__(self) -> None:
+        self.rows: list[ModelHealth] = []
+
+    async def model_health(self) -> Sequence[ModelHealth]:
+        return self.rows

@@ -25,7 +25,13 @@ from tests.fakes.health import FakeHealth
 from tests.fakes.keys import FakeKeys
 from tests.fakes.logs import FakeLogs
 from tests.fakes.models import FakeModels
-from tests.fakes.money import FakeBudgets, FakeCosts, FakeGoals, FakePriceBook
+from tests.fakes.money import (
+    FakeBudgets,
+    FakeCosts,
+    FakeGoals,
+    FakeModelHealth,
+    FakePriceBook,
+)
 from tests.fakes.proxy import FakeCalls, FakePrices, FakeRaw
 from tests.fakes.runs import FakeRuns
 from tests.fakes.schedules import FakeScheduler, FakeSchedules
@@ -56,6 +62,7 @@ class World:
         self.budgets = FakeBudgets()
         self.prices = FakePriceBook()
         self.costs = FakeCosts()
+        self.model_health = FakeModelHealth()
         self.schedules = FakeSchedules()
         self.scheduler = FakeScheduler()
         self.gateway = FakeGateway(self.runs)
@@ -169,6 +176,7 @@ class World:
             scheduler=self.scheduler,
             keys=self.keys,
             agent_health=self.health,
+            model_health=self.model_health,
             clock=self.clock,
             workers=FakeWorkers(),
             logs=self.logs,

@@ -1,4 +1,4 @@
-"""The `CallBook` and the `HealthBook` over a database: each method is one transaction."""
+"""The `CallBook` and the `ModelHealthBook` over a database: each method is one transaction."""
 
 from collections.abc import Sequence
 

@@ -12,6 +12,7 @@ from api.metrics import Metrics
 from domain.errors import EngineMismatchError
 from domain.principal import Scope
 from domain.push import PushLag
+from domain.spending import ModelHealth
 from domain.stats import RunStats
 from tests.fakes.world import World, fake_config
 from tests.unit.api.conftest import Connect
@@ -283,3 +284,25 @@ async def test_a_receiver_that_is_behind_is_told(
 async def test_without_a_receiver_nothing_is_said_of_one(client: httpx2.AsyncClient) -> None:
     assert "ingress" not in (await client.get("/metrics")).text
     assert "ingress" not in (await client.get("/health")).json()["checks"]
+
+
+async def test_how_models_do_is_listed_with_them(client: httpx2.AsyncClient, world: World) -> None:
+    world.model_health.rows = [
+        ModelHealth(
+            "openai/not-listed",
+            state="degraded",
+            circuit="open",
+            failures=3,
+            error_class="timeout",
+            error_message="no word",
+            open_until=60_000,
+        )
+    ]
+
+    listed = {row["id"]: row for row in (await client.get("/v1/models")).json()["data"]}
+
+    assert listed["offline/echo"]["health"]["state"] == "unknown"
+    health = listed["openai/not-listed"]["health"]
+    assert (health["state"], health["circuit"], health["failures"]) == ("degraded", "open", 3)
+    assert (health["error_class"], health["open_until"]) == ("timeout", "1970-01-01T00:01:00.000Z")
+    assert listed["auto"]["health"] is None
