@@ -1,0 +1,1 @@
+"""Which agent does a request: six criteria, what was learned of them, and the decision."""

@@ -1,0 +1,149 @@
+"""The choice of an agent: filters, six criteria, ties, doubt and a little curiosity, all explained.
+
+Chance comes in as a number: the same request with the same luck is decided the same way.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from domain.choosing.asking import HIGH_PRIORITY, Ask, Candidate
+from domain.choosing.criteria import Known, Scores, exclusion, scores_of
+from domain.choosing.specialty import Specialty
+
+EXPLORED = 0.04
+"""Share of the requests that go to another good agent, to learn of it."""
+NEAR = 0.10
+"""How far from the top an agent may be to be tried."""
+TIE = 0.01
+LEAST_TOP = 0.35
+LEAST_MARGIN = 0.03
+"""Below either the choice is in doubt and the generalist does the work."""
+MOST_SPENT = 0.8
+"""Share of the budget beyond which nothing is tried out."""
+SHOWN = 10
+"""Agents whose scores are put on record; the rest says nothing more about the choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The agent that was chosen, why, and all that speaks for and against the others."""
+
+    agent_id: str
+    reason: str
+    scores: dict[str, float]
+    """Per agent the weighted sum, the best first."""
+    criteria: Scores = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+    excluded: dict[str, str] = field(default_factory=dict)
+    explored: bool = False
+    propensity: float = 1.0
+    """How likely this agent was to be chosen, chance included."""
+
+    def as_route(self) -> dict[str, object]:
+        """Return the data of `route_decided`."""
+        shown = list(self.scores)[:SHOWN]
+        data: dict[str, object] = {
+            "kind": "agent",
+            "agent_id": self.agent_id,
+            "reason": self.reason,
+            "scores": {agent_id: round(self.scores[agent_id], 4) for agent_id in shown},
+        }
+        if self.criteria:
+            data["criteria"] = {agent_id: _rounded(self.criteria[agent_id]) for agent_id in shown}
+            data["weights"] = _rounded(self.weights)
+            data["explored"] = self.explored
+            data["propensity"] = round(self.propensity, 4)
+        if self.excluded:
+            data["excluded"] = dict(list(self.excluded.items())[:SHOWN])
+        return data
+
+
+def choose(
+    ask: Ask,
+    candidates: Sequence[Candidate],
+    specialty: Specialty,
+    known: Known,
+    default: str | None = None,
+    luck: float = 1.0,
+) -> Choice | None:
+    """Return the choice, or None when no agent can do the request.
+
+    `luck` is an even draw from 0..1; the low end of it tries another agent out. In doubt the
+    agent `default` is chosen if it can do the request, else the top.
+    """
+    excluded = {each.agent_id: why for each in candidates if (why := exclusion(ask, each))}
+    able = [each for each in candidates if each.agent_id not in excluded]
+    if not able:
+        return None
+    if ask.pinned is not None and any(each.agent_id == ask.pinned for each in able):
+        return Choice(ask.pinned, f"{ask.pinned} is what this user wants always", {ask.pinned: 1.0})
+    criteria = scores_of(ask, able, specialty, known)
+    totals = {agent_id: known.weights.total(each) for agent_id, each in criteria.items()}
+    ranked = _ranked(ask, able, known, totals)
+    agent_id, reason = _settled(ranked, totals, criteria, default)
+    near = _tried(ask, ranked, totals, agent_id)
+    chosen, explored = _drawn(near, agent_id, luck)
+    return Choice(
+        agent_id=chosen,
+        reason=f"{chosen} is tried out; {agent_id} came first" if explored else reason,
+        scores={each: totals[each] for each in ranked},
+        criteria=criteria,
+        weights=known.weights.named(),
+        excluded=excluded,
+        explored=explored,
+        propensity=EXPLORED / len(near) if explored else 1.0 - (EXPLORED if near else 0.0),
+    )
+
+
+def _ranked(
+    ask: Ask, able: Sequence[Candidate], known: Known, totals: dict[str, float]
+) -> list[str]:
+    """Return the agents, the best first; those that tie with the best by load, cost and chance."""
+    best = max(totals.values())
+    by_id = {each.agent_id: each for each in able}
+    first = sorted(totals, key=lambda agent_id: -totals[agent_id])
+    ties = [agent_id for agent_id in first if totals[agent_id] >= best - TIE]
+    ties.sort(
+        key=lambda agent_id: (
+            by_id[agent_id].load,
+            known.performance.cost(agent_id, ask.task_class),
+            sha256(f"{ask.request_id} {agent_id}".encode()).digest(),
+        )
+    )
+    return [*ties, *first[len(ties) :]]
+
+
+def _settled(
+    ranked: Sequence[str], totals: dict[str, float], criteria: Scores, default: str | None
+) -> tuple[str, str]:
+    """Return the agent and the reason, before chance has its say."""
+    top = ranked[0]
+    if len(ranked) == 1:
+        return top, f"{top} is the only agent"
+    values = sorted(totals.values(), reverse=True)
+    if values[0] >= LEAST_TOP and values[0] - values[1] >= LEAST_MARGIN:
+        return top, f"{top} fits the request best"
+    chosen = default if default in totals else top
+    matched = any(each["specialty_match"] for each in criteria.values())
+    doubt = "no agent stands out" if matched else "no description matches the request"
+    return chosen, f"{doubt}; {chosen} is next"
+
+
+def _tried(ask: Ask, ranked: Sequence[str], totals: dict[str, float], agent_id: str) -> list[str]:
+    """Return the agents that chance may choose instead."""
+    careful = ask.priority <= HIGH_PRIORITY or ask.budget_used > MOST_SPENT or ask.pinned
+    if careful:
+        return []
+    best = totals[ranked[0]]
+    return [each for each in ranked if totals[each] >= best - NEAR and each != agent_id]
+
+
+def _drawn(near: Sequence[str], agent_id: str, luck: float) -> tuple[str, bool]:
+    if not near or luck >= EXPLORED:
+        return agent_id, False
+    return near[int(luck / EXPLORED * len(near))], True
+
+
+def _rounded(values: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in values.items()}
