@@ -1,7 +1,7 @@
 """What requests taught about agents: an online naive Bayes over marks, one agent against the rest.
 
-Grows by one label at a time, forgets the rare half when it is full, and is JSON on disk. Knows
-nothing of cards but that their words count as seen.
+Grows by one label at a time; each agent forgets what it saw once when it is full, and is JSON on
+disk. Knows nothing of cards but that their words count as seen.
 """
 
 import math
@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from domain.choosing.cards import Card
 from domain.choosing.words import content_words, mark_of
 
-MOST_COUNTS = 30_000
-"""Counts (of a mark for an agent) that are kept; beyond it all are halved and the rare ones go."""
+MOST_COUNTS = 6000
+"""Marks of one agent that are kept; beyond it all counts are halved and the rare ones go."""
 CARD_COUNT = 10.0
 """A word of an agent's card counts as if that many requests for the agent had held it."""
 _SMOOTHING = 0.1
@@ -24,53 +24,59 @@ _SOFTNESS = 0.5
 """Marks of one text depend on each other: their evidence counts half."""
 
 
-class Learned(BaseModel):
-    """The counts as they are stored: per agent its labels and its marks, in hexadecimal."""
+class AgentWords(BaseModel):
+    """What labels taught of one agent: how many there were, and its marks, in hexadecimal."""
 
     model_config = ConfigDict(frozen=True)
 
-    labels: dict[str, float] = Field(default_factory=dict)
-    counts: dict[str, dict[str, float]] = Field(default_factory=dict)
+    labels: int = 0
+    counts: dict[str, float] = Field(default_factory=dict)
+
+    def after(self, found: Iterable[int]) -> "AgentWords":
+        """Return what is known after one more request that was the agent's."""
+        counts = dict(self.counts)
+        for mark in found:
+            name = f"{mark:x}"
+            counts[name] = counts.get(name, 0.0) + 1
+        if len(counts) > MOST_COUNTS:
+            counts = {name: count / 2 for name, count in counts.items() if count > 1}
+        return AgentWords(labels=self.labels + 1, counts=counts)
+
+
+Learned = Mapping[str, AgentWords]
+"""By agent."""
 
 
 class Bayes:
     """The counts as they are asked: per mark the agents that hold it.
 
-    `learn` changes it in place; `state` gives what is stored.
+    `learn` changes it in place; `words` is what is stored.
     """
 
-    def __init__(self, cards: Sequence[Card] = (), learned: Learned | None = None) -> None:
+    def __init__(self, cards: Sequence[Card], learned: Learned) -> None:
         self._cards = {
             card.agent_id: Counter(map(mark_of, content_words(card.text))) for card in cards
         }
-        self._fill(learned or Learned())
-
-    def _fill(self, learned: Learned) -> None:
-        self._holders: dict[int, dict[str, float]] = {}
-        self._sizes: dict[str, float] = {}
-        self._labels = dict(learned.labels)
-        self._kept = 0
-        self._rows: dict[int, tuple[float, ...]] = {}
-        for agent_id, counted in self._cards.items():
-            for mark, times in counted.items():
-                self._add(mark, agent_id, times * CARD_COUNT)
-        for agent_id, counts in learned.counts.items():
-            for name, count in counts.items():
-                self._add(int(name, 16), agent_id, count)
+        self.words = {
+            agent_id: words for agent_id, words in learned.items() if agent_id in self._cards
+        }
+        self._fill()
 
     @property
-    def labels(self) -> float:
+    def labels(self) -> int:
         """How many labelled requests stand behind the counts."""
-        return sum(self._labels.values())
+        return sum(words.labels for words in self.words.values())
 
-    def learn(self, agent_id: str, found: Iterable[int]) -> None:
+    def learn(self, agent_id: str, found: Sequence[int]) -> None:
         """Take one labelled request in by its marks: `agent_id` was right for it."""
-        self._labels[agent_id] = self._labels.get(agent_id, 0.0) + 1
-        for mark in found:
-            self._add(mark, agent_id, 1.0)
-        self._rows.clear()
-        if self._kept > MOST_COUNTS:
-            self._forget()
+        before = self.words.get(agent_id, AgentWords())
+        self.words[agent_id] = after = before.after(found)
+        if len(after.counts) < len(before.counts):
+            self._fill()
+        else:
+            self._rows.clear()
+            for mark in found:
+                self._add(mark, agent_id, 1.0)
 
     def shares(self, found: Iterable[int]) -> dict[str, float]:
         """Return how likely each agent with a card is for these marks; the shares add up to 1."""
@@ -78,27 +84,24 @@ class Bayes:
         scores = map(sum, zip(*rows, strict=True)) if rows else [0.0] * len(self._cards)
         return dict(zip(self._cards, _softmax(list(scores)), strict=True))
 
-    def state(self) -> Learned:
-        """Return what is stored: the counts without the cards."""
-        counts: dict[str, dict[str, float]] = {}
-        for mark, holders in self._holders.items():
-            for agent_id, count in holders.items():
-                kept = count - self._of_card(mark, agent_id)
-                if kept > 0:
-                    counts.setdefault(agent_id, {})[f"{mark:x}"] = kept
-        return Learned(labels=dict(self._labels), counts=counts)
+    def _fill(self) -> None:
+        self._holders: dict[int, dict[str, float]] = {}
+        self._sizes: dict[str, float] = dict.fromkeys(self._cards, 0.0)
+        self._rows: dict[int, tuple[float, ...]] = {}
+        for agent_id, counted in self._cards.items():
+            for mark, times in counted.items():
+                self._add(mark, agent_id, times * CARD_COUNT)
+        for agent_id, words in self.words.items():
+            for name, count in words.counts.items():
+                self._add(int(name, 16), agent_id, count)
 
     def _add(self, mark: int, agent_id: str, count: float) -> None:
         holders = self._holders.setdefault(mark, {})
-        self._kept += agent_id not in holders
         holders[agent_id] = holders.get(agent_id, 0.0) + count
-        self._sizes[agent_id] = self._sizes.get(agent_id, 0.0) + count
-
-    def _of_card(self, mark: int, agent_id: str) -> float:
-        return self._cards.get(agent_id, Counter())[mark] * CARD_COUNT
+        self._sizes[agent_id] += count
 
     def _row(self, mark: int) -> tuple[float, ...]:
-        """Return the log odds that a mark adds for each agent with a card."""
+        """Return the log odds that a mark adds for each agent."""
         row = self._rows.get(mark)
         if row is None:
             if len(self._rows) >= _MOST_ROWS:
@@ -110,19 +113,10 @@ class Bayes:
         room = _SMOOTHING * len(self._holders)
         everything = sum(self._sizes.values()) + room
         everybody = sum(holders.values()) + _SMOOTHING
-        for agent_id in self._cards:
-            count, size = holders.get(agent_id, 0.0), self._sizes.get(agent_id, 0.0)
+        for agent_id, size in self._sizes.items():
+            count = holders.get(agent_id, 0.0)
             here = (count + _SMOOTHING) / (size + room)
             yield math.log(here * (everything - size) / (everybody - count))
-
-    def _forget(self) -> None:
-        """Halve what was learned; what was seen once goes."""
-        learned = self.state()
-        halved = {
-            agent_id: {name: count / 2 for name, count in counts.items() if count > 1}
-            for agent_id, counts in learned.counts.items()
-        }
-        self._fill(learned.model_copy(update={"counts": halved}))
 
 
 def _softmax(scores: Sequence[float]) -> list[float]:

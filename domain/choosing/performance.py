@@ -27,6 +27,7 @@ class Cell(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     runs: float = 0.0
+    """Each counts as much as its utility is known."""
     total: float = 0.0
     """Of utilities."""
     priced: float = 0.0
@@ -34,11 +35,11 @@ class Cell(BaseModel):
     cost: float = 0.0
     """Of costs, USD."""
 
-    def after(self, utility: float, cost: float | None) -> "Cell":
+    def after(self, utility: float, cost: float | None, weight: float = 1.0) -> "Cell":
         """Return the cell with one run more and the earlier ones a little faded."""
         return Cell(
-            runs=self.runs * _KEEP + 1,
-            total=self.total * _KEEP + utility,
+            runs=self.runs * _KEEP + weight,
+            total=self.total * _KEEP + weight * utility,
             priced=self.priced * _KEEP + (cost is not None),
             cost=self.cost * _KEEP + (cost or 0.0),
         )
@@ -63,12 +64,20 @@ class Performance(BaseModel):
     """Of the last runs, whichever agent did them."""
 
     def after(
-        self, agent_id: str, task_class: str, utility: float, cost: float | None = None
+        self,
+        agent_id: str,
+        task_class: str,
+        utility: float,
+        cost: float | None = None,
+        weight: float = 1.0,
     ) -> "Performance":
-        """Return what is known after one more run. `utility` is held to 0..1."""
+        """Return what is known after one more run.
+
+        `utility` is held to 0..1; `weight` says how well it is known.
+        """
         held = min(1.0, max(0.0, utility))
         mine = dict(self.cells.get(agent_id, {}))
-        cell = mine.pop(task_class, Cell()).after(held, cost)
+        cell = mine.pop(task_class, Cell()).after(held, cost, weight)
         kept = dict([*mine.items()][-MOST_CLASSES + 1 :])
         costs = self.costs if cost is None else (*self.costs, cost)[-_MOST_COSTS:]
         cells = {**self.cells, agent_id: {**kept, task_class: cell}}

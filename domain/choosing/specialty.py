@@ -5,7 +5,7 @@ Knows nothing of load, money or people.
 
 from collections.abc import Sequence
 
-from domain.choosing.bayes import Bayes, Learned
+from domain.choosing.bayes import AgentWords, Bayes, Learned
 from domain.choosing.cards import Card, index_of, shares
 from domain.choosing.words import Reading, read
 
@@ -19,7 +19,7 @@ class Specialty:
     def __init__(self, cards: Sequence[Card], learned: Learned | None = None) -> None:
         self.agent_ids = tuple(card.agent_id for card in cards)
         self._index = index_of(tuple(cards))
-        self._bayes = Bayes(cards, learned)
+        self._bayes = Bayes(cards, learned or {})
 
     def scores(self, request: Reading) -> dict[str, float]:
         """Return per agent how well the request fits it, in 0..1."""
@@ -35,9 +35,9 @@ class Specialty:
         }
 
     def learn(self, agent_id: str, request: str) -> None:
-        """Take one labelled request in."""
+        """Take one labelled request in; the agent is one of these."""
         self._bayes.learn(agent_id, read(request).marks)
 
-    def state(self) -> Learned:
-        """Return what was learned, to be stored."""
-        return self._bayes.state()
+    def words(self) -> dict[str, AgentWords]:
+        """Return what was learned of each agent, to be stored."""
+        return dict(self._bayes.words)

@@ -76,7 +76,10 @@ def test_the_best_match_wins_and_every_score_is_shown() -> None:
 def test_an_agent_that_cannot_is_left_out_with_the_reason(
     changed: dict[str, Any], why: str
 ) -> None:
-    able = {"tools": frozenset({"search"}), "attachments": frozenset({"image/png"})}
+    able: dict[str, Any] = {
+        "tools": frozenset({"search"}),
+        "attachments": frozenset({"image/png"}),
+    }
     among = candidates(cook=able, tutor=able, guide={**able, **changed})
 
     choice = chosen(replace(ASK, **able), among)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.choosing import bayes
-from domain.choosing.bayes import Bayes, Learned
+from domain.choosing.bayes import AgentWords
 from domain.choosing.cards import Card, CardIndex, index_of, shares
 from domain.choosing.specialty import Specialty
 from domain.choosing.words import read
@@ -66,21 +66,21 @@ def test_what_was_learned_survives_being_stored() -> None:
     one = Specialty(CARDS)
     one.learn("guide", "a trip to the sea")
     one.learn("tutor", "what is a prime")
-    stored = one.state().model_dump_json()
+    stored = {agent_id: words.model_dump_json() for agent_id, words in one.words().items()}
 
-    other = Specialty(CARDS, Learned.model_validate_json(stored))
+    read_back = {name: AgentWords.model_validate_json(text) for name, text in stored.items()}
+    other = Specialty(CARDS, read_back)
 
-    assert other.state() == one.state()
+    assert other.words() == one.words()
     assert other.scores(read("a trip")) == pytest.approx(one.scores(read("a trip")))
-    assert "trip" not in stored
+    assert "trip" not in stored["guide"]
 
 
 def test_labels_of_an_agent_that_is_gone_harm_nobody() -> None:
-    learned = Learned(labels={"gone": 5.0}, counts={"gone": {"1f": 3.0}})
+    specialty = Specialty(CARDS, {"gone": AgentWords(labels=5, counts={"1f": 3.0})})
 
-    scores = Specialty(CARDS, learned).scores(read("cake"))
-
-    assert set(scores) == {"cook", "tutor", "guide"}
+    assert set(specialty.scores(read("cake"))) == {"cook", "tutor", "guide"}
+    assert specialty.words() == {}
 
 
 def test_what_was_learned_is_bounded_and_the_rare_goes_first(
@@ -88,15 +88,18 @@ def test_what_was_learned_is_bounded_and_the_rare_goes_first(
 ) -> None:
     """The bound is made small, so that the test is."""
     monkeypatch.setattr(bayes, "MOST_COUNTS", 100)
-    learner = Bayes(CARDS)
+    specialty = Specialty(CARDS)
     for number in range(200):
-        learner.learn("cook", read(f"cake{number} for tea").marks)
+        specialty.learn("cook", f"cake{number} for tea")
 
-    kept = learner.state()
+    kept = specialty.words()["cook"]
 
-    assert sum(map(len, kept.counts.values())) <= 100
-    assert kept.labels == {"cook": 200.0}
-    assert max(kept.counts["cook"].values()) > 10
+    assert len(kept.counts) <= 100
+    assert kept.labels == 200
+    assert max(kept.counts.values()) > 10
+    assert Specialty(CARDS, {"cook": kept}).scores(read("tea")) == pytest.approx(
+        specialty.scores(read("tea"))
+    )
 
 
 def test_odds_that_were_worked_out_are_kept_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

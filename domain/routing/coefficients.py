@@ -1,0 +1,114 @@
+"""The fitted complexity model, packed. Written by `bench/routing/fit.py`; not edited.
+
+Fitted on outcomes that RouteLLM recorded (2406.18665, Apache-2.0): 11170 prompts of 38
+tasks, with whether Mixtral-8x7B (weak) and GPT-4-1106 (strong) answered rightly.
+"""
+
+FITTED_ON = frozenset(
+    {
+        "abstract_algebra",
+        "anatomy",
+        "astronomy",
+        "clinical_knowledge",
+        "college_biology",
+        "college_chemistry",
+        "college_medicine",
+        "college_physics",
+        "electrical_engineering",
+        "elementary_mathematics",
+        "formal_logic",
+        "global_facts",
+        "gsm8k",
+        "high_school_european_history",
+        "high_school_government_and_politics",
+        "high_school_macroeconomics",
+        "high_school_microeconomics",
+        "high_school_psychology",
+        "high_school_statistics",
+        "high_school_us_history",
+        "high_school_world_history",
+        "human_aging",
+        "jurisprudence",
+        "machine_learning",
+        "management",
+        "medical_genetics",
+        "miscellaneous",
+        "moral_disputes",
+        "moral_scenarios",
+        "philosophy",
+        "professional_accounting",
+        "professional_law",
+        "professional_medicine",
+        "professional_psychology",
+        "public_relations",
+        "security_studies",
+        "sociology",
+        "virology",
+    }
+)
+"""The tasks it was fitted on: figures on these say nothing about others."""
+
+PACKED = """
+c-n<r>24f34t|&X_5>2Cb6#a&7*3`q2_~_#v9rNqvG2a54w91EJrlsyU9Hl=^W#zT-*<mq9$$a{xV*gk{f~EFFHfIdKfk+s_phI
+qm)9@PPY-hE`8$7q(Hk$9r`OBVM|$w?-PbQq?fUfd+lR}K7dwI8nlt?R^7?t)Hg`Wf{<!Gf@0TARY5s@j9}nN2pDzEQTYo+O`1b
+SbqkejL`ApC7s+UiXJPB{)`RAVx=KJHz-@NpPua8fE)Ai%?*LM5m_3`!cjTYb^e|`S)@$<v;U-a?w^RI_*k59bZe=d)_k(Zy}zd
+yfR{%l8jer+E<(9!z%kB=|BfnU!*{#3%y5}zLU)=L}l{mbj)SN{0<@#SHh)|~tC>zBVT@?D;rKmUBX{QL4`Zd^Woe&&OH{mR67B
+I3}u*B?JG4}Z}z7c;Vvfi`@9_wLi<cjoVJ?!C(e?&#t}yM$EvlKD?@?Q;pGUHZM+hE<o^#kZRkLc3u58+^OO{<n`yeLx?b`@PbK
+mo|HC5A&1Wx!5lKi%;zW{TuY3uz$ncE^X&@DeV&b&D2Nc{#)q})c&`P@O>HYL%Tp5==;o_7~Z$td*8>m{d!;9GT{3K+X(23LT*z
++Z8xz$hkcjWhhRH=Uo-Tx1#A<C*p?2djSHm>iJc0uZ6{*ef9$)8xsNFAW^!#m3EI=C??3f5Q(rUnb7$W+nXzADdoK6Gl}?j_?eU
+V@;-$35Yd>)fZDh^-8+2ZQYdeEZX7G(mK$G$XV*3qK`xbNiR-2fiZ)YY#@tg?lun1{fQoA(ypi3pO{dIZ#``z#VefNRY?05G*J7
+ihEG-K7I`7Ymi`uhicbhI!y`O4fUIhC)$-`}-IJf!>ik&en#O_jFRZw1Kr?E#E5Y>bP5ci6?8|Mi<Gr2F~IUFi$)H^^n)kKtbCx
+Jx{w(u#dMwDG(69s^CyH-N<ESi<MfHv_54o_Q~g;IaKQZbQkk6q2CHkoF9V!d+sa_G1W?J~L_Bd@NMow-89IV4U1fvO&VP57TDH
+5c_u^YXObn!HpphCs9b*<}8k+aB{5u6esNwWGNs8Y?IBikR+m8nZ}17Q!1fCrKgC*E|oz}nCx`f9A#kx^F>7ph#aUg1Oa7JN;Mk
+e@51|>>!fW=A~!|PK}_{Q4~t~6n)U)&CLCi#NJADPkzQnFH_7ZA;_WG#3Wwxl=)=fvR~3H5Yr+*fwOPuh<d8~&-K3v{r74Vj#V%
+hWUN{%)L+2K;%FKa{1W}s2K^TX{EQif+iWWWQSws>!n!%x9IOJ0j1rTkG@{tX-FZMhnndUoDer~lijy8>06^ynp$E0wB;w4&&&q
+>A{Vk^AJCy+s3_7bwJ6IE=;53jmR5(>lpkZ6o!PKvvX!X>h+ZI3bfAogyO+?k`0P~8!k-(yKb3rOhg?s=zP)xaf@P2n#9@vVs%n
+f&bMUgyXJL61cKskw|w4r}TRaS3RJ%x-5GhbjjFF@9|rzArKir&2dV_V$U0(i_9r3mN4mhd1}<b-e_4FkJpr(YY<sb3Ia8)CTI#
++PO=_G{ubcu<Z!_5HtW3zqD~@wNY@z0(zpJ(ZS&ASSG_*kZ{3i1c+_p*IMuO)M?QgAbA7U-73pPrGn~B9fC>nBh(shh5*`nqAma
+>PpKwSsN%Olq^hgttLckg%p-&}R;@XdDRyC!8@eND&ZYE$gn%pQ(9p)fJE3)xn>IMf(YmK<{3webaDpY8qq4_Z-JZ*NLW3r~)#{
+N?;uAr=7Q>ddqe+_J=Z3txcp#V2hk-~Ynfy6>KZw=!Y42*^VqhQL9Yqk`^0$P}+k=o=G-am`!%mB3L9Z5wgtCb^sXw!GXn@eyKo
+%c{HpFRJyv0-w#8(70IjQ3g;zHi-8`SU*jPXOU1I9XsMQbn@iGyxe8xuN~ih)3I2MJ<<RD}R>b&;e}eLac@{8X!IZPy@A->ERai
+k#yu^F~`=*;UHMXz(HfNdZ_`0azMV10fmU5(R*CVa<zwbm3l2qY6RWpfTqnXBgwHlME%TEY3s6Hh4*@EDDiCyLW*UHKwUm%t+tE
+ZaM2}t1-%X@|YdyI3242hg$7c5qe_2aUP0=&lAD0#88?8Y|n`r=D8{(o&8X71tO5QSQ*4>w=hUN8>sToLmP*(Pz*L%Yj#*LnG54
+Yy!(kPC}2SA0mc8oJPyroji?jM?!nkK=yPM_h*+jxyph8>VHA0*!}nyOcbULk+$n4lhYQ5?3&18=-0-~P$hU_sAp8)L(^=9gN5m
+4bJ;s$1FS@HE!zCyTCxX?er<+DGoosK7t5BHZ@s^e5tc?N39J`a|RAR!=5)k$)4#jlh0@MYAJ<Xv$j4J$HrYCaUK_BKa70C5)w}
+grQqaRdlJK2zd?}QT@W#q5Jsd!4DI%TK+j$zRuPf5cQFX(^~?-3zQ$T0M@Ge)=-iW;BhH=rOr(b3eD{%{laxY~oqSmUq*B)x46f
+s~2vJ&xH-=*+BLEO&`w-m@IaUk&?eTM}8&d)`ER+=Oz3M>cno(WDD*`PCQ=PH?3hkkFMwn_${V6AA}0b%gL#0BO&-%0dAK!$2Gs
+TZFO%s36RZ)amYn#<u0qsTt2V--;Ica0YPEsUY-2P159MG*?a0Oo}chFhpU2hd~YG|HeHhG7Azw#9@a?jB%n(frsfI*t8o#B9Jj
+?UHC1?okkA&R6bTeB-V?i@Wv-4T>Jq?tsCQVSiN}n)v#=P$ptWY-6DdFD>U%JQ-gA_nZZb|Zf0n_#Fo)*wt6!boT92WkSnX39=5
+VSH!+(eHsFf-FSd=eeN+F~)xXRU6=wjY!Zp!|5fBqC2Mu|MMK+9wuKA5@J)bo*Ku$6yjHP){%_$EZ7JP>{yeQ{_%aVLOEsxLByr
+5#2VWJ2ir#yvM!YgN0B`py_%qI~P=tPrd8MY;mU6_7JvN2e1VYjrSYJw*VHlUz$C}WKpW8vW>r>}D=-aOYnjIiZfn2b=k_)^Y+g
+!kk`U|`1~Bak<(U(q9z!r11x01V->s~TIgz!>QV$(Hq4ajJS;;?72-UM(nMzp}Weq?uDUjGu(M-icnq2C8ie6xRfutK~564yUZ4
+tml`AjP`x6=>mJ0Gf9%>0wwzCJ)9`H*A><X+~v6Vu)`4G%vi8J-h_dbbhXHx&%f!Ry5HY{C{ACEKB*-*a~~{5&GqCoZ-JZQ93^W
+6tM^kJT5d3ih+qpdWfe6|R>n247g)xECR^u5HH*&4J5B%wu62oxoswHu@(UophFOdUTQKv)Xx`1xOj2ZMaAh{8^tVAV6E>OvdjS
+)~^3}lmDX1ow>PHd)*%WG~RpIMlvbx0>4tk9U>K+3~83avUC=A$H4dxj8GMXNzcZ!_h9J(<wq%L6*ZPyBzn#H<?aXm@bNphP#tp
+K8)1;=_d0v4HJa7YD;gkhtM<Z?_^h7@9znUJK~)V7nY#nU80vk@6*IZb1V;5POwmWrHfS~eAr;5vC57ArDYLSQ+tflEZ+)gy<nS
+glp{P$x%!;!QD*kn62@ljLUK|0Zv0Cruik;F@2u1){?yui@4~evNoQGyfPQr=FX2NL+T`)GNYm3mgu2%sI%FqF$6xyfIf)cLR(=
+b<hbEV?1P#m`h7qSf^DSMn-cX5eVyi`UicnMe!Q@?_?a~3{EvVRhceUG6xvBl51)Ki-{$A_OfixItf<{(sN~r2wYVWYX`djANS?
+_cz*h%C4c`ua94uX{MVAdXMTqzHnW)=#gPzg`FttE&S0@+`^TV))nd&!(JaAA7>7>6G?0D*&mmc_pa-^#?VjfB7EH61IZ5$Yu|g
+>$sSN(aAsr1)IH8H<HjquS*Vt!f%S{2gM6*UegJeE?0dpST8{;tW5YkjQle=2{sc#o<ZOcK2Nh~>9T1VNVhL?HEM^EiVdk(H+xg
+JL)q3m)JvBp&sYUN5qlB0%;CPldDPu>`_b_7WBAB?BVXB{lf{D}%#W+Ny#zROuyWHSjLN3N+Ii3CgQ4^8U41__(<sRo42YH(#YJ
+}cI1cxbWRbl_>x+K{z+qgElz6r#$#3w71^2ykj+Yp}3oA8}A&M+KHAYku1kmNIG&S3I^Kv5-yVNyJ>TG9{H>hwL%nNJ;Dl-b*S+
+*wWBqlS*QuADWNZR(;>#3nxZ4zU0+efSNIFr<kF=6p9p?7t^W1HNk69vuPgazJ5?dIx^0}T}DkF;|&PPM%iw^r!<s#GgvjQfnd=
+B!eS8dQyC*o+%xG3_O1c-r6!8?8z_j9#c?;mG(qK~X@Cf5n+CFkWU8U;7%fXj%34AP%{T=H&uDZ6_ga+rjv^Q*%t|8vH$%Q*C!x
+l-1+7O0#DF5LHAfqP)H)QbxvhuBgVaMz%NaSat$!oi4!5P7&1to>HrC`4hSf;5*e;B>bAfepFWjSIGp-G%Ynn$R9p2W0t7KDUsi
+<+ruw+mQABy9|V1}&B=fvmEe6dL(ZD`s$t#Ak%f-3m}XfP|54t|SzrO=8hX)%RUdz_X?=dYRzU^6mXw{C3OADbpJ^}JJ!9)_T3F
+Q4i>9!VRND!((`W|5_xGm_dS$2xNK8cB8pwVy2|JkU}08U!sO1{R+X#yT4W!pT~%eGkFbk{17zRQU8*+$YS(sxIsvDTQTQHnmdL
+;=9eWFL^dVt@7tBE#;Oy3(7Bh@{w~DwYN#9nLNm+y$iFStK>A(V^P2)M!ynyjmpa@2He_g8!Wu+mno?<UPNGYO-Yn;zh?huji9?
+q+5>RI5NNZ=R0##vvl}FERcbRRn6^VLELu4f;XL7Nivru_c_0+=8QH)_gr3-_Va~>G>QE&W@(>lwwKlE@((Ej7t5<o=f&Aiz%2C
+bYh<0DpOJyF7c?xGyMLR!(rYP}5&3Kl1HR_Kd3uP^s4d*ej)Z2_Axm}B3Wk3~f#@^EV>OkPgxN3FOu*ua8NV1`3ydPqiIYTj7py
+?Qn(symjT2fE>#(B0N($8=-mPr^1{n3{6f)v$$lkllI5YvUdZ@%eA!~DKZh7l4!1OR8-p$VQfih#oe@68gfZav~?i-0TU3sS*ma
+oS-uN}5IM{u~3H%`AIVA`4)UHn3{}x}RMyTXr0dx_=pUf0%YK)T0j8tCYRqr;*G?jw+&8M3Xpiw#Y%6>8=X1XKi9Q6@#=)Ohaey
+Q&^8;ynomgD1gnLif?op8{=84>6xaHX}8_WdsZ@(J-rt-CPD32;}QY9&v}YlKT8*5eETrriYH>soX7>#JbS}sm87Y?twSA>EpTX
+Ec7rio=s(OVYPD4z?0_N^xX{0uG`m+4EJsRvI(94c*VA!I-L%C+SL;t*_omXAjttI?tpPJ0makS#6ljOj8Tbm}dggRHl-6Zu)>#
+_?(iJD0ri`nx1MU{#)2AX?FfYmHWD9{%t~3Lrr5Ql_5V>M~uYFCo>>1~w_8N+hTi7Sg+nciTa32)t%>H$8g-Kd|80#&G<|FH)se
+ND3rhk|Az2c?G<ZXr7B?}I3BWW+=Z@3eGt)58d7RF*;GCB1hPBb4RsEm4=RENR@q|j{aK-=@;EkGLUW;{vy<7(vm39X2jcX88}5
+=>=Jk`Zgf&o95NVAN-CUpE;u^d>vt^wb}-p<vWa-{cSG1yas3pQ*%V?Fj};cN;7SHV)Omfig??2Cs7B$1m>zO#*0H10x(&XOy_d
+#qu_~iOEW~t0(>x1Ld_7i#zNNJ(kucG`TWPQ13v6-$u+=Ul-E+l2{6ZTu~V0%G(Nr;jn;o4U1u$EjnhwE4^%}Z{(Oa=Lr6-hPXv
+r)|2$^36V|BOV!=cYR`4O5&FcnYc(&gS4wrWdBbY+OB(>4Fw&-ED)#)U#;4G7PS(+TZI@5MI<iHg)w-4&U^>*@yu}Sf^$xkw%BJ
+s(tf5ns(zNlJ1@}lG)U*CRO>jz@F3(47fRZfryRBXgTgZ#?9OAH^alU}*z_c@!)gUUY1Cu`Bx2e{5hE4<F#AAVU2Di7lmse9EWz
+%o*CVNI*(?hQEhDtwQjI$eXDv#6mYjl`+DF+H7Z3koC;_Q||4Od=QwJ-JIX+vtUX~?%x4KC#vm;9BkreF}*(rUT}MDhY^tfoN#c
+ccbkNosaMyw{wvxa@p(vw}p}n-ZyHPXrB1zHrOZc4eOx;n@>jOr~PAG8sIgk?W#siNk}$Z{kbuxL-P_XTZm)U9KztA>Gy5zk1zN
+@9(_if$T~OQU*`bP3cVw1BF!-z>8_qSJO;wga0Q3o23prtd_oMEo)&ptwzuu$Q?s3>f@IdqhYK~`cvM9blRQEk;_uTmmma}E}`Q
+rY0o2S7rocm5MA6#Xq=eVqDpTP_}~8lXy*8v
+"""
