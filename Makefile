@@ -14,10 +14,10 @@ READY := $(VENV)/.ready
 PACKAGES := activities adapters api bench bootstrap domain tests workflows worker.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check bench faults cluster clean
+.PHONY: help setup demo up test check bench bench-routing faults cluster clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## prepare everything, start nothing: .venv, locked dependencies, Temporal dev server
 	@$(BIN)/python -m compileall -q $(PACKAGES) # processes start in half the time, also where Python keeps no cache itself
@@ -43,6 +43,9 @@ check: $(READY) ## lint, format, types, import contracts
 
 bench: setup ## measure against the bars; prints ratios, exits 1 when a must fails
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-routing: $(READY) ## choices of agents and models against their bars; ROUTING_DATA names the recorded data
+	@$(BIN)/python -m bench.routing $(ARGS)
 
 faults: setup ## the fault table at full durations, and the seeded loops
 	$(BIN)/python -m pytest -m "heavy or not heavy" tests/faults $(ARGS)

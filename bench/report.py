@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,14 +16,14 @@ RESULTS = ROOT / "bench" / "results"
 _HEADS = ("bar", "figure", "ours", "anchor", "must", "aim", "verdict")
 
 
-def verdict_of(figure: Figure) -> Verdict:
+def verdict_of(figure: Figure, bars: Mapping[str, Bar] = BY_NAME) -> Verdict:
     """Return what a figure means."""
-    return BY_NAME[figure.bar].judge(figure.value)
+    return bars[figure.bar].judge(figure.value)
 
 
-def table(figures: Sequence[Figure]) -> str:
+def table(figures: Sequence[Figure], bars: Mapping[str, Bar] = BY_NAME) -> str:
     """Return the figures as a table, with what each bar is about and the notes below."""
-    rows = [_HEADS, *(_row(figure) for figure in figures)]
+    rows = [_HEADS, *(_row(figure, bars[figure.bar]) for figure in figures)]
     widths = [max(len(row[at]) for row in rows) for at in range(len(_HEADS))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -34,8 +34,7 @@ def table(figures: Sequence[Figure]) -> str:
     return "\n".join([*lines, *([""] if notes else []), *notes])
 
 
-def _row(figure: Figure) -> tuple[str, ...]:
-    bar = BY_NAME[figure.bar]
+def _row(figure: Figure, bar: Bar) -> tuple[str, ...]:
     return (
         bar.name,
         _shown(figure.value, bar.unit),
@@ -43,7 +42,7 @@ def _row(figure: Figure) -> tuple[str, ...]:
         figure.anchor,
         _bound(bar, bar.must),
         _bound(bar, bar.aim),
-        verdict_of(figure).value,
+        bar.judge(figure.value).value,
     )
 
 

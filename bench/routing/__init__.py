@@ -1,0 +1,1 @@
+"""`python -m bench.routing`: choices of models and agents, measured on recorded outcomes."""
