@@ -35,6 +35,8 @@ from api.routes import (
     prices,
     runs,
     schedules,
+    seed_a,
+    seed_a_agents,
     seed_b,
     seed_c,
     sessions,
@@ -54,7 +56,7 @@ _ROUTES = (
     *(completions, runs, events, seed_b, tools, approvals, sessions, external_agents, agents),
     *(models, health, keys, logs),
     *(schedules, client_calls, tool_hosts, forks, deadletters, goals, budgets, seed_c, pages),
-    *(prices, costs),
+    *(prices, costs, seed_a, seed_a_agents),
 )
 """In the order in which paths are tried: the busiest first."""
 _CORS_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")

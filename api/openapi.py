@@ -42,6 +42,14 @@ LOG_STREAM: dict[str, Any] = {
         ),
     }
 }
+SEED_LOG_STREAM: dict[str, Any] = {
+    "text/event-stream": {
+        "schema": _SSE_SCHEMA,
+        "example": (
+            'data: {"time":"10:30:05","level":"info","component":"worker","message":"started"}\n\n'
+        ),
+    }
+}
 APPROVAL_STREAM: dict[str, Any] = {
     "text/event-stream": {
         "schema": _SSE_SCHEMA,
@@ -87,6 +95,7 @@ TAGS = [
     {"name": "models", "description": "Language models that may be named."},
     {"name": "keys", "description": "API keys and their scopes."},
     {"name": "operations", "description": "Probes, metrics and the log."},
+    {"name": "seed A", "description": "Paths of the agent framework this product came from."},
     {"name": "seed B", "description": "Paths of the agent platform this product came from."},
     {"name": "seed C", "description": "Paths of the worker pool this product came from."},
 ]

@@ -19,7 +19,7 @@ from domain.push import PushLag
 from domain.records import EventLog, KeyRing
 from domain.scheduling import ScheduleBook, ScheduleEngine
 from domain.spending import CallBook, ModelHealthBook
-from domain.stats import WorkerSlot
+from domain.stats import FigureBook, WorkerSlot
 from domain.tiers import ModelRouter
 from domain.treelog import TreeLog
 from domain.upstream import RawModels
@@ -106,6 +106,7 @@ class ApiPorts:
     budgets: BudgetBook
     prices: PriceBook
     costs: CostBook
+    figures: FigureBook
     schedules: ScheduleBook
     scheduler: ScheduleEngine
     keys: KeyRing
@@ -136,6 +137,8 @@ class StreamConfig:
     """Between two looks for approvals that came or went, of each stream that follows them."""
     requests_seconds: float = 0.1
     """Between two looks for what a tool host could take, of each that waits for it."""
+    beat_seconds: float = 5.0
+    """Between two beats of seed A's log."""
     most: int = 10_000
     most_per_caller: int = 6_000
 

@@ -136,6 +136,7 @@ def build_api_role(
         budgets=storage.budgets,
         prices=storage.prices,
         costs=storage.costs,
+        figures=storage.figures,
         schedules=storage.schedules,
         scheduler=TemporalSchedules(gateway),
         keys=storage.keys,

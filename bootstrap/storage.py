@@ -25,6 +25,7 @@ from adapters.store.money.prices import SqlPriceBook
 from adapters.store.registry.agenthealth import SqlAgentHealth
 from adapters.store.registry.directory import SqlDirectory
 from adapters.store.registry.keyring import SqlKeyRing
+from adapters.store.runs.figures import SqlFigureBook
 from adapters.store.runs.runbook import SqlRunBook
 from adapters.store.runs.upkeep import SqlUpkeep
 from adapters.store.schema.migrate import upgrade
@@ -79,6 +80,7 @@ class Storage:
     budgets: SqlBudgetBook
     prices: SqlPriceBook
     costs: SqlCostBook
+    figures: SqlFigureBook
 
     async def watch(self, *, apart: bool) -> None:
         """Notice what other processes commit, until cancelled."""
@@ -174,6 +176,7 @@ async def open_storage(settings: Settings, crash: Callable[[str], None] | None =
         budgets=SqlBudgetBook(engine, clock),
         prices=SqlPriceBook(engine, clock),
         costs=SqlCostBook(engine),
+        figures=SqlFigureBook(engine),
     )
 
 

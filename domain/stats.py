@@ -1,5 +1,8 @@
 """Figures about the work done and the workers that do it. Values only."""
 
+from collections.abc import Mapping
+from typing import Protocol
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -52,3 +55,45 @@ class WorkerSlot(BaseModel):
     failed: int
     busy_ms: int
     started_at: int
+
+
+class AgentFigures(BaseModel):
+    """What an agent did: its runs on record. Durations in milliseconds, from start to end."""
+
+    model_config = ConfigDict(frozen=True)
+
+    by_state: dict[str, int] = {}
+    average_ms: float | None = None
+    last_active: int | None = None
+    """When a run of it last began or ended, in ms."""
+
+    @property
+    def open(self) -> int:
+        """Return how many runs go on."""
+        return self.by_state.get("CREATED", 0) + self.by_state.get("RUNNING", 0)
+
+    @property
+    def total(self) -> int:
+        """Return how many runs there were."""
+        return sum(self.by_state.values())
+
+
+class MemoryFigures(BaseModel):
+    """How much is in transcripts."""
+
+    model_config = ConfigDict(frozen=True)
+
+    messages: int = 0
+    tokens: int = 0
+
+
+class FigureBook(Protocol):
+    """Figures about agents and transcripts, for who looks at a dashboard."""
+
+    async def agents(self, owner: str, agent_id: str | None = None) -> Mapping[str, AgentFigures]:
+        """Return what agents did for an owner, those that did anything, by id."""
+        ...
+
+    async def memory(self, owner: str) -> MemoryFigures:
+        """Return how much is in an owner's transcripts."""
+        ...

@@ -5,10 +5,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.bodies import JsonRoute
+from api.params import IdempotencyHeader, ToolName
 from api.replies import reply
-from api.requests import SeedInvokeBody
-from api.services import Desk, Invoker
+from api.requests import InvokeToolBody, SeedInvokeBody
+from api.routes import tools
+from api.services import AgentOrInvoker, Desk, Invoker
 from api.shapes.seeds import SeedInvokedOut
+from api.shapes.work import InvokedOut
 from api.starting import claim
 from domain.intake import StartRun
 
@@ -39,3 +42,20 @@ async def invoke_agent(
     ids = {"run_id": run.run_id, "session_id": run.session_id, "agent_id": run.agent_id}
     headers = {"idempotency-replayed": "true"} if accepted.replayed else None
     return reply(ids, 202, headers)
+
+
+@router.post(
+    "/v1/tools/{name}:invoke",
+    operation_id="seed_invoke_tool",
+    responses={200: {"model": InvokedOut}, 404: {}, 409: {}},
+)
+async def invoke_tool(
+    desk: Desk,
+    access: AgentOrInvoker,
+    request: Request,
+    name: ToolName,
+    body: InvokeToolBody,
+    idempotency_key: IdempotencyHeader = None,
+) -> Response:
+    """Call a tool, as `/v1/tools/{name}/invoke` does: the spelling of seed B's design."""
+    return await tools.invoke_tool(desk, access, request, name, body, idempotency_key)

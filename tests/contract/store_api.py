@@ -51,4 +51,5 @@ def ports_over(store: StoreBox, fakes: ApiPorts, gateway: QuietGateway) -> ApiPo
         agent_health=store.health,
         prices=store.prices,
         costs=store.costs,
+        figures=store.figures,
     )

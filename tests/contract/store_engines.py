@@ -37,6 +37,7 @@ from adapters.store.money.prices import SqlPriceBook
 from adapters.store.registry.agenthealth import SqlAgentHealth
 from adapters.store.registry.directory import SqlDirectory
 from adapters.store.registry.keyring import SqlKeyRing
+from adapters.store.runs.figures import SqlFigureBook
 from adapters.store.runs.runbook import SqlRunBook
 from adapters.store.runs.upkeep import SqlUpkeep
 from adapters.store.schema.migrate import upgrade
@@ -90,6 +91,7 @@ class StoreBox:
         self.budgets = SqlBudgetBook(self.engine, self.clock)
         self.prices = SqlPriceBook(self.engine, self.clock)
         self.costs = SqlCostBook(self.engine)
+        self.figures = SqlFigureBook(self.engine)
         self.log = SqlEventLog(self.engine, self.hub)
         self.trees = SqlTreeLog(self.engine, self.hub)
         self.directory = SqlDirectory(self.engine, self.clock)

@@ -151,7 +151,7 @@ async def test_agent(client: httpx2.AsyncClient) -> None:
     agent = await _get(client, "/v1/agents/assistant")
     listed = await _get(client, "/v1/agents")
 
-    assert set(agent) == fields("agent") | {"health"}
+    assert set(agent) == fields("agent") | {"health", "degradation", "escalate"}
     assert set(agent["limits"]) == fields("limits")
     assert set(listed) == {"agents"} | LIST
     AgentOut.model_validate(agent)

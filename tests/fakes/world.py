@@ -19,6 +19,7 @@ from tests.fakes.clock import NOW, FakeClock, FakeIds
 from tests.fakes.deadletters import FakeLetters
 from tests.fakes.directory import FakeDirectory
 from tests.fakes.events import FakeEvents
+from tests.fakes.figures import FakeFigures
 from tests.fakes.forks import FakeForks
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.health import FakeHealth
@@ -172,6 +173,7 @@ class World:
             budgets=self.budgets,
             prices=self.prices,
             costs=self.costs,
+            figures=FakeFigures(self.runs, self.directory),
             schedules=self.schedules,
             scheduler=self.scheduler,
             keys=self.keys,
