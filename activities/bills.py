@@ -117,7 +117,7 @@ class Meter:
         )
 
 
-def add(usage: RunUsage, bill: CallBill) -> RunUsage:
+def add(usage: RunUsage, bill: CallBill, turns: int = 1) -> RunUsage:
     """Return the run's total after one more committed reply."""
     cost = None
     if usage.cost_usd is not None and bill.cost_pico is not None:
@@ -129,6 +129,6 @@ def add(usage: RunUsage, bill: CallBill) -> RunUsage:
             "cached_tokens": usage.cached_tokens + bill.usage.cached_tokens,
             "cost_usd": cost,
             "model_calls": usage.model_calls + 1,
-            "turns": usage.turns + 1,
+            "turns": usage.turns + turns,
         }
     )

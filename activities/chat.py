@@ -8,7 +8,7 @@ policy's last one is final; lost workers and drains are not failures.
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from temporalio import activity
@@ -20,6 +20,8 @@ from activities.live import LiveAttempt
 from activities.simpler import WrittenAnswer, is_simpler, level_of
 from activities.steps import StepFrame
 from activities.tickets import sort_calls
+from activities.weakness import escalation, weakness
+from domain.anew import asked_again
 from domain.chat import (
     ChatChunk,
     ChatMessage,
@@ -48,6 +50,7 @@ from domain.step import (
     AlreadyClosed,
     Attempt,
     AwaitingBudget,
+    CallBill,
     CallPlan,
     Closing,
     NewMessage,
@@ -171,7 +174,7 @@ class ChatActivities:
         if spec.instructions:
             messages = (ChatMessage(role="system", content=spec.instructions), *messages)
         if opened.rejected is not None:
-            messages = (*messages, *_asked_again(*opened.rejected))
+            messages = (*messages, *asked_again(*opened.rejected))
         tools = () if call.order.degraded else spec.tools
         return ChatRequest(
             model=_name_of(call.order.model),
@@ -215,9 +218,12 @@ class ChatActivities:
         return self._models.resolve(call.order.model)
 
     async def _close(self, call: _Call, end: StreamEnd, writer: DeltaWriter) -> ChatReply:
-        rest = await writer.rest()
         text = "".join(call.streamed)
         bill = self._meter(call).bill(end.usage, self._latency(call), end.stop_reason)
+        weak = weakness(call.order, text, end)
+        if weak is not None:
+            return await self._close_weak(call, text, bill, weak, writer)
+        rest = await writer.rest()
         turn = int(call.order.step_id.split("-")[1])
         sorted_calls = sort_calls(end.tool_calls, call.opened.spec.tools, turn, self._ids)
         tickets, created, refused = sorted_calls
@@ -253,6 +259,20 @@ class ChatActivities:
             is_turn=True,
             final_text=text if is_final else None,
             degraded=_level(call),
+        )
+        await self._frame.book.close(call.attempt, closing)
+        return reply
+
+    async def _close_weak(
+        self, call: _Call, text: str, bill: CallBill, weak: str, writer: DeltaWriter
+    ) -> ChatReply:
+        """Put an answer aside that a higher tier is to better; it is on the bill all the same."""
+        await writer.abandon()
+        reply = ChatReply(usage=bills.add(call.opened.usage, bill, turns=0), weak=weak)
+        closing = Closing(
+            result={**reply.model_dump(mode="json"), "answer": text},
+            events=(escalation(call.order, weak),),
+            bill=replace(bill, error={"code": "weak_answer", "message": weak}),
         )
         await self._frame.book.close(call.attempt, closing)
         return reply
@@ -313,13 +333,6 @@ def _cut_by(call: _Call, end: StreamEnd) -> str | None:
 
 def _level(call: _Call) -> str | None:
     return level_of(call.order.model, is_behind=call.order.degraded)
-
-
-def _asked_again(answer: str, why: str) -> tuple[ChatMessage, ChatMessage]:
-    """Return the turn in which a better model reads what a weaker one said, and what is wrong."""
-    said = ChatMessage(role="assistant", content=answer)
-    wish = f"That answer does not do: {why}. Answer the request above anew, and better."
-    return said, ChatMessage(role="user", content=wish)
 
 
 def _is_rate(held: Withheld) -> bool:

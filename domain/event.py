@@ -111,7 +111,15 @@ DATA_OF: dict[EventType, dict[str, str]] = {
         "error": "null or {code, message}",
     },
     EventType.MODEL_FALLBACK: {"from": "model that failed", "to": "next model", "reason": "code"},
-    EventType.ROUTE_DECIDED: {"agent_id": "chosen", "reason": "a sentence", "scores": "per agent"},
+    EventType.ROUTE_DECIDED: {
+        "kind": "agent, model or escalation; left out where an agent was chosen",
+        "agent_id": "the agent that was chosen",
+        "tier": "the tier of models that was chosen",
+        "escalated_from": "the model, or tier, whose answer was too weak",
+        "step": "of an escalation: the call whose answer does not count",
+        "reason": "a sentence",
+        "scores": "what it was decided by, per choice",
+    },
     EventType.TOOL_CALL_CREATED: {
         "tool_call_id": "tc_...",
         "tool_name": "which",

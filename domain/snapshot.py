@@ -42,11 +42,17 @@ def snapshot(
         models=(agent.models or defaults.models) if is_llm else (),
         tools=_specs(agent, tools) if is_llm else (),
         endpoint=agent.endpoint,
+        rungs=_rungs(agent, defaults) if is_llm else (),
         degradation=agent.degradation,
         limits=lower(agent.limits.over(defaults.limits), asked),
         context=context,
         tool_policy=agent.tool_policy,
     )
+
+
+def _rungs(agent: Agent, defaults: Defaults) -> tuple[int, ...]:
+    """Return where a weak answer goes up: in a chain of models each is above the one before."""
+    return tuple(range(1, len(agent.models or defaults.models))) if agent.escalate else ()
 
 
 def with_client_tools(spec: RunSpec, tools: Sequence[ToolSpec]) -> RunSpec:

@@ -47,7 +47,7 @@ FIELDS = {
     " queued_run_ids created_at metadata",
     "message": "message_id session_id run_id seq role content agent_id tokens created_at",
     "agent": "agent_id kind name description instructions models tools endpoint capabilities"
-    " limits tool_policy status metadata created_at updated_at",
+    " limits degradation escalate tool_policy status metadata created_at updated_at",
     "limits": "max_turns max_tool_calls max_tokens max_cost_usd max_seconds"
     " max_depth max_children max_spawns",
     "tool": "name description parameters effect timeout_seconds source",

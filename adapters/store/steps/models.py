@@ -30,6 +30,8 @@ class Asked:
 
     plan: CallPlan
     rules: SpendingRules
+    more_tokens: int = 0
+    """What the request holds besides the run's own texts."""
 
 
 def end_dead(tx: Tx, run: Row, step: Row, now: int) -> Row:
@@ -71,7 +73,7 @@ def admit(
     if withheld is not None:
         return run, withheld
     spec = RunSpec.model_validate_json(run["spec"])
-    tokens = fixed_bytes(spec) + _said(tx, run, messages)
+    tokens = fixed_bytes(spec) + _said(tx, run, messages) + asked.more_tokens
     found = granting.grant(tx, run, spec, plan, tokens, now)
     question = None
     if isinstance(found, Lacking) or run["waiting_on"] == "budget":

@@ -23,6 +23,7 @@ from adapters.store.steps.fence import (
     read_step,
 )
 from adapters.store.steps.models import Asked
+from domain.anew import size_of
 from domain.bounds import NOTHING_BOUND, CallBound
 from domain.chat import ChatMessage
 from domain.errors import StepRefusedError
@@ -182,6 +183,8 @@ def _open_model(
         run = models.end_dead(tx, run, step, now)
     place_unseen(tx, run)
     messages = transcript.read_short_transcript(tx, run)
+    rejected = _rejected(tx, who, asked.plan)
+    asked = replace(asked, more_tokens=size_of(rejected))
     run, found = models.admit(tx, run, who, asked, messages, now)
     if not isinstance(found, Grant):
         return found
@@ -195,7 +198,7 @@ def _open_model(
         bound=found.bound,
         cut_by=found.cut_by,
         price=found.price,
-        rejected=_rejected(tx, who, plan),
+        rejected=rejected,
     )
 
 
