@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Callable
 from activities.schedules import ASK
 from adapters.schedules import TemporalSchedules
 from domain.acceptance import Page
-from domain.agent import AgentKind, Limits
+from domain.agent import AgentKind, Degradation, Limits
+from domain.budget import Budget, BudgetScope
 from domain.clients import Claim, Dispatching, Submission
 from domain.event import EventType
 from domain.family import child_run_id
 from domain.fork import Edits, Forking
 from domain.intake import InvokeTool, StartRun
+from domain.principal import LOCAL_OWNER
 from domain.schedule import SchedulePolicy, ScheduleSpec, workflow_of
 from domain.scheduling import NewSchedule, Scheduling
 from domain.tool import Audience, ClientSide, ToolOutcome, ToolSpec
@@ -301,6 +303,43 @@ async def external_agent(stage: Stage) -> str:
         return (await stage.run("hello")).run_id
 
 
+async def asks_for_money(stage: Stage) -> str:
+    """Waits until a person raises a budget."""
+    sql = "INSERT INTO prices VALUES ('offline/script', '1000', '1000', '1000', 'test', 1)"
+    await stage.change(sql)
+    budget = Budget(
+        budget_id="budget_1",
+        owner=LOCAL_OWNER,
+        scope=BudgetScope.AGENT,
+        scope_id="helper",
+        limit_usd="0.2",
+        created_at=1,
+        updated_at=1,
+    )
+    await stage.storage.budgets.put_budget(budget)
+    run = await stage.start("say hello")
+    await stage.seen(run.run_id, EventType.RUN_WAITING)
+    (question,) = await stage.of_kind(run.run_id, EventType.APPROVAL_REQUIRED)
+    await stage.decide(question["approval_id"])
+    await stage.ended(run.run_id)
+    return run.run_id
+
+
+async def escalated(stage: Stage) -> str:
+    """A weak answer goes up, the model above fails, and a written answer is not needed."""
+    stage.provider.controls = {"small": "[[finish=length say=half]]", "large": "[[status=400]]"}
+    await stage.agent(models=("openai/small", "openai/large"), escalate=True)
+    return (await stage.run("hello")).run_id
+
+
+async def degraded(stage: Stage) -> str:
+    """No model answers, so what was written for that does."""
+    stage.provider.controls = {"down": "[[status=400]]"}
+    written = Degradation(keywords={"hours": "at nine"}, static="sorry")
+    await stage.agent(models=("openai/down",), degradation=written)
+    return (await stage.run("hello")).run_id
+
+
 PATHS: dict[str, Way] = {
     path.__name__: path
     for path in (
@@ -310,6 +349,7 @@ PATHS: dict[str, Way] = {
         *(approval, approval_by_signal, client_tools, side_by_side),
         *(later, deadline, forked),
         *(fired, fired_and_cancelled),
+        *(asks_for_money, escalated, degraded),
     )
 }
 """Every way through the workflows."""
