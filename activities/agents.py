@@ -7,7 +7,7 @@ reports an error is not, and none is asked while its circuit is open.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -196,33 +196,18 @@ class AgentActivities:
 
     async def _stream(self, live: LiveAttempt, call: _Call, writer: DeltaWriter) -> AgentDone:
         invocation = await self._invocation(call)
-        settings, loop = self._settings, asyncio.get_running_loop()
-        last_call = loop.time() + settings.total_seconds
-        stream = cast("AsyncGenerator[AgentChunk]", self._invoker.stream(invocation))
-        try:
-            async with (
-                asyncio.timeout(min(settings.idle_seconds, settings.total_seconds)) as patience,
-                aclosing(stream) as chunks,
-            ):
-                async for chunk in chunks:
-                    patience.reschedule(min(loop.time() + settings.idle_seconds, last_call))
-                    if isinstance(chunk, AgentDone):
-                        return chunk
-                    if isinstance(chunk, AgentDelta):
-                        call.pieces.append(chunk.text)
-                        live.progress += len(chunk.text)
-                        _check_tokens(call.opened.spec.limits.max_tokens, live.progress)
-                        writer.feed(chunk.text)
-                    else:
-                        await self._note(call.attempt, chunk, len(call.pieces))
-        except TimeoutError as error:
-            is_over = loop.time() >= last_call
-            said = (
-                f"was not done within {settings.total_seconds:g} s"
-                if is_over
-                else f"sent nothing new for {settings.idle_seconds:g} s"
-            )
-            raise AgentUnavailableError(f"agent {invocation.agent_id} {said}") from error
+        stream = patiently(self._invoker.stream(invocation), self._settings, invocation.agent_id)
+        async with aclosing(stream) as chunks:
+            async for chunk in chunks:
+                if isinstance(chunk, AgentDone):
+                    return chunk
+                if isinstance(chunk, AgentDelta):
+                    call.pieces.append(chunk.text)
+                    live.progress += len(chunk.text)
+                    _check_tokens(call.opened.spec.limits.max_tokens, live.progress)
+                    writer.feed(chunk.text)
+                else:
+                    await self._note(call.attempt, chunk, len(call.pieces))
         raise AgentUnavailableError(f"agent {invocation.agent_id} ended without `done`")
 
     async def _note(self, attempt: Attempt, state: AgentState, place: int) -> None:
@@ -240,6 +225,37 @@ class AgentActivities:
             return failures.named(error) if is_final else failures.final(error)
         wait = error.retry_after or failures.backoff(count, order.retry_seconds)
         return failures.again(error, wait)
+
+
+async def patiently(
+    stream: AsyncIterator[AgentChunk], settings: AgentSettings, agent_id: str
+) -> AsyncGenerator[AgentChunk]:
+    """Yield what an agent says, for as long as it says something and is done in time.
+
+    Only what it says by the protocol counts, so comments keep nobody waiting; the time that we take
+    to write it down counts for the whole, not as its silence.
+
+    Raises:
+        AgentUnavailableError: names the deadline that is over.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + settings.total_seconds
+    async with aclosing(cast("AsyncGenerator[AgentChunk]", stream)) as chunks:
+        while True:
+            idle_end = loop.time() + settings.idle_seconds
+            try:
+                async with asyncio.timeout_at(min(idle_end, end)):
+                    chunk = await anext(chunks, None)
+            except TimeoutError as error:
+                said = (
+                    f"sent nothing new for {settings.idle_seconds:g} s"
+                    if idle_end <= end
+                    else f"was not done within {settings.total_seconds:g} s"
+                )
+                raise AgentUnavailableError(f"agent {agent_id} {said}") from error
+            if chunk is None:
+                return
+            yield chunk
 
 
 def _check_tokens(most: int | None, streamed_chars: int) -> None:
