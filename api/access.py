@@ -44,7 +44,12 @@ class Access:
 
     @property
     def caller(self) -> str:
-        """Return what a caller's shares are counted under."""
+        """Return what a caller's shares, and what it repeats, are counted under.
+
+        An agent stays the same caller when it has a new token.
+        """
+        if self.who.agent_id is not None:
+            return f"agent:{self.who.owner}:{self.who.agent_id}"
         return self.who.key_id or self.who.owner
 
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from api.access import Access
-from api.requests import AgentChanges, RegisterBody
+from api.agent_bodies import RegisterBody
+from api.requests import AgentChanges
 from api.services import Services
 from api.views import View, agent_view
 from domain.agent import Agent, AgentKind, Degradation, Limits

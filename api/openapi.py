@@ -33,6 +33,16 @@ EVENT_STREAM: dict[str, Any] = {
         ),
     }
 }
+AGENT_STREAM: dict[str, Any] = {
+    "text/event-stream": {
+        "schema": _SSE_SCHEMA,
+        "example": (
+            'event: delta\ndata: {"text":"42","run_id":"run_02k9"}\n\n'
+            'event: done\ndata: {"final_message":"42","usage":{"total_tokens":10},'
+            '"run_id":"run_02k9"}\n\n'
+        ),
+    }
+}
 LOG_STREAM: dict[str, Any] = {
     "text/event-stream": {
         "schema": _SSE_SCHEMA,

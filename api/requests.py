@@ -43,7 +43,7 @@ Said = Annotated[
 _SAID: TypeAdapter[str] = TypeAdapter(Said)
 
 
-def _left_out() -> Any:  # noqa: ANN401 -- fits every field
+def left_out() -> Any:  # noqa: ANN401 -- fits every field
     """Return what stands for a field that was not sent; a null that was sent is refused."""
     return None
 
@@ -171,8 +171,8 @@ class SessionChanges(Body):
     """What to change of a session; a field that is left out stays."""
 
     agent_id: AgentId | None = None
-    on_busy: Literal["enqueue", "reject", "interrupt", "steer"] = Field(default_factory=_left_out)
-    metadata: JsonObject = Field(default_factory=_left_out)
+    on_busy: Literal["enqueue", "reject", "interrupt", "steer"] = Field(default_factory=left_out)
+    metadata: JsonObject = Field(default_factory=left_out)
 
 
 class DegradationBody(Body):
@@ -239,52 +239,18 @@ class AgentBody(AgentFields):
 class AgentChanges(Body):
     """What to change of an agent; a field that is left out stays."""
 
-    name: Name = Field(default_factory=_left_out)
-    description: Annotated[str, Field(max_length=10_000)] = Field(default_factory=_left_out)
-    instructions: Text = Field(default_factory=_left_out)
-    models: Annotated[list[Name], Field(max_length=20)] = Field(default_factory=_left_out)
-    tools: Annotated[list[Name], Field(max_length=200)] = Field(default_factory=_left_out)
+    name: Name = Field(default_factory=left_out)
+    description: Annotated[str, Field(max_length=10_000)] = Field(default_factory=left_out)
+    instructions: Text = Field(default_factory=left_out)
+    models: Annotated[list[Name], Field(max_length=20)] = Field(default_factory=left_out)
+    tools: Annotated[list[Name], Field(max_length=200)] = Field(default_factory=left_out)
     endpoint: Annotated[str, Field(max_length=2000)] | None = None
-    capabilities: Annotated[list[Name], Field(max_length=100)] = Field(default_factory=_left_out)
-    limits: LimitsBody = Field(default_factory=_left_out)
-    degradation: DegradationBody = Field(default_factory=_left_out)
-    escalate: bool = Field(default_factory=_left_out)
-    tool_policy: ToolPolicy = Field(default_factory=_left_out)
-    metadata: JsonObject = Field(default_factory=_left_out)
-
-
-class RegisterBody(Body):
-    """An external agent, as seed B registers it. Of a known one, what is left out stays."""
-
-    agent_id: AgentId
-    name: Name
-    endpoint: Annotated[str, Field(min_length=1, max_length=2000)]
-    description: Annotated[str, Field(max_length=10_000)] = Field(default_factory=_left_out)
-    capabilities: Annotated[list[Name], Field(max_length=100)] = Field(default_factory=_left_out)
-    tools: Annotated[list[Name], Field(max_length=200)] = Field(default_factory=_left_out)
-    limits: LimitsBody = Field(default_factory=_left_out)
-    tool_policy: ToolPolicy = Field(default_factory=_left_out)
-    metadata: JsonObject = Field(default_factory=_left_out)
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "agent_id": "demo_agent",
-                    "name": "Demo Agent",
-                    "endpoint": "http://localhost:8000",
-                }
-            ]
-        }
-    )
-
-
-class AgentBeatBody(Body):
-    """What an external agent says of itself; `status` as in its `GET /health`."""
-
-    status: Annotated[str, Field(max_length=100)] = "ok"
-    version: Annotated[str, Field(max_length=100)] | None = None
-    capabilities: Annotated[list[Name], Field(max_length=64)] | None = None
+    capabilities: Annotated[list[Name], Field(max_length=100)] = Field(default_factory=left_out)
+    limits: LimitsBody = Field(default_factory=left_out)
+    degradation: DegradationBody = Field(default_factory=left_out)
+    escalate: bool = Field(default_factory=left_out)
+    tool_policy: ToolPolicy = Field(default_factory=left_out)
+    metadata: JsonObject = Field(default_factory=left_out)
 
 
 class InvokeToolBody(Body):

@@ -4,8 +4,8 @@ Knows ports only. Once a run is accepted nothing here fails any more: what the e
 told now, the reconciler tells it later.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from domain.acceptance import Accepted, IdempotencyKey, NewRun, Page
@@ -82,6 +82,17 @@ class InvokeTool:
     args: dict[str, Any]
     parent_run_id: str | None = None
     timeout_seconds: float | None = None
+    idempotency: IdempotencyKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AskAgent:
+    """A request for a run of another agent, as the child of the run that asks."""
+
+    agent_id: str
+    parent_run_id: str
+    content: str
+    context: dict[str, Any] = field(default_factory=dict)
     idempotency: IdempotencyKey | None = None
 
 
@@ -189,6 +200,35 @@ class Intake:
         )
         return await self._accept(new, before_accept)
 
+    async def ask_agent(
+        self,
+        who: Principal,
+        ask: AskAgent,
+        before_accept: Callable[[NewRun], None] | None = None,
+    ) -> Accepted:
+        """Make a child run of another agent durable and hand it to the engine.
+
+        Raises:
+            NotFoundError: no such agent or parent run.
+            RunTerminalError: the parent run has ended.
+            LimitReachedError: a cap of the parent, or of a run above it, does not allow it.
+            QueueFullError, IdempotencyKeyConflictError: nothing was kept.
+        """
+        new = await self.prepare(
+            who,
+            StartRun(
+                content=ask.content,
+                agent_id=ask.agent_id,
+                context=ask.context,
+                idempotency=ask.idempotency,
+            ),
+        )
+        return await self._accept(
+            replace(new, parent_run_id=ask.parent_run_id),
+            before_accept,
+            self._ports.runs.accept_child,
+        )
+
     async def cancel(self, who: Principal, run_id: str, reason: str | None) -> Run:
         """Put on record that a run and all below it are to stop, and tell the engine.
 
@@ -223,11 +263,14 @@ class Intake:
         check_agent(agent, await self._tools(agent.owner, agent.tools), self._ports.models)
 
     async def _accept(
-        self, new: NewRun, before_accept: Callable[[NewRun], None] | None
+        self,
+        new: NewRun,
+        before_accept: Callable[[NewRun], None] | None,
+        accept: Callable[[NewRun], Awaitable[Accepted]] | None = None,
     ) -> Accepted:
         if before_accept is not None:
             before_accept(new)
-        accepted = await self._ports.runs.accept(new)
+        accepted = await (accept or self._ports.runs.accept)(new)
         run = accepted.run
         await self.make_way(accepted)
         if not run.is_terminal and accepted.steered_seq is None:

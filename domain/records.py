@@ -52,6 +52,16 @@ class RunBook(Protocol):
         """
         ...
 
+    async def accept_child(self, new: NewRun) -> Accepted:
+        """Make a child of `new.parent_run_id` durable, with what every run above has left.
+
+        Raises:
+            LimitReachedError: a cap of a run above does not allow it; nothing was kept.
+            IdempotencyKeyConflictError, QueueFullError, NotFoundError, RunTerminalError: as their
+            docstrings say; nothing was kept.
+        """
+        ...
+
     async def get_run(self, owner: str | None, run_id: str) -> Run:
         """Return one run.
 

@@ -1,9 +1,11 @@
 """External agents: register, hand out a token, hear that they are there, show what they can do."""
 
 from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Access
+from api.agent_bodies import AgentBeatBody, AskAgentBody, RegisterBody
 from api.agents import (
     agent_views,
     changes_of,
@@ -11,19 +13,25 @@ from api.agents import (
     check_owner,
     health_of,
     issue_token,
+    on_behalf,
     refuse_shared,
 )
+from api.asked import asked_frames
 from api.bodies import JsonRoute
-from api.openapi import created
-from api.params import AgentKey
+from api.openapi import AGENT_STREAM, created
+from api.params import AgentKey, IdempotencyHeader
 from api.replies import reply
-from api.requests import AgentBeatBody, RegisterBody
-from api.services import Admin, AgentOrAdmin, Desk, Reader, Services
+from api.routes.runs import headers_of
+from api.services import Admin, AgentOrAdmin, AgentOrInvoker, Desk, Reader, Services
 from api.shapes.catalog import AgentBeatOut, CardOut, RegisteredOut, TokenOut
+from api.sse import EventStream
+from api.starting import claim
+from api.tail import EarlyTail
 from api.views import card_view, health_view, iso
 from domain.agent import Agent, AgentKind
 from domain.agenthealth import report_of
 from domain.errors import ConflictError, ForbiddenError, NotFoundError
+from domain.intake import AskAgent
 from domain.principal import SHARED_OWNER
 from domain.tool import ToolSpec
 
@@ -124,6 +132,53 @@ async def get_agent_card(desk: Desk, access: Reader, agent_id: AgentKey) -> Resp
     agent = await desk.directory.get_agent(access.who.owner, agent_id)
     tools = await _tools_of(desk, access, agent)
     return reply(card_view(agent, tools, await health_of(desk, agent)))
+
+
+@router.post(
+    "/v1/agents/{agent_id}:invoke",
+    operation_id="ask_agent",
+    responses={
+        200: {
+            "description": "The child run, as the agent protocol has it; `Location` is the run.",
+            "content": AGENT_STREAM,
+        },
+        404: {},
+        409: {},
+    },
+)
+async def ask_agent(
+    desk: Desk,
+    access: AgentOrInvoker,
+    request: Request,
+    agent_id: AgentKey,
+    body: AskAgentBody,
+    idempotency_key: IdempotencyHeader = None,
+) -> Response:
+    """Have another agent do something inside a run. Source: seed B, agent to agent.
+
+    It is a durable child of `parent_run_id`, with what that run has left of depth, number, tokens,
+    money and time, and ends with it when that is cancelled or fails. An external agent's token may
+    name a run that it works on. The answer is `delta`, `state`, `done` and `error`; a repeat with
+    the same `Idempotency-Key` reads the same child from its beginning.
+    """
+    acting, _ = await on_behalf(desk, access, body.parent_run_id)
+    desk.keeper.admit(access)
+    ask = AskAgent(
+        agent_id=agent_id,
+        parent_run_id=body.parent_run_id,
+        content=body.input_message.content,
+        context=body.context,
+        idempotency=claim(f"ask_agent {agent_id}", access, None, idempotency_key, body),
+    )
+    early = EarlyTail(desk.events)
+    try:
+        accepted = await desk.intake.ask_agent(acting.who, ask, early.subscribe)
+    except BaseException:
+        await early.drop()
+        raise
+    request.scope["run_id"] = accepted.run.run_id
+    frames = asked_frames(await early.settle(accepted))
+    return EventStream(desk.keeper, frames, access, headers_of(accepted.run, accepted.replayed))
 
 
 async def _own(desk: Services, access: Access, agent_id: str) -> Agent | None:

@@ -248,7 +248,7 @@ def huge_line(rng: random.Random) -> Plan:
 
 def huge_event(rng: random.Random) -> Plan:
     lines = b"data: " + b"y" * rng.randrange(500, 5000) + b"\n"
-    body = lines * (LIMITS.event_bytes // len(lines) + 2)
+    body = lines * (LIMITS.event_bytes // (len(lines) - 6) + 2)
     return stream(rng, body, errors=FAILED, said=f"larger than {LIMITS.event_bytes} bytes")
 
 

@@ -80,6 +80,7 @@ def test_every_answer_but_plain_text_has_a_schema() -> None:
 def _models() -> Iterator[type[BaseModel]]:
     for name in (
         "api.requests",
+        "api.agent_bodies",
         "api.money_bodies",
         "api.shapes.money",
         "api.shapes.catalog",

@@ -45,6 +45,9 @@ class FakeRuns:
         self._events = events
         self._directory = directory
 
+    async def accept_child(self, new: NewRun) -> Accepted:
+        return await self.accept(new)
+
     async def accept(self, new: NewRun) -> Accepted:
         await asyncio.sleep(0)
         known = self._known(new)

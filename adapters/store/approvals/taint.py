@@ -43,10 +43,14 @@ def mark_child_call(tx: Tx, call: Row, child: Row) -> Row:
 
 def mark_child(tx: Tx, run: Row, call: Row, child_run_id: str) -> None:
     """Note of a new child that strangers may be behind it: whoever asks for it has read them."""
-    if not is_tainted(tx, run, call):
-        return
-    tx.run("UPDATE runs SET untrusted = true WHERE run_id = :id", id=child_run_id)
-    tx.run("UPDATE messages SET untrusted = true WHERE run_id = :id", id=child_run_id)
+    if is_tainted(tx, run, call):
+        _mark_run(tx, child_run_id)
+
+
+def mark_asked(tx: Tx, run: Row, child_run_id: str) -> None:
+    """Note of a child that a run asked for over the API that strangers may be behind it."""
+    if is_external(run) or run["untrusted"]:
+        _mark_run(tx, child_run_id)
 
 
 def result_is_untrusted(call: Row, status: ToolCallStatus) -> bool:
@@ -80,6 +84,11 @@ def is_tainted(tx: Tx, run: Row, call: Row, asking: Row | None = None) -> bool:
 def _mark(tx: Tx, call: Row) -> None:
     sql = "UPDATE tool_calls SET untrusted = true WHERE tool_call_id = :id"
     tx.run(sql, id=call["tool_call_id"])
+
+
+def _mark_run(tx: Tx, run_id: str) -> None:
+    tx.run("UPDATE runs SET untrusted = true WHERE run_id = :id", id=run_id)
+    tx.run("UPDATE messages SET untrusted = true WHERE run_id = :id", id=run_id)
 
 
 def _may_quote_strangers(tx: Tx, child: Row) -> bool:

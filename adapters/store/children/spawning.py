@@ -18,7 +18,8 @@ from adapters.store.runs import accept
 from adapters.store.runs.partial import partial_on_record
 from adapters.store.steps.fence import check_attempt, check_open
 from domain import family
-from domain.acceptance import NewRun
+from domain.acceptance import Accepted, NewRun
+from domain.agent import Limits
 from domain.errors import StepRefusedError
 from domain.event import EventDraft, EventType, encode_json
 from domain.family import Spawned
@@ -65,6 +66,26 @@ def _make(
     tx: Tx, line: Sequence[Row], call: Row, new: NewRun, now: int, *, waits_for_it: bool
 ) -> EventDraft:
     run = line[-1]
+    _, limits = make_child(tx, line, new, now)
+    taint.mark_child(tx, run, call, new.run_id)
+    data = {
+        "child_run_id": new.run_id,
+        "agent_id": new.agent_id,
+        "tool_call_id": call["tool_call_id"],
+        "detached": not waits_for_it,
+        "limits": limits.model_dump(exclude_none=True),
+    }
+    key = f"{call['tool_call_id']}:spawned"
+    return EventDraft(type=EventType.AGENT_SPAWNED, key=key, data=data)
+
+
+def make_child(tx: Tx, line: Sequence[Row], new: NewRun, now: int) -> tuple[Accepted, Limits]:
+    """Accept a child of the last run of `line`, cut to what all of them have left; return its caps.
+
+    Raises:
+        LimitReachedError, QueueFullError, InvalidRequestError: it may not be made.
+    """
+    run = line[-1]
     depth = run["depth"] + 1
     share = family.share_of([holder_of(tx, row, depth, now) for row in line], _at_work(tx, run))
     limits = lower(new.spec.limits, share)
@@ -76,19 +97,10 @@ def _make(
         # A cap of seconds begins with the child's work, and that may be late.
         deadline_at=run["deadline_at"],
     )
-    accept.accept(tx, new, now)
-    taint.mark_child(tx, run, call, new.run_id)
+    accepted = accept.accept(tx, new, now)
     for row in line:
         tx.run("UPDATE runs SET spawned = spawned + 1 WHERE run_id = :id", id=row["run_id"])
-    data = {
-        "child_run_id": new.run_id,
-        "agent_id": new.agent_id,
-        "tool_call_id": call["tool_call_id"],
-        "detached": not waits_for_it,
-        "limits": limits.model_dump(exclude_none=True),
-    }
-    key = f"{call['tool_call_id']}:spawned"
-    return EventDraft(type=EventType.AGENT_SPAWNED, key=key, data=data)
+    return accepted, limits
 
 
 def _at_work(tx: Tx, run: Row) -> int:

@@ -126,10 +126,22 @@ def _row(tx: Tx, run_id: str) -> Row:
 def _claim_key(tx: Tx, new: NewRun, now: int) -> Accepted | None:
     if new.idempotency is None:
         return None
-    known = keys.claim(tx, new.owner, new.idempotency, new.run_id, now)
-    if known is None:
-        return None
-    row = _row(tx, known)
+    run_id = keys.claim(tx, new.owner, new.idempotency, new.run_id, now)
+    return None if run_id is None else _replayed(tx, run_id)
+
+
+def known(tx: Tx, new: NewRun) -> Accepted | None:
+    """Return the run that the idempotency key of a new one made before, if it did.
+
+    Raises:
+        IdempotencyKeyConflictError: the key was used with another body.
+    """
+    run_id = None if new.idempotency is None else keys.find(tx, new.owner, new.idempotency)
+    return None if run_id is None else _replayed(tx, run_id)
+
+
+def _replayed(tx: Tx, run_id: str) -> Accepted:
+    row = _row(tx, run_id)
     spec = RunSpec.model_validate_json(row["spec"])
     queued = row["queue_seq"] is not None
     return Accepted(run=run_from(row), queued=queued, replayed=True, spec=spec)

@@ -200,8 +200,8 @@ def _who_waits(tx: Tx, run: Row) -> str | None:
 def _stop_below(tx: Tx, run: Row, finish: Finish, now: int) -> None:
     """Have those stop that work for a run which ends before them.
 
-    All that are below a cancelled run, and what a failed one was waiting for: nobody would take
-    their answers. What was let go works on for a failed or finished parent.
+    All that are below a cancelled run; and what a failed one was waiting for, or its agent asked
+    for: nobody would take their answers. What was let go works on for a failed or finished parent.
     """
     why = f"run {run['run_id']} was {finish.state.value.lower()}"
     if finish.state is RunState.CANCELLED:
@@ -210,8 +210,9 @@ def _stop_below(tx: Tx, run: Row, finish: Finish, now: int) -> None:
     if finish.state is RunState.DONE or not run["spawned"]:
         return
     for child in tx.all(
-        "SELECT c.run_id FROM runs c JOIN tool_calls t ON t.run_id = c.parent_run_id"
-        " AND t.step_id = c.parent_step WHERE c.parent_run_id = :id AND t.status = 'waiting_child'"
+        "SELECT c.run_id FROM runs c LEFT JOIN tool_calls t ON t.run_id = c.parent_run_id"
+        " AND t.step_id = c.parent_step WHERE c.parent_run_id = :id AND c.parent_step IS NOT NULL"
+        " AND (t.status = 'waiting_child' OR t.tool_call_id IS NULL)"
         " AND c.ended_at IS NULL ORDER BY c.run_id",
         id=run["run_id"],
     ):

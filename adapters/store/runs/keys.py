@@ -25,13 +25,24 @@ def claim(tx: Tx, owner: str, key: IdempotencyKey, stands_for: str, now: int) ->
     )
     if inserted:
         return None
+    return find(tx, owner, key)
+
+
+def find(tx: Tx, owner: str, key: IdempotencyKey) -> str | None:
+    """Return what a key stands for, None when it was not used.
+
+    Raises:
+        IdempotencyKeyConflictError: the key was used with another body.
+    """
     known = tx.one(
         f"SELECT fingerprint, run_id FROM idempotency{_MINE}",
         owner=owner,
         scope=key.scope,
         key=key.key,
     )
-    if known is None or known["fingerprint"] != key.fingerprint:
+    if known is None:
+        return None
+    if known["fingerprint"] != key.fingerprint:
         raise IdempotencyKeyConflictError(
             f"Idempotency-Key {key.key!r} was used with another body; send the same body or a new"
             " key"

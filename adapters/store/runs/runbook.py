@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from adapters.store.approvals import toolcalls
-from adapters.store.children import family
+from adapters.store.children import asking, family
 from adapters.store.children.familybook import unstarted_from
 from adapters.store.database.commits import Commits, CrashPoint, no_crash
 from adapters.store.database.tx import Engine, Tx
@@ -28,6 +28,11 @@ class SqlRunBook:
         """Make a run durable."""
         now = self._clock.now_ms()
         return await self._commit("accept", lambda tx: accept.accept(tx, new, now))
+
+    async def accept_child(self, new: NewRun) -> Accepted:
+        """Make the child of a run durable."""
+        now = self._clock.now_ms()
+        return await self._commit("accept_child", lambda tx: asking.ask(tx, new, now))
 
     async def get_run(self, owner: str | None, run_id: str) -> Run:
         """Return one run."""

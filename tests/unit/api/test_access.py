@@ -74,6 +74,7 @@ SCOPES = {
     "issue_agent_token": "admin",
     "beat_agent": "admin",
     "get_agent_card": "read",
+    "ask_agent": "invoke",
     "list_agents": "read",
     "get_agent": "read",
     "update_agent": "admin",
