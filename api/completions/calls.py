@@ -28,7 +28,7 @@ from domain.step import CallBill
 
 _LOG = logging.getLogger(__name__)
 _GRACE_SECONDS = 30.0
-"""Beyond the longest call, until what is held for one counts as leaked."""
+"""Beyond the longest call, until what is held for one counts as leaked; no longer than a call."""
 _REFUSALS = (
     ModelUnavailableError,
     ModelRateLimitedError,
@@ -60,6 +60,7 @@ class Ledger:
                 not be made.
             NotFoundError, RunTerminalError: its run is not there, or has ended.
         """
+        longest = self._config.total_seconds
         bound = TokenUsage(input_tokens=ask.input_tokens, output_tokens=ask.output_tokens)
         cost = self._ports.prices.cost(model, bound)
         call = NewCall(
@@ -71,7 +72,7 @@ class Ledger:
             input_tokens=bound.input_tokens,
             output_tokens=bound.output_tokens,
             pico=None if cost is None else to_pico(cost),
-            max_seconds=self._config.total_seconds + _GRACE_SECONDS,
+            max_seconds=longest + min(longest, _GRACE_SECONDS),
         )
         started = self._clock.now_ms()
         opened = await self._ports.calls.open_call(call)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bootstrap.logs.telemetry import forward_core_logs
+from tests.contract.store_engines import PostgresServer
 from tests.rig.temporal import TemporalServer
 from tests.rig.world import World
 from tests.stub.ledger import Ledger
@@ -46,6 +47,24 @@ async def ledger() -> AsyncIterator[LedgerAt]:
 async def world(temporal: TemporalServer, tmp_path: Path) -> AsyncIterator[World]:
     """Return a world on the shared Temporal server."""
     async with World(tmp_path / "world", temporal.address) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def postgres_world(
+    postgres: PostgresServer, temporal: TemporalServer, tmp_path: Path
+) -> AsyncIterator[World]:
+    """Return a world on PostgreSQL."""
+    url = postgres.url(await postgres.new_database()).url
+    settings = {"ORCHESTRATOR_POOL_SIZE": "5"}
+    async with World(tmp_path / "pg", temporal.address, url, settings) as made:
         yield made
 
 

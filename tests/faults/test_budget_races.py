@@ -3,74 +3,20 @@
 import asyncio
 import json
 import random
-import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
-from pathlib import Path
 
-import asyncpg
 import pytest
 
 from domain.money import to_pico
-from tests.contract.store_engines import PostgresServer
 from tests.faults.books import Books
 from tests.faults.conftest import sse_words
-from tests.rig.temporal import TemporalServer
+from tests.faults.races import overdrawn, set_price, watch_budgets
 from tests.rig.world import World
 
 pytestmark = pytest.mark.timeout(600)
 LIMIT = "1"
 MODEL = "offline/script"
-_PRICE = f"INSERT INTO prices VALUES ('{MODEL}', '20', '20', '20', 'test', 1)"
+_PRICE_USD = "20"
 """So that one call holds about a tenth of the budget, and costs a hundredth of what it holds."""
-_WATCH_SQLITE = (
-    "CREATE TABLE overdrawn (used INTEGER)",
-    "CREATE TRIGGER watch AFTER UPDATE ON budgets"
-    " WHEN NEW.reserved_pico + NEW.spent_pico > NEW.limit_pico"
-    " BEGIN INSERT INTO overdrawn VALUES (NEW.reserved_pico + NEW.spent_pico); END",
-)
-_WATCH_POSTGRES = (
-    "CREATE TABLE overdrawn (used BIGINT)",
-    "CREATE FUNCTION note_overdrawn() RETURNS trigger AS $$ BEGIN"
-    " IF NEW.reserved_pico + NEW.spent_pico > NEW.limit_pico THEN"
-    " INSERT INTO overdrawn VALUES (NEW.reserved_pico + NEW.spent_pico); END IF; RETURN NEW; END"
-    " $$ LANGUAGE plpgsql",
-    "CREATE TRIGGER watch AFTER UPDATE ON budgets FOR EACH ROW EXECUTE FUNCTION note_overdrawn()",
-)
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    server = PostgresServer()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-async def postgres_world(
-    postgres: PostgresServer, temporal: TemporalServer, tmp_path: Path
-) -> AsyncIterator[World]:
-    url = postgres.url(await postgres.new_database()).url
-    settings = {"ORCHESTRATOR_POOL_SIZE": "5"}
-    async with World(tmp_path / "pg", temporal.address, url, settings) as made:
-        yield made
-
-
-async def execute(world: World, statements: tuple[str, ...]) -> list[tuple[object, ...]]:
-    """Speak to the database behind the product's back; return the rows of the last statement."""
-    rows: list[tuple[object, ...]] = []
-    if "postgresql" not in world.store:
-        with closing(sqlite3.connect(world.store, timeout=30)) as connection, connection:
-            for statement in statements:
-                rows = connection.execute(statement).fetchall()
-        return rows
-    connection = await asyncpg.connect(world.store.replace("+asyncpg", ""))
-    try:
-        for statement in statements:
-            rows = [tuple(row.values()) for row in await connection.fetch(statement)]
-    finally:
-        await connection.close()
-    return rows
 
 
 async def race(world: World, seed: int, runs: int, kills: int) -> Books:
@@ -78,11 +24,10 @@ async def race(world: World, seed: int, runs: int, kills: int) -> Books:
     chance = random.Random(seed)
     _, workers = await world.apart(workers=2)
     await world.agent()
-    await execute(world, (_PRICE,))
+    await set_price(world, MODEL, _PRICE_USD)
     budget = {"scope": "agent", "scope_id": "helper", "limit_usd": LIMIT, "on_exhausted": "stop"}
     await world.send("POST", "/v1/budgets", budget)
-    is_postgres = "postgresql" in world.store
-    await execute(world, _WATCH_POSTGRES if is_postgres else _WATCH_SQLITE)
+    await watch_budgets(world)
 
     ids = await asyncio.gather(*(world.start(sse_words(20, gap_ms=15)) for _ in range(runs)))
     for _ in range(kills):
@@ -94,7 +39,7 @@ async def race(world: World, seed: int, runs: int, kills: int) -> Books:
         await world.ended(run_id, 300)
 
     books = await world.check()
-    assert await execute(world, ("SELECT used FROM overdrawn",)) == [], f"seed {seed}"
+    assert await overdrawn(world) == [], f"seed {seed}"
     (row,) = books.tables["budgets"]
     assert (row["reserved_pico"], books.tables["holds"]) == (0, []), f"seed {seed}"
     assert row["spent_pico"] == sum(entry["cost_pico"] for entry in books.tables["usage"])

@@ -106,8 +106,9 @@ def serve(path: str) -> None:
     gc.collect()
     gc.freeze()  # else the first collection of each fork would copy every page
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
+        listener.bind(f"{path}.new")
         listener.listen(64)
+        os.rename(f"{path}.new", path)  # noqa: PTH104 -- whoever sees it can connect
         Nursery(listener).run()
 
 
