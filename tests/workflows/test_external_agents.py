@@ -12,7 +12,7 @@ from domain.agent import AgentKind
 from domain.agenthealth import AGENT_CHECKS, AgentHealth, Circuit, Health, Report
 from domain.errors import AgentUnavailableError
 from domain.event import EventType
-from domain.intake import StartRun
+from domain.intake import AskAgent, StartRun
 from domain.principal import LOCAL_OWNER
 from domain.run import Run, RunState
 from tests.stub.agent import StubAgent
@@ -201,3 +201,31 @@ async def test_a_worker_that_stops_leaves_the_checks_to_others(make_stage: Make)
         assert [lease.holder for lease in leases] == [stage.live.worker_id]
         await asyncio.wait_for(stage.rest(), 10)
         assert await stage.storage.upkeep.list_leases(AGENT_CHECKS) == []
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "failed"])
+async def test_what_an_agent_asked_for_ends_with_the_run_that_asked(
+    make_stage: Make, ends: str
+) -> None:
+    """Agent to agent: a durable child, started at once, stopped with a parent nobody reads for."""
+    async with make_stage(provider_failures=1) as stage, StubAgent().serve() as server:
+        await own(stage, server.url)
+        words = (
+            "[[tokens=1000 gap_ms=20]]"
+            if ends == "cancelled"
+            else "[[tokens=80 gap_ms=20 no_done]]"
+        )
+        parent = await stage.start(words, "own")
+        await stage.seen(parent.run_id, EventType.AGENT_STREAM_DELTA)
+        ask = AskAgent("helper", parent.run_id, "say x\ntokens=3000 gap_ms=10")
+        child = (await stage.intake.ask_agent(ANN, ask)).run
+        await stage.seen(child.run_id, EventType.AGENT_STREAM_DELTA)
+
+        if ends == "cancelled":
+            await stage.intake.cancel(ANN, parent.run_id, None)
+        ended = await stage.ended(parent.run_id)
+        below = await stage.ended(child.run_id)
+
+        assert (ended.state.value.lower(), below.state) == (ends, RunState.CANCELLED)
+        assert (below.parent_run_id, below.depth) == (parent.run_id, 1)
+        await stage.closed(child.run_id)
