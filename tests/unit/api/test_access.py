@@ -105,6 +105,18 @@ SCOPES = {
     "get_slot": "read",
     "list_pool_tools": "read",
     "get_pool_stats": "read",
+    "seed_invoke_tool": "invoke",
+    "seed_status": "read",
+    "seed_dashboard": "read",
+    "seed_models": "read",
+    "seed_costs": "read",
+    "seed_logs": "admin",
+    "seed_list_agents": "read",
+    "seed_get_agent": "read",
+    "seed_get_metrics": "read",
+    "seed_get_memory": "read",
+    "seed_clear_memory": "invoke",
+    "seed_chat": "invoke",
     "get_docs": "read",
 }
 """What each route requires: a new one is added here with its scope, or is public by intent."""
