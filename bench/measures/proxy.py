@@ -1,7 +1,8 @@
 """What `/v1/chat/completions` adds to a model that is passed through: CPU, and time to the first
 token, against a direct call to the same model in the same round.
 
-The answers are compared byte by byte with those of the model itself.
+The answers are compared byte by byte with those of the model itself. From the CPU goes what the
+process, which is a worker too, uses meanwhile without any call.
 """
 
 import time
@@ -21,6 +22,7 @@ ATONCE = f"[[tokens={TOKENS}]] hello"
 PACED = f"[[tokens={TOKENS} gap_ms=5]] hello"
 """Tokens one by one: each is read and sent on by itself."""
 PAUSE_SECONDS = 0.02
+QUIET_SECONDS = 1.0
 
 
 @dataclass
@@ -29,6 +31,13 @@ class _Side:
 
     first_ms: list[float] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    """How long a call of each block took, with its pause."""
+
+    def take_off(self, quiet_ms: float) -> None:
+        """Leave out what a process uses in a second without calls."""
+        pairs = zip(self.cpu_ms, self.seconds, strict=True)
+        self.cpu_ms = [cpu - quiet_ms * seconds for cpu, seconds in pairs]
 
 
 def measure(lab: Lab) -> list[Figure]:
@@ -37,11 +46,15 @@ def measure(lab: Lab) -> list[Figure]:
     for prompt in (ATONCE, PACED):
         _compare(_ours(lab, prompt, 5), _direct(lab, prompt, 5))
     ours, direct, paced = _Side(), _Side(), _Side()
+    quiet: list[float] = []
     for _ in range(rounds):
+        quiet.append(_quiet(lab))
         _compare(_block(lab, ours, ATONCE, calls, _ours), _direct_block(lab, direct, calls))
         _block(lab, paced, PACED, calls, _ours)
     added = [mine - other for mine, other in zip(ours.first_ms, direct.first_ms, strict=True)]
     first = median(ours.first_ms), median(direct.first_ms)
+    for side in (ours, paced):
+        side.take_off(median(quiet))
     paced_ms = median(paced.cpu_ms)
     return [
         Figure(
@@ -50,7 +63,7 @@ def measure(lab: Lab) -> list[Figure]:
             f"{median(ours.cpu_ms):.3g} ms",
             rounds=ours.cpu_ms,
             note=f"{TOKENS} tokens without delay; one every 5 ms: {paced_ms:.3g} ms",
-            detail={"paced": paced.cpu_ms},
+            detail={"paced": paced.cpu_ms, "quiet_ms_per_second": quiet},
         ),
         Figure("proxy_cpu_paced", paced_ms, f"{paced_ms:.3g} ms", rounds=paced.cpu_ms),
         Figure(
@@ -67,11 +80,19 @@ def measure(lab: Lab) -> list[Figure]:
 def _block(
     lab: Lab, side: _Side, prompt: str, calls: int, ask: Callable[[Lab, str, int], list[Reply]]
 ) -> list[Reply]:
-    before = cpu_seconds(lab.ours.pid)
+    before, started = cpu_seconds(lab.ours.pid), time.monotonic()
     replies = ask(lab, prompt, calls)
     side.cpu_ms.append((cpu_seconds(lab.ours.pid) - before) * 1000 / calls)
+    side.seconds.append((time.monotonic() - started) / calls)
     side.first_ms.append(percentile([_first_ms(reply) for reply in replies], 0.5))
     return replies
+
+
+def _quiet(lab: Lab) -> float:
+    """Return what the product uses in a second without calls, in milliseconds of CPU."""
+    before = cpu_seconds(lab.ours.pid)
+    time.sleep(QUIET_SECONDS)
+    return (cpu_seconds(lab.ours.pid) - before) * 1000 / QUIET_SECONDS
 
 
 def _direct_block(lab: Lab, side: _Side, calls: int) -> list[Reply]:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -241,6 +242,21 @@ def test_a_kill_loses_no_acknowledged_write(path: Path) -> None:
     assert acknowledged <= kept
     assert len(acknowledged) > 20
     assert verdict == "ok"
+
+
+async def test_a_write_at_once_does_not_hold_up_the_event_loop(path: Path) -> None:
+    """Another process writes: the writer thread waits for it."""
+    box = open_box("sqlite", SqliteFile(path))
+    await box.engine.write_at_once(note("a"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.ensure_future(box.engine.write_at_once(note("b")))
+        _, still = await asyncio.wait({waiting}, timeout=0.2)
+        other.execute("ROLLBACK")
+
+    assert still
+    assert await waiting == "b"
+    await box.engine.close()
 
 
 async def test_closing_commits_what_still_waits(path: Path) -> None:

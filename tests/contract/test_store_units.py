@@ -73,6 +73,21 @@ async def test_one_bad_unit_harms_no_other(store: StoreBox) -> None:
     assert await notes(store) == ["a", "b", "c"]
 
 
+async def test_a_write_at_once_is_whole_or_nothing(store: StoreBox) -> None:
+    def half(tx: Tx) -> None:
+        note("b")(tx)
+        raise NotFoundError("changed my mind")
+
+    assert await store.engine.write_at_once(note("a")) == "a"
+    with pytest.raises(NotFoundError):
+        await store.engine.write_at_once(half)
+    with pytest.raises(Exception, match="no_such_table"):
+        await store.engine.write_at_once(lambda tx: tx.run("UPDATE no_such_table SET x = 1"))
+    await store.engine.write(note("c"))
+
+    assert await notes(store) == ["a", "c"]
+
+
 async def test_a_caller_that_gives_up_does_not_undo_its_write(store: StoreBox) -> None:
     waiting = asyncio.ensure_future(store.engine.write(note("a")))
     await asyncio.sleep(0)

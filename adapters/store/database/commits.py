@@ -30,3 +30,10 @@ class Commits:
         value = await self.engine.write(unit)
         self._crash(f"{name}:after")
         return value
+
+    async def at_once(self, name: str, unit: Unit[T]) -> T:
+        """Run a short `unit` that an answer waits for."""
+        self._crash(f"{name}:before")
+        value = await self.engine.write_at_once(unit)
+        self._crash(f"{name}:after")
+        return value

@@ -123,6 +123,9 @@ class PostgresEngine:
         # Shielded: a caller that gives up must not leave a commit half told to viewers.
         return await asyncio.shield(asyncio.ensure_future(self._write(unit)))
 
+    async def write_at_once(self, unit: Unit[T]) -> T:
+        return await self.write(unit)
+
     async def _write(self, unit: Unit[T]) -> T:
         for attempt in range(1, _ATTEMPTS + 1):
             try:

@@ -87,7 +87,7 @@ class SqliteEngine:
         self._readers = ThreadPoolExecutor(2, "store-read")
         self._reader_local = threading.local()
         self._reader_connections: list[sqlite3.Connection] = []
-        self._looker: sqlite3.Connection | None = None
+        self._own: sqlite3.Connection | None = None
         self._writer: threading.Thread | None = None
         self._is_open = False
         self.groups_committed = 0
@@ -115,8 +115,8 @@ class SqliteEngine:
             self._jobs.put(None)
             await asyncio.to_thread(self._writer.join)
         await asyncio.to_thread(self._readers.shutdown)
-        if self._looker is not None:
-            self._reader_connections.append(self._looker)
+        if self._own is not None:
+            self._reader_connections.append(self._own)
         while self._reader_connections:
             self._reader_connections.pop().close()
 
@@ -133,6 +133,28 @@ class SqliteEngine:
         # A caller that gives up must not make the commit look undone: the unit still runs.
         return await asyncio.shield(future)
 
+    async def write_at_once(self, unit: Unit[T]) -> T:
+        self._check_open()
+        connection = self._own_connection()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            # Never wait in the event loop: the writer thread can wait for whoever writes now.
+            return await self.write(unit)
+        try:
+            tx = SqliteTx(connection)
+            value = unit(tx)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if _is_of_the_unit(error):
+                raise
+            raise _translated(error, self._path) from error
+        finally:
+            _roll_back(connection)
+        if tx.committed:
+            self._on_commit(tx.committed)
+        return value
+
     async def read(self, unit: Unit[T]) -> T:
         self._check_open()
         loop = asyncio.get_running_loop()
@@ -141,12 +163,18 @@ class SqliteEngine:
     async def look_up(self, unit: Unit[T]) -> T:
         self._check_open()
         try:
-            if self._looker is None:
-                self._looker = self._connect(busy_seconds=0)
-            return unit(SqliteTx(self._looker))
+            return unit(SqliteTx(self._own_connection()))
         except sqlite3.OperationalError:
             # Never wait in the event loop: whatever holds the file, a thread can wait for it.
             return await self.read(unit)
+
+    def _own_connection(self) -> sqlite3.Connection:
+        """Return the event loop's connection, which never waits: not for a lock, nor for a disk."""
+        if self._own is None:
+            self._own = self._connect(busy_seconds=0)
+            # The writer thread folds the log into the file.
+            self._own.execute("PRAGMA wal_autocheckpoint=0")
+        return self._own
 
     def _read(self, unit: Unit[T]) -> T:
         try:

@@ -64,6 +64,10 @@ class Engine(Protocol):
         """
         ...
 
+    async def write_at_once(self, unit: Unit[T]) -> T:
+        """Write as above a short unit that an answer waits for; may use the calling thread."""
+        ...
+
     async def read(self, unit: Unit[T]) -> T:
         """Run `unit`, which must only read, on a consistent snapshot."""
         ...

@@ -28,7 +28,7 @@ class SqlCallBook:
     async def open_call(self, call: NewCall) -> OpenedCall:
         """Hold what a call may cost at most."""
         now = self._clock.now_ms()
-        return await self._commit(
+        return await self._commit.at_once(
             "open_call", lambda tx: calls.open_call(tx, call, self._rules, now)
         )
 
