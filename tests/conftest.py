@@ -36,13 +36,4 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the folder that takes longest: the rest fills the others."""
-    for item in items:
-        _name_apart(item)
-    assert len({item.nodeid for item in items}) == len(items), "a test would be left out"
     items.sort(key=lambda item: not item.nodeid.startswith(_ONE_AFTER_THE_OTHER[0]))
-
-
-def _name_apart(item: pytest.Item) -> None:
-    """Make a node id of the test's name: schemathesis gives one id to all tests of a function."""
-    if item.parent is not None and not item.nodeid.endswith(item.name):
-        item._id = type(item.id).parse(f"{item.parent.nodeid}::{item.name}")
