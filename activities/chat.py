@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, cast
 
 from temporalio import activity
@@ -60,6 +61,8 @@ from domain.step import (
     step_place,
 )
 
+_PATIENT_ATTEMPTS = 25
+"""Attempts that are only put off, before the workflow sets a timer: attempts are counted."""
 _REFUSALS: dict[str, type[OrchestratorError]] = {
     "budget_exhausted": BudgetExhaustedError,
     "budget_degraded": BudgetExhaustedError,
@@ -138,7 +141,7 @@ class ChatActivities:
         if isinstance(opening, AwaitingBudget):
             return _waiting(opening)
         if isinstance(opening, Withheld):
-            raise self._withheld(order, opening)
+            return self._withheld(order, opening)
         if not isinstance(opening, Opened):
             raise TypeError("a model call has no unknown outcome")
         attempt = Attempt(order.run_id, order.step_id, opening.attempt)
@@ -291,16 +294,16 @@ class ChatActivities:
     def _latency(self, call: _Call) -> int:
         return max(0, self._clock.now_ms() - call.started_ms)
 
-    def _withheld(self, order: ChatOrder, held: Withheld) -> Exception:
+    def _withheld(self, order: ChatOrder, held: Withheld) -> ChatReply:
         """Say what a call that may not be made now means: the next model, a wait, or the end."""
         error = _REFUSALS[held.code](held.message, retry_after=milliseconds(held.wait_ms))
         if held.code == "budget_busy":
-            return failures.again(error, failures.backoff(activity.info().attempt, 0.25))
+            return _put_off(error, failures.backoff(activity.info().attempt, 0.25))
         wait = error.retry_after
         can_wait = wait is not None and wait.total_seconds() <= self._settings.longest_wait
         if wait is None or (order.has_next and not (can_wait and _is_rate(held))):
-            return failures.coded(held.code, held.message)
-        return failures.again(error, wait)
+            raise failures.coded(held.code, held.message)
+        return _put_off(error, wait)
 
     async def _failed(self, call: _Call, error: OrchestratorError) -> Exception:
         """Count the failure and say whether Temporal may try this model again."""
@@ -333,6 +336,15 @@ def _cut_by(call: _Call, end: StreamEnd) -> str | None:
 
 def _level(call: _Call) -> str | None:
     return level_of(call.order.model, is_behind=call.order.degraded)
+
+
+def _put_off(error: OrchestratorError, wait: timedelta) -> ChatReply:
+    """Have the call tried again later; the workflow itself waits before attempts run out."""
+    if activity.info().attempt < _PATIENT_ATTEMPTS:
+        raise failures.again(error, wait)
+    return ChatReply(
+        waits_for=error.message, waits_on="timer", expires_in_seconds=wait.total_seconds()
+    )
 
 
 def _is_rate(held: Withheld) -> bool:

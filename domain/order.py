@@ -115,7 +115,9 @@ class ChatReply(_Payload):
     cut_by: str | None = None
     """What cut the answer short: `max_tokens`, `max_cost_usd`, or `budget_exhausted`."""
     waits_for: str | None = None
-    """The budget that a person is asked to raise before the call is made."""
+    """What has to be before the call is made: the budget that a person is asked to raise."""
+    waits_on: str = "budget"
+    """Or `timer`: it is only put off."""
     expires_in_seconds: float | None = None
     """When to look again, if nobody raises it."""
     weak: str | None = None

@@ -58,6 +58,8 @@ async def ask_chain(order: RunOrder, turn: int, left: float | None, ask: Ask) ->
         index = next(rung for rung in order.rungs if rung > index)
     if weak is not None:
         return await ask(_keep(weak, turn, number + 1, failed))
+    if failed is not None and failed.code == "budget_degraded":
+        raise RunFailedError("budget_exhausted", failed.message, failed.step)
     raise failed or RunFailedError("model_not_configured", "the agent has no model")
 
 

@@ -165,7 +165,7 @@ class RunWorkflow:
         reply = await ask_chain(self._order, self._progress.turn, left, self._complete_chat)
         self._note(usage=reply.usage)
         if reply.cut_by is not None:
-            said = f"the answer was cut short by the run's cap {reply.cut_by}"
+            said = f"the answer was cut short by the cap {reply.cut_by}"
             raise RunFailedError(reply.cut_by, said)
         if not reply.calls and not reply.refused:
             return not reply.goes_on
@@ -207,8 +207,8 @@ class RunWorkflow:
             )
             if reply.waits_for is None:
                 return reply
-            why = f"raise budget {reply.waits_for}"
-            await self._park("budget", why, seen, reply.expires_in_seconds)
+            why = f"{'raise budget ' if reply.waits_on == 'budget' else ''}{reply.waits_for}"
+            await self._park(reply.waits_on, why, seen, reply.expires_in_seconds)
 
     async def _invoke_agent(self) -> bool:
         """Ask the external agent; return whether more was said after its answer, in a fork."""

@@ -9,7 +9,7 @@ PARKED = {
     "waiting_client": ("client_tool", "answer"),
 }
 """Replies that ask somebody to do something about a call: who is waited for, and to do what."""
-ORDER = ("approval", "budget", "child", "client_tool")
+ORDER = ("approval", "budget", "child", "client_tool", "timer")
 """What is shown first: a person is asked for more than a program."""
 
 

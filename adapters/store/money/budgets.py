@@ -175,7 +175,7 @@ def passed(spent_pico: int, limit_pico: int) -> int:
 def budget_from(row: Row, now: int) -> Budget:
     """Return a row of `budgets` as it is in the present period."""
     period = Period(row["period"])
-    is_over = period is Period.DAY and row["day"] != day_of(now)
+    is_over = period is Period.DAY and row["day"] < day_of(now)
     warned = 0 if is_over else row["warned"]
     return Budget(
         budget_id=row["budget_id"],

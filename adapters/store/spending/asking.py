@@ -205,7 +205,7 @@ def _raise(tx: Tx, approval: Row, said: Answer, now: int) -> str | None:
     budget = tx.one(
         f"SELECT * FROM budgets WHERE budget_id = :id{tx.lock}", id=approval["budget_id"]
     )
-    if budget is None:
+    if budget is None or budget["owner"] != approval["owner"]:
         raise ConflictError(f"budget {approval['budget_id']} is gone; the run goes on without it")
     if limit <= budget["limit_pico"] and edited is not None:
         raise ConflictError(

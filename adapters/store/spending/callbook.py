@@ -1,6 +1,7 @@
 """The `CallBook` and the `ModelHealthBook` over a database: each method is one transaction."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from adapters.store.database.commits import Commits, CrashPoint, no_crash
 from adapters.store.database.tx import Engine
@@ -42,7 +43,12 @@ class SqlCallBook:
     async def expire_calls(self) -> int:
         """Bill the calls that nobody closed in their time; return how many there were."""
         now = self._clock.now_ms()
-        return await self._commit("expire_calls", lambda tx: calls.expire(tx, now))
+        count = 0
+        for hold_id in await self._engine.read(lambda tx: calls.overdue(tx, now)):
+            count += await self._commit(
+                "expire_call", partial(calls.expire, hold_id=hold_id, now=now)
+            )
+        return count
 
     async def model_health(self) -> Sequence[ModelHealth]:
         """Return every model of which anything was noted, by name."""

@@ -46,9 +46,6 @@ def open_call(tx: Tx, call: NewCall, rules: SpendingRules, now: int) -> OpenedCa
     """
     run = _lock_run(tx, call) if call.run_id is not None else None
     withheld = health.check(tx, call.model, rules.breaker, now)
-    if withheld is None:
-        tokens = call.input_tokens + call.output_tokens
-        withheld = rates.take(tx, call.model, tokens, rules.per_minute, now)
     if withheld is not None:
         raise _refusal(withheld)
     price = granting.price_of(tx, call.model)
@@ -60,6 +57,11 @@ def open_call(tx: Tx, call: NewCall, rules: SpendingRules, now: int) -> OpenedCa
         budgets = _budgets(tx, payer, call, bound, now)
     except StepRefusedError as error:
         raise _named(error) from error
+    # After the budgets, as for steps: nobody waits for another in a circle.
+    tokens = call.input_tokens + call.output_tokens
+    withheld = rates.take(tx, call.model, tokens, rules.per_minute, now)
+    if withheld is not None:
+        raise _refusal(withheld)
     until = now + int(call.max_seconds * 1000)
     held = holds.HeldCall(call.call_id, call.model, opened_at=now, expires_at=until)
     holds.put(tx, payer, held, bound, budgets)
@@ -219,25 +221,24 @@ def end_with_run(tx: Tx, run: Row, now: int) -> list[EventDraft]:
     return drafts
 
 
-def expire(tx: Tx, now: int) -> int:
-    """Bill the calls that nobody closed in their time, and return how many there were."""
-    found = tx.all(
-        "SELECT hold_id, run_id FROM holds WHERE expires_at < :now ORDER BY run_id, hold_id"
-        " LIMIT 100",
-        now=now,
-    )
-    count = 0
-    for row in found:
-        run = lock_run(tx, row["run_id"]) if row["run_id"] else None
-        held = holds.take(tx, row["hold_id"])
-        if held is None:
-            continue
-        count += 1
-        drafts = _bill(tx, run, held, _lost_bill(held, now), now)
-        health.free_probe(tx, held["model"])
-        if run is not None:
-            last = append(tx, run, drafts, now, run["last_seq"])
-            tx.run(
-                "UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=run["run_id"]
-            )
-    return count
+def overdue(tx: Tx, now: int) -> Sequence[str]:
+    """Return the calls that nobody closed in their time."""
+    rows = tx.all("SELECT hold_id FROM holds WHERE expires_at < :now ORDER BY hold_id", now=now)
+    return [row["hold_id"] for row in rows]
+
+
+def expire(tx: Tx, hold_id: str, now: int) -> bool:
+    """Bill one call that nobody closed in its time; False when somebody did meanwhile."""
+    plain = tx.one("SELECT run_id FROM holds WHERE hold_id = :id", id=hold_id)
+    if plain is None:
+        return False
+    run = lock_run(tx, plain["run_id"]) if plain["run_id"] else None
+    held = holds.take(tx, hold_id)
+    if held is None:
+        return False
+    drafts = _bill(tx, run, held, _lost_bill(held, now), now)
+    health.free_probe(tx, held["model"])
+    if run is not None:
+        last = append(tx, run, drafts, now, run["last_seq"])
+        tx.run("UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=run["run_id"])
+    return True

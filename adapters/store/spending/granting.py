@@ -88,9 +88,9 @@ def within(tx: Tx, payer: Payer, model: str, wish: Grant, now: int) -> Grant | L
             raise unpriced(model, f"budget {budgets[0]['budget_id']}")
         return replace(wish, bound=CallBound(said, most, None))
     least = rates.cost(said, min(most, USEFUL_TOKENS)) or 0
-    lacking = [budget for budget in budgets if _free(budget) < least]
-    if lacking:
-        return _lacking(lacking, least, cost)
+    needs = [_Need(budget, least if _stops(budget) else cost) for budget in budgets]
+    if any(need.lacks for need in needs):
+        return _lacking(needs, cost)
     room, cut_by = min((_free(budget) for budget in budgets), default=cost), wish.cut_by
     if room < cost and rates.output:
         most, cut_by = (room - (rates.cost(said, 0) or 0)) // rates.output, "budget_exhausted"
@@ -102,12 +102,35 @@ def _free(budget: Mapping[str, Any]) -> int:
     return int(budget["limit_pico"] - budget["spent_pico"] - budget["reserved_pico"])
 
 
-def _lacking(lacking: Sequence[Mapping[str, Any]], least: int, cost: int) -> Lacking:
+def _stops(budget: Mapping[str, Any]) -> bool:
+    """Whether a shorter reply is better than none: elsewhere a person, or another model, is."""
+    return OnExhausted(budget["on_exhausted"]) is OnExhausted.STOP
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    """What a call needs of a budget at least."""
+
+    budget: Mapping[str, Any]
+    pico: int
+
+    @property
+    def lacks(self) -> bool:
+        return _free(self.budget) < self.pico
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether it would lack also without what is held."""
+        return bool(self.budget["limit_pico"] - self.budget["spent_pico"] < self.pico)
+
+
+def _lacking(needs: Sequence[_Need], cost: int) -> Lacking:
     """Return the strictest of the budgets that lack, one that is spent before one that is held."""
-    spent = [b for b in lacking if b["limit_pico"] - b["spent_pico"] < least]
+    lacking = [need for need in needs if need.lacks]
+    spent = [need for need in lacking if need.is_spent]
     by_action = {action: place for place, action in enumerate(_STRICTEST)}
-    worst = min(spent or lacking, key=lambda b: by_action[OnExhausted(b["on_exhausted"])])
-    return Lacking(worst, cost, is_busy=not spent)
+    worst = min(spent or lacking, key=lambda n: by_action[OnExhausted(n.budget["on_exhausted"])])
+    return Lacking(worst.budget, cost, is_busy=not spent)
 
 
 def unpriced(model: str, what: str) -> StepRefusedError:

@@ -20,7 +20,9 @@ _NOTE = (
     " error_message, last_failed_at, updated_at) VALUES (:model, 1, :open_first, :blocked, :class,"
     " :message, :now, :now) ON CONFLICT (model) DO UPDATE SET failures = model_health.failures + 1,"
     " open_until = CASE WHEN model_health.failures + 1 >= :most THEN :open"
-    " ELSE model_health.open_until END, blocked_until = :blocked, probe_until = NULL,"
+    " ELSE model_health.open_until END, blocked_until = CASE"
+    " WHEN coalesce(model_health.blocked_until, 0) > coalesce(excluded.blocked_until, 0)"
+    " THEN model_health.blocked_until ELSE excluded.blocked_until END, probe_until = NULL,"
     " error_class = :class, error_message = :message, last_failed_at = :now, updated_at = :now"
 )
 
@@ -96,7 +98,7 @@ def free_probe(tx: Tx, model: str) -> None:
 def note_success(tx: Tx, model: str, now: int) -> None:
     """Close the circuit of a model that answered."""
     tx.run(
-        "UPDATE model_health SET failures = 0, open_until = NULL, blocked_until = NULL,"
+        "UPDATE model_health SET failures = 0, open_until = NULL,"
         " probe_until = NULL, last_ok_at = :now, updated_at = :now"
         " WHERE model = :model AND (failures > 0 OR open_until IS NOT NULL)",
         model=model,

@@ -91,7 +91,8 @@ def _runs(tx: Tx, payer: Payer) -> list[str]:
 def _in_period(tx: Tx, budget: dict[str, Any], now: int) -> dict[str, Any]:
     """Begin a new day for a budget that counts by day; what is held stays held."""
     today = day_of(now)
-    if budget["period"] != Period.DAY or budget["day"] == today:
+    # A day only moves on: the clocks of two workers differ, also around midnight.
+    if budget["period"] != Period.DAY or budget["day"] >= today:
         return budget
     tx.run(
         "UPDATE budgets SET spent_pico = 0, warned = 0, day = :day WHERE budget_id = :id",

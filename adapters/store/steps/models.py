@@ -24,6 +24,10 @@ Held = AwaitingBudget | Withheld
 """Why a call is not made now."""
 
 
+WAITS = frozenset({"circuit_open", "model_rate_limited", "budget_busy"})
+"""Codes of calls that are only put off; nothing is on record of them yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Which model is about to be called, and what the operator says of models."""
@@ -111,12 +115,14 @@ def _without_budget(
     tx: Tx, run: Row, who: Execution, found: Lacking, question: Row | None, now: int
 ) -> Held:
     """Do what the budget says about a call that it does not cover."""
-    budget, action = found.budget, OnExhausted(found.budget["on_exhausted"])
+    budget, action = found.budget, _action(run, found)
     if question is not None:
-        asking.mark_delivered(tx, question, now)
-        if question["status"] == ApprovalStatus.PENDING:
+        is_pending = question["status"] == ApprovalStatus.PENDING
+        is_same = question["budget_id"] == budget["budget_id"] and action is OnExhausted.ASK
+        if is_pending and is_same:
             return asking.look_again(tx, question, budget, now)
-        if question["status"] != ApprovalStatus.APPROVED:
+        run = _answered(tx, run, question, now)
+        if question["status"] == ApprovalStatus.REJECTED:
             return Withheld("budget_exhausted", _sentence(found, "and nobody raised it"))
     if found.is_busy and action is not OnExhausted.DEGRADE:
         return Withheld("budget_busy", _sentence(found, "while other calls are under way"))
@@ -131,8 +137,15 @@ def _without_budget(
         now=now,
         id=run["run_id"],
     )
-    code = "budget_exhausted" if action is OnExhausted.STOP else "budget_degraded"
+    code = "budget_degraded" if action is OnExhausted.DEGRADE else "budget_exhausted"
     return Withheld(code, _sentence(found))
+
+
+def _action(run: Row, found: Lacking) -> OnExhausted:
+    """Return what a budget does; what is another owner's, nobody of this run can raise."""
+    action = OnExhausted(found.budget["on_exhausted"])
+    is_ours = found.budget["owner"] == run["owner"]
+    return OnExhausted.STOP if action is OnExhausted.ASK and not is_ours else action
 
 
 def _sentence(found: Lacking, more: str = "") -> str:
@@ -154,7 +167,7 @@ def hold(tx: Tx, run: Row, who: Execution, attempt: int, plan: CallPlan, grant: 
         tokens=bound.input_tokens + bound.output_tokens,
         id=run["run_id"],
     )
-    if not grant.budgets:
+    if not bound.pico:
         return
     call = holds.HeldCall(
         holds.hold_of_step(run["run_id"], who.step_id, attempt),

@@ -39,6 +39,7 @@ from domain.step import (
     Opening,
     OutcomeUnknown,
     StepState,
+    Withheld,
     invoke_step,
 )
 from domain.tool import Effect
@@ -187,6 +188,8 @@ def _open_model(
     asked = replace(asked, more_tokens=size_of(rejected))
     run, found = models.admit(tx, run, who, asked, messages, now)
     if not isinstance(found, Grant):
+        if isinstance(found, Withheld) and found.code in models.WAITS:
+            _write_opening(tx, run, first_events(run), now)
         return found
     plan = models.priced(asked.plan, found)
     attempt = _put(tx, step, who, now, plan, found.bound)
