@@ -137,6 +137,7 @@ async def get_agent_card(desk: Desk, access: Reader, agent_id: AgentKey) -> Resp
 @router.post(
     "/v1/agents/{agent_id}:invoke",
     operation_id="ask_agent",
+    response_class=Response,
     responses={
         200: {
             "description": "The child run, as the agent protocol has it; `Location` is the run.",
