@@ -22,6 +22,8 @@ _STYLE = {
     "approval_required": "yellow",
     "approval_expired": "yellow",
     "model_fallback": "yellow",
+    "budget_warning": "yellow",
+    "budget_exhausted": "yellow",
     "agent_spawned": "cyan",
     "tool_call_created": "cyan",
     "tool_result": "cyan",
@@ -48,6 +50,12 @@ def _call_done(data: Data) -> str:
         return f"{data['model']} failed: {error.get('code')}"
     tokens = f"{data['prompt_tokens']} tokens in, {data['completion_tokens']} out"
     return f"{data['model']}: {tokens}, {data['latency_ms']} ms"
+
+
+def _route_decided(data: Data) -> str:
+    """Say which agent or tier it was; of an escalation, whose answer was too weak."""
+    chosen = data.get("agent_id") or data.get("tier") or f"up from {data.get('escalated_from')}"
+    return f"{chosen}: {data['reason']}"
 
 
 def _tool_result(data: Data) -> str:
@@ -82,7 +90,15 @@ _SUMMARY: dict[str, Callable[[Data], str]] = {
     "tool_result": _tool_result,
     "outcome_unknown": lambda data: f"{data['tool_call_id']}: {data['reason']}",
     "model_fallback": lambda data: f"{data['from']} -> {data['to']}: {data['reason']}",
-    "route_decided": lambda data: f"{data['agent_id']}: {data['reason']}",
+    "route_decided": _route_decided,
+    "budget_warning": lambda data: (
+        f"{data['percent']} % of budget {data['budget_id']} spent:"
+        f" {data['spent_usd']} of {data['limit_usd']} USD"
+    ),
+    "budget_exhausted": lambda data: (
+        f"budget {data['budget_id']} of {data['limit_usd']} USD does not cover a call of up to"
+        f" {data['needed_usd']}: {data['action']}"
+    ),
     "agent_spawned": lambda data: (
         f"{data['child_run_id']} of {data['agent_id']}{', detached' if data['detached'] else ''}"
     ),
