@@ -15,6 +15,7 @@ from adapters.store.database.sqlite import SqliteEngine
 from adapters.store.database.urls import Database, SqliteFile, parse_database_url
 from adapters.store.forks.deadletters import SqlDeadLetters
 from adapters.store.forks.forkbook import SqlForkBook
+from adapters.store.learning.learnbook import SqlLearnBook
 from adapters.store.log.eventlog import SqlEventLog, watch_other_processes
 from adapters.store.log.hub import Hub
 from adapters.store.log.treelog import SqlTreeLog
@@ -36,6 +37,7 @@ from bootstrap.identity import SystemClock
 from bootstrap.settings import Settings
 from domain.agenthealth import HealthRules
 from domain.errors import StoreUnavailableError
+from domain.learning.learning import Learning
 from domain.spending import BreakerRules, SpendingRules
 from domain.upkeep import STUCK_KEY, stuck_runs
 
@@ -81,6 +83,7 @@ class Storage:
     prices: SqlPriceBook
     costs: SqlCostBook
     figures: SqlFigureBook
+    learning: Learning
 
     async def watch(self, *, apart: bool) -> None:
         """Notice what other processes commit, until cancelled."""
@@ -177,6 +180,7 @@ async def open_storage(settings: Settings, crash: Callable[[str], None] | None =
         prices=SqlPriceBook(engine, clock),
         costs=SqlCostBook(engine),
         figures=SqlFigureBook(engine),
+        learning=Learning(SqlLearnBook(engine, clock), clock),
     )
 
 

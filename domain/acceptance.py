@@ -1,10 +1,12 @@
 """What it takes to accept a run, and what the caller is told. Values only."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from domain.run import Run, RunKind, RunSpec
 from domain.session import OnBusy
+from domain.tiers import ModelTier
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,19 @@ class ForkOf:
 
 
 @dataclass(frozen=True, slots=True)
+class Chosen:
+    """What was chosen for a run, for the day when its worth is known.
+
+    `predicted` is the quality that was expected of the tier, `criteria` are those of the agent.
+    """
+
+    task_class: str
+    tier: ModelTier | None = None
+    predicted: float | None = None
+    criteria: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class NewRun:
     """A run to accept, complete and checked.
 
@@ -67,6 +82,10 @@ class NewRun:
     """The step of the parent that makes this run its child."""
     metadata: dict[str, Any] | None = None
     route: dict[str, Any] | None = None
+    """How its agent was chosen."""
+    tier_route: dict[str, Any] | None = None
+    """How its models were chosen."""
+    chosen: Chosen | None = None
     tool_call_id: str | None = None
     args: str = "{}"
     idempotency: IdempotencyKey | None = None

@@ -43,6 +43,10 @@ class Question:
     """How long the conversation is."""
     session_id: str | None = None
     owner: str | None = None
+    climbs: bool = False
+    """Whether a weak answer may go to a higher tier: the chain then goes on through these."""
+    luck: float = 1.0
+    """An even draw from 0..1; the low end of it may try a stronger tier. 1 tries nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class Choice:
     models: tuple[str, ...]
     tier: ModelTier | None = None
     decision: dict[str, Any] = field(default_factory=dict)
+    rungs: tuple[int, ...] = ()
+    """Places in `models` where a higher tier begins."""
 
 
 class ModelRouter(Protocol):

@@ -4,6 +4,7 @@ from adapters.store.database.rows import run_from
 from adapters.store.database.tx import Row, Tx
 from adapters.store.forks import branching, deadletters, forking
 from adapters.store.forks.forking import Kept
+from adapters.store.learning import choices
 from adapters.store.log.appender import append
 from adapters.store.money.admission import admit
 from adapters.store.runs import keys
@@ -92,6 +93,7 @@ def accept(tx: Tx, new: NewRun, now: int) -> Accepted:
     else:
         drafts = branching.copy(tx, run, kept, new, now)
     last = append(tx, run, drafts, now, 0)
+    choices.put(tx, new, now)
     tx.run("UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=new.run_id)
     fresh = run_from(run).model_copy(update={"last_seq": last})
     return Accepted(
@@ -219,4 +221,7 @@ def _first_events(new: NewRun) -> list[EventDraft]:
     drafts = [EventDraft(type=EventType.USER_INPUT, key="user_input", data=data)]
     if new.route is not None:
         drafts.append(EventDraft(type=EventType.ROUTE_DECIDED, key="route", data=new.route))
+    if new.tier_route is not None:
+        data = new.tier_route
+        drafts.append(EventDraft(type=EventType.ROUTE_DECIDED, key="route-tier", data=data))
     return drafts

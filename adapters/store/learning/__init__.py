@@ -1,0 +1,1 @@
+"""What was learned, and what can still teach, as rows."""

@@ -1,0 +1,1 @@
+"""What outcomes and people's feedback teach, remembered between choices."""

@@ -1,0 +1,144 @@
+"""The agent of a run: the one that is named, the one of its session, or the one that is chosen.
+
+Knows ports only; how it is chosen is in `domain.choosing`.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from domain.acceptance import Page
+from domain.agent import Agent
+from domain.agenthealth import HealthSight
+from domain.choosing.asking import Ask, Candidate
+from domain.choosing.cards import Card
+from domain.choosing.choice import Choice, choose
+from domain.errors import AgentUnavailableError, InvalidRequestError, NotFoundError
+from domain.learning.books import Standing
+from domain.learning.learning import Learning
+from domain.records import Directory
+from domain.routing.classes import task_class_of
+
+_MOST_AGENTS = 1000
+"""Agents that take part in a choice; more are not looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an agent is looked for. `run_id` is that of the run it will become."""
+
+    run_id: str
+    owner: str
+    user: str
+    content: str
+    agent_id: str | None = None
+    session_id: str | None = None
+    priority: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """The agent, and how it was found; `route` None where it was named."""
+
+    agent: Agent
+    route: dict[str, object] | None = None
+    criteria: Mapping[str, float] = field(default_factory=dict)
+
+
+class AgentChooser:
+    """Finds the agents of runs."""
+
+    def __init__(
+        self, directory: Directory, health: HealthSight, learning: Learning, default: str | None
+    ) -> None:
+        self._directory = directory
+        self._health = health
+        self._learning = learning
+        self._default = default
+
+    async def pick(self, wanted: Wanted) -> Picked:
+        """Return the agent of a run.
+
+        Raises:
+            NotFoundError: no such agent.
+            InvalidRequestError: none is named, and there is none.
+            AgentUnavailableError: none is named, and none can do it now.
+        """
+        if wanted.agent_id is not None:
+            return Picked(await self._directory.get_agent(wanted.owner, wanted.agent_id))
+        held = await self._of_session(wanted)
+        if held is not None:
+            agent = await self._directory.get_agent(wanted.owner, held)
+            reason = f"{held} is the agent of session {wanted.session_id}"
+            return Picked(
+                agent, {"kind": "agent", "agent_id": held, "reason": reason, "scores": {}}
+            )
+        agents, _ = await self._directory.list_agents(wanted.owner, Page(limit=_MOST_AGENTS))
+        active = {agent.agent_id: agent for agent in agents if agent.status == "active"}
+        if not active:
+            raise InvalidRequestError("there is no agent; make one with POST /v1/agents")
+        unhealthy = await self._health.unhealthy(wanted.owner)
+        if unhealthy.issuperset(active):
+            raise AgentUnavailableError("every agent is unhealthy; GET /v1/agents says why")
+        choice = await self._choose(wanted, active, unhealthy)
+        if choice is None:
+            raise AgentUnavailableError(
+                "no agent is healthy and within its budget; try again later"
+            )
+        criteria = choice.criteria.get(choice.agent_id, {})
+        return Picked(active[choice.agent_id], choice.as_route(), criteria)
+
+    async def _of_session(self, wanted: Wanted) -> str | None:
+        if wanted.session_id is None:
+            return None
+        try:
+            session = await self._directory.get_session(wanted.owner, wanted.session_id)
+        except NotFoundError:
+            return None
+        return session.agent_id
+
+    async def _choose(
+        self, wanted: Wanted, agents: Mapping[str, Agent], unhealthy: Collection[str]
+    ) -> Choice | None:
+        memory = await self._learning.recall(wanted.owner)
+        standing = await self._learning.standing(wanted.owner)
+        cards = [card_of(agent) for agent in agents.values()]
+        ask = Ask(
+            request_id=wanted.run_id,
+            text=wanted.content,
+            user=wanted.user,
+            task_class=task_class_of(wanted.content),
+            priority=wanted.priority,
+            budget_used=standing.spent,
+        )
+        candidates = [
+            _candidate(agent, card, standing, is_healthy=agent.agent_id not in unhealthy)
+            for agent, card in zip(agents.values(), cards, strict=True)
+        ]
+        specialty = self._learning.specialty(wanted.owner, cards)
+        luck = luck_of(wanted.run_id, "agent")
+        return choose(ask, candidates, specialty, memory.known, self._default, luck)
+
+
+def _candidate(agent: Agent, card: Card, standing: Standing, *, is_healthy: bool) -> Candidate:
+    used = standing.budget_used.get(agent.agent_id, 0.0)
+    return Candidate(
+        card=card,
+        tools=frozenset(agent.tools),
+        is_healthy=is_healthy,
+        can_pay=used < 1.0,
+        queue=standing.open_runs.get(agent.agent_id, 0),
+        budget_used=used,
+    )
+
+
+def card_of(agent: Agent) -> Card:
+    """Return what is known of an agent for the match."""
+    parts = (agent.agent_id, agent.name, agent.description, *agent.capabilities)
+    return Card(agent.agent_id, " ".join(parts))
+
+
+def luck_of(run_id: str, purpose: str) -> float:
+    """Return an even draw from 0..1 that is always the same for a run and a purpose."""
+    digest = sha256(f"{purpose} {run_id}".encode()).digest()
+    return int.from_bytes(digest[:8]) / 2**64

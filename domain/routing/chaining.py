@@ -1,0 +1,62 @@
+"""An agent's chain of models as a run takes it along: names of choices become real models."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from domain.run import RunSpec
+from domain.tiers import Choice, ModelRouter, ModelTier, Question, is_choice, tier_of
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Real models in the order they are tried. `rungs` are places where a higher tier begins."""
+
+    models: tuple[str, ...]
+    rungs: tuple[int, ...] = ()
+    tier: ModelTier | None = None
+    """The tier that was chosen first, None where none was."""
+    decision: dict[str, Any] = field(default_factory=dict)
+    """Why, as `route_decided` says it; empty where nothing was to be chosen."""
+
+
+async def chain_of(models: Sequence[str], question: Question, router: ModelRouter) -> Chain:
+    """Return a chain with every `auto` and `tier:` in it replaced; each model stands once.
+
+    The first choice decides the tier and, where the question climbs, what is above it. In a chain
+    that climbs, each name that stands behind another is above it.
+
+    Raises:
+        NotFoundError: there is no such tier.
+    """
+    chain = Chain(())
+    for model in models:
+        if not is_choice(model):
+            chain = _longer(chain, Choice((model,)), climbs=question.climbs)
+            continue
+        first = not chain.decision
+        asked = question if first else replace(question, climbs=False)
+        choice = await router.choose(tier_of(model), asked)
+        chain = _longer(chain, choice, climbs=question.climbs)
+        if first:
+            chain = replace(chain, tier=choice.tier, decision=choice.decision)
+    return chain
+
+
+def _longer(chain: Chain, choice: Choice, *, climbs: bool) -> Chain:
+    """Return the chain with the models of a choice behind it; rungs move along with them."""
+    found = dict.fromkeys(chain.models)
+    begins = {0, *choice.rungs} if climbs else set[int]()
+    rungs = list(chain.rungs)
+    for place, model in enumerate(choice.models):
+        if place in begins:
+            rungs.append(len(found))
+        found.setdefault(model)
+    models = tuple(found)
+    kept = dict.fromkeys(rung for rung in rungs if 0 < rung < len(models))
+    return replace(chain, models=models, rungs=tuple(kept))
+
+
+def with_chain(spec: RunSpec, chain: Chain) -> RunSpec:
+    """Return a snapshot with the models of a chain."""
+    return spec.model_copy(update={"models": chain.models, "rungs": chain.rungs})

@@ -1,0 +1,118 @@
+"""The agent of a run: named, of the session, or chosen by what is known and how agents stand."""
+
+from typing import Any
+
+import pytest
+
+from domain.agent import AgentKind
+from domain.agenthealth import Health, HealthRecord
+from domain.errors import AgentUnavailableError, InvalidRequestError, NotFoundError
+from domain.learning.agents import AgentChooser, Picked, Wanted, luck_of
+from domain.learning.books import Standing
+from domain.learning.feedback import Feedback
+from tests.fakes.clock import NOW
+from tests.fakes.world import World
+from tests.unit.domain.learning.scenes import facts
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    made.directory.agents.clear()
+    made.add_agent("cook", description="recipes, cooking and baking bread")
+    made.add_agent("tutor", description="explains mathematics and algebra")
+    return made
+
+
+async def pick(world: World, content: str = "help with algebra", **fields: Any) -> Picked:
+    chooser = AgentChooser(world.directory, world.health, world.learning, "cook")
+    wanted = Wanted("run_7", "ann", "ann", content, **fields)
+    return await chooser.pick(wanted)
+
+
+async def test_the_agent_that_is_named_is_taken_without_a_word(world: World) -> None:
+    picked = await pick(world, agent_id="cook")
+
+    assert (picked.agent.agent_id, picked.route) == ("cook", None)
+    with pytest.raises(NotFoundError):
+        await pick(world, agent_id="nobody")
+
+
+async def test_else_the_one_that_fits_with_all_its_scores(world: World) -> None:
+    picked = await pick(world)
+
+    assert picked.agent.agent_id == "tutor"
+    assert picked.route is not None
+    assert picked.route["kind"] == "agent"
+    assert picked.criteria["specialty_match"] == 1.0
+
+
+async def test_in_doubt_the_default_does_it(world: World) -> None:
+    assert (await pick(world, "xyzzy")).agent.agent_id == "cook"
+
+
+async def test_what_was_learned_counts(world: World) -> None:
+    for number in range(40):
+        run_id = f"run_{number}"
+        world.learned.facts_of[run_id] = facts(run_id, agent_id="tutor", request="sweet things")
+        await world.learning.rate("ann", Feedback(f"fb_{number}", "ann", run_id, 1.0, "ann"))
+
+    assert (await pick(world, "sweet things")).agent.agent_id == "tutor"
+
+
+async def test_how_agents_stand_counts(world: World) -> None:
+    world.learned.standings = Standing(open_runs={"tutor": 100}, budget_used={"cook": 0.1})
+    busy = await pick(world, "xyzzy plugh")
+    world.learned.standings = Standing(budget_used={"tutor": 1.0})
+    broke = await pick(world)
+
+    assert busy.route is not None
+    assert busy.route["criteria"]["tutor"]["resource_availability"] == 0.0  # type: ignore[index]
+    assert broke.agent.agent_id == "cook"
+    assert broke.route is not None
+    assert broke.route["excluded"] == {"tutor": "its budget does not cover the run"}
+
+
+async def test_where_none_can_there_is_a_sentence(world: World) -> None:
+    world.learned.standings = Standing(budget_used={"tutor": 1.0, "cook": 2.0})
+    with pytest.raises(AgentUnavailableError, match="within its budget"):
+        await pick(world)
+
+    world.directory.agents.clear()
+    with pytest.raises(InvalidRequestError, match="POST /v1/agents"):
+        await pick(world)
+
+
+def test_luck_is_even_and_the_same_for_the_same_run() -> None:
+    draws = [luck_of(f"run_{number}", "agent") for number in range(2000)]
+
+    assert all(0 <= draw < 1 for draw in draws)
+    assert 0.03 < sum(draw < 0.04 for draw in draws) / len(draws) < 0.05
+    assert luck_of("run_1", "agent") == luck_of("run_1", "agent") != luck_of("run_1", "tier")
+
+
+async def test_a_session_keeps_its_agent(world: World) -> None:
+    session = world.directory.make("ann", "s")
+    world.directory.sessions["ann", "s"] = session.model_copy(update={"agent_id": "cook"})
+
+    picked = await pick(world, session_id="s")
+    fresh = await pick(world, session_id="new")
+
+    assert picked.route == {
+        "kind": "agent",
+        "agent_id": "cook",
+        "reason": "cook is the agent of session s",
+        "scores": {},
+    }
+    assert fresh.agent.agent_id == "tutor"
+
+
+async def test_the_unhealthy_are_not_chosen(world: World) -> None:
+    there = {"kind": AgentKind.HTTP, "endpoint": "http://localhost:1"}
+    world.add_agent("tutor", description="explains algebra", **there)
+    world.health.records[None, "tutor"] = HealthRecord(said=Health.UNHEALTHY, seen_at=NOW)
+    assert (await pick(world)).agent.agent_id == "cook"
+
+    del world.directory.agents[None, "cook"]
+    with pytest.raises(AgentUnavailableError, match="every agent is unhealthy"):
+        await pick(world)

@@ -1,0 +1,146 @@
+"""The models for `auto` and for tiers: named or decided, and what a run takes along."""
+
+from typing import Any
+
+import pytest
+
+from domain.errors import NotFoundError
+from domain.learning.books import Reached
+from domain.learning.learning import Learning
+from domain.learning.models import LearnedRouter
+from domain.routing.chaining import Chain, chain_of, with_chain
+from domain.routing.deciding import SESSION_IDLE_MS
+from domain.routing.ladder import Ladder
+from domain.run import RunSpec
+from domain.tiers import FixedTiers, ModelTier, Question
+from tests.fakes.clock import NOW, FakeClock
+from tests.fakes.learning import FakeLearnBook
+from tests.fakes.proxy import FakePrices
+
+TIERS: dict[ModelTier, tuple[str, ...]] = {
+    ModelTier.SIMPLE: ("a/small",),
+    ModelTier.COMPLEX: ("a/big", "b/big"),
+}
+EASY = Question("hi")
+
+
+@pytest.fixture
+def book() -> FakeLearnBook:
+    return FakeLearnBook()
+
+
+def router(
+    book: FakeLearnBook, tiers: dict[ModelTier, tuple[str, ...]] | None = None
+) -> LearnedRouter:
+    clock = FakeClock()
+    ladder = Ladder(TIERS if tiers is None else tiers, ("c/usual",))
+    return LearnedRouter(ladder, Learning(book, clock), FakePrices(), clock)
+
+
+async def test_a_tier_that_is_named_is_taken(book: FakeLearnBook) -> None:
+    choice = await router(book).choose(ModelTier.COMPLEX, EASY)
+
+    assert (choice.models, choice.tier) == (("a/big", "b/big"), ModelTier.COMPLEX)
+    assert choice.decision["reason"] == "asked for by name"
+    assert choice.rungs == ()
+
+
+async def test_auto_is_decided_with_everything_on_record(book: FakeLearnBook) -> None:
+    choice = await router(book).choose(None, EASY)
+
+    assert choice.models == TIERS[choice.tier or ModelTier.CRITICAL]
+    assert set(choice.decision["scores"]) == {"simple", "complex"}
+    assert choice.decision["kind"] == "tier"
+
+
+async def test_without_tiers_auto_is_the_usual_chain(book: FakeLearnBook) -> None:
+    choice = await router(book, {}).choose(None, EASY)
+
+    assert (choice.models, choice.tier) == (("c/usual",), None)
+    assert "no tiers are configured" in choice.decision["reason"]
+
+
+async def test_a_run_that_climbs_takes_the_higher_tiers_along(book: FakeLearnBook) -> None:
+    choice = await router(book).choose(ModelTier.SIMPLE, Question("hi", climbs=True))
+
+    assert (choice.models, choice.rungs) == (("a/small", "a/big", "b/big"), (1,))
+
+
+async def test_within_a_session_the_tier_only_goes_up_until_a_day_is_over(
+    book: FakeLearnBook,
+) -> None:
+    asked = Question("hi", owner="ann", session_id="s")
+    book.reaches = Reached(ModelTier.CRITICAL, NOW - 1)
+    held = await router(book).choose(None, asked)
+    book.reaches = Reached(ModelTier.CRITICAL, NOW - SESSION_IDLE_MS)
+    fresh = await router(book).choose(None, asked)
+
+    assert held.tier is ModelTier.CRITICAL
+    assert fresh.tier is not ModelTier.CRITICAL
+
+
+@pytest.mark.parametrize(
+    "tiers",
+    [
+        {},
+        {ModelTier.SIMPLE: ("unpriced/x",), ModelTier.MEDIUM: ("a/b",)},
+        {ModelTier.COMPLEX: ("unpriced/x",), ModelTier.MEDIUM: ("a/b",)},
+        dict.fromkeys(ModelTier, ("unpriced/x",)),
+    ],
+)
+async def test_prices_that_are_not_known_are_guessed_by_the_tier(
+    book: FakeLearnBook, tiers: dict[ModelTier, tuple[str, ...]]
+) -> None:
+    ladder = Ladder(tiers)
+    made = LearnedRouter(ladder, Learning(book, FakeClock()), FakePrices(), FakeClock())
+
+    costs = made.costs()
+
+    assert set(costs) == set(ModelTier)
+    assert all(cost > 0 for cost in costs.values())
+
+
+async def resolved(models: tuple[str, ...], **fields: Any) -> Chain:
+    ladder = Ladder(TIERS, ("c/usual",))
+    made = LearnedRouter(ladder, Learning(FakeLearnBook(), FakeClock()), FakePrices(), FakeClock())
+    return await chain_of(models, Question("hi", **fields), made)
+
+
+async def test_names_of_choices_in_a_chain_become_models_each_once() -> None:
+    plain = await resolved(("x/own", "y/own"))
+    mixed = await resolved(("x/own", "tier:simple", "a/big", "tier:complex", "x/own"))
+
+    assert plain == Chain(("x/own", "y/own"))
+    assert mixed.models == ("x/own", "a/small", "a/big", "b/big")
+    assert mixed.tier is ModelTier.SIMPLE
+    assert mixed.decision["tier"] == "simple"
+
+
+async def test_rungs_move_with_what_stands_before_them() -> None:
+    climbing = await resolved(("x/own", "tier:simple"), climbs=True)
+    known = await resolved(("a/small", "tier:simple"), climbs=True)
+    whole = await resolved(("a/big", "b/big", "a/small", "tier:simple"), climbs=True)
+
+    assert (climbing.models, climbing.rungs) == (("x/own", "a/small", "a/big", "b/big"), (1, 2))
+    assert (known.models, known.rungs) == (("a/small", "a/big", "b/big"), (1,))
+    assert (whole.models, whole.rungs) == (("a/big", "b/big", "a/small"), (1, 2))
+    assert with_chain(RunSpec(), climbing).rungs == (1, 2)
+
+
+async def test_in_a_plain_chain_that_climbs_each_model_is_above_the_one_before() -> None:
+    climbing = await resolved(("x/a", "x/b", "x/a", "x/c"), climbs=True)
+    flat = await resolved(("x/a", "x/b"))
+
+    assert (climbing.models, climbing.rungs) == (("x/a", "x/b", "x/c"), (1, 2))
+    assert flat.rungs == ()
+
+
+async def test_a_tier_that_is_none_is_refused() -> None:
+    with pytest.raises(NotFoundError, match="no model"):
+        await resolved(("tier:huge",))
+
+
+async def test_fixed_tiers_climb_nowhere() -> None:
+    chain = await chain_of(("auto",), EASY, FixedTiers({}, ("c/usual",)))
+
+    assert (chain.models, chain.tier, chain.rungs) == (("c/usual",), None, ())
