@@ -27,6 +27,7 @@ from domain.family import SPAWN_TOOL, FamilyBook, SpawnArgs, Unstarted, child_ru
 from domain.order import ChildOrder, ToolCallOrder, ToolReply, order_of, summary_of_run
 from domain.ports import Toolbox
 from domain.records import Directory
+from domain.routing.chaining import chain_of, with_chain
 from domain.run import RunKind
 from domain.snapshot import Defaults, snapshot
 from domain.step import (
@@ -38,6 +39,7 @@ from domain.step import (
     Opened,
     OutcomeUnknown,
 )
+from domain.tiers import ModelRouter, Question
 from domain.tool import ToolCallStatus, ToolOutcome
 
 _REFUSALS = (
@@ -54,6 +56,7 @@ class ChildPorts:
     book: FamilyBook
     directory: Directory
     toolbox: Toolbox
+    router: ModelRouter
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +121,20 @@ class ChildActivities:
         run_id = child_run_id(order.run_id, order.step_id)
         suffix = run_id.removeprefix("run_")
         asked = args.limits.model_dump() if args.limits else {}
+        spec = snapshot(
+            agent,
+            tools,
+            self._settings.defaults,
+            asked=type(opened.spec.limits).model_validate(asked),
+            context={},
+        )
+        question = Question(args.input, len(spec.tools), owner=opened.owner, climbs=agent.escalate)
+        chain = await chain_of(spec.models, question, self._ports.router)
         return NewRun(
             run_id=run_id,
             owner=opened.owner,
             kind=RunKind.AGENT,
-            spec=snapshot(
-                agent,
-                tools,
-                self._settings.defaults,
-                asked=type(opened.spec.limits).model_validate(asked),
-                context={},
-            ),
+            spec=with_chain(spec, chain),
             agent_id=agent.agent_id,
             # A conversation of its own: it never waits for its parent's.
             session_id=f"sess_{suffix}",
@@ -137,6 +143,7 @@ class ChildActivities:
             max_open_runs=self._settings.max_open_runs,
             parent_run_id=order.run_id,
             parent_step=order.step_id,
+            tier_route=chain.decision or None,
         )
 
     async def _refuse(self, attempt: Attempt, code: str, said: str) -> ToolReply:

@@ -29,6 +29,7 @@ from api.routes import (
     goals,
     health,
     keys,
+    learning,
     logs,
     models,
     pages,
@@ -56,7 +57,7 @@ _ROUTES = (
     *(completions, runs, events, seed_b, tools, approvals, sessions, external_agents, agents),
     *(models, health, keys, logs),
     *(schedules, client_calls, tool_hosts, forks, deadletters, goals, budgets, seed_c, pages),
-    *(prices, costs, seed_a, seed_a_agents),
+    *(prices, costs, learning, seed_a, seed_a_agents),
 )
 """In the order in which paths are tried: the busiest first."""
 _CORS_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")

@@ -95,6 +95,7 @@ TAGS = [
     {"name": "agents", "description": "Who can do a run."},
     {"name": "tools", "description": "Functions that agents, or you, may call."},
     {"name": "tool hosts", "description": "Tools that clients run, and what they are asked."},
+    {"name": "learning", "description": "How runs were routed, and what people say of them."},
     {"name": "goals", "description": "What work is done for, with limits and a daily budget."},
     {"name": "budgets", "description": "How much may be spent on what."},
     {"name": "costs", "description": "What model calls did cost."},

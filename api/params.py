@@ -12,6 +12,7 @@ from domain.approval import ApprovalStatus
 from domain.costs import CostBy
 from domain.deadletter import DeadLetterStatus
 from domain.event import EventType
+from domain.learning.feedback import FeedbackStatus
 from domain.run import RunKind, RunState
 from domain.tool import ToolCallStatus
 
@@ -127,6 +128,21 @@ class RunQuery(BaseModel):
         None
     )
     limit: Annotated[int, Field(ge=1, le=1000, description="Most runs of a page."), _DIGITS] = 100
+    cursor: Annotated[
+        str | None,
+        Field(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),
+    ] = None
+
+
+class FeedbackQuery(BaseModel):
+    """Which feedback."""
+
+    run_id: Annotated[str | None, Field(pattern=_ID)] = None
+    agent_id: Annotated[str | None, Field(pattern=_ID)] = None
+    status: FeedbackStatus | None = None
+    limit: Annotated[int, Field(ge=1, le=1000, description="Most entries of a page."), _DIGITS] = (
+        100
+    )
     cursor: Annotated[
         str | None,
         Field(pattern=r"^[\x21-\x7e]{1,500}$", description="`next_cursor` of the last page."),

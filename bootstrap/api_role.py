@@ -123,10 +123,11 @@ def build_api_role(
     listener: socket.socket,
 ) -> ApiRole:
     """Return the HTTP server with everything in place, not yet serving."""
+    router = model_router(settings, storage, can)
     ports = ApiPorts(
         clients=storage.clients,
-        intake=intake_ports(storage, gateway, can),
-        proxy=ProxyPorts(can.models, storage.calls, can.prices, model_router(settings)),
+        intake=intake_ports(settings, storage, gateway, can),
+        proxy=ProxyPorts(can.models, storage.calls, can.prices, router),
         events=storage.events,
         trees=storage.trees,
         approvals=storage.approvals,

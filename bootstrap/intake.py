@@ -8,7 +8,8 @@ from bootstrap.storage import Storage
 from domain.agent import Limits
 from domain.family import MAX_CHILDREN, MAX_DEPTH, MAX_SPAWNS
 from domain.intake import IntakePorts, IntakeSettings
-from domain.tiers import FixedTiers
+from domain.learning.models import LearnedRouter
+from domain.routing.ladder import Ladder
 
 _DEFAULT_LIMITS = Limits(
     max_turns=50,
@@ -19,7 +20,9 @@ _DEFAULT_LIMITS = Limits(
 )
 
 
-def intake_ports(storage: Storage, gateway: TemporalGateway, can: Capabilities) -> IntakePorts:
+def intake_ports(
+    settings: Settings, storage: Storage, gateway: TemporalGateway, can: Capabilities
+) -> IntakePorts:
     """Return what taking work in needs."""
     return IntakePorts(
         runs=storage.runs,
@@ -30,6 +33,8 @@ def intake_ports(storage: Storage, gateway: TemporalGateway, can: Capabilities) 
         ids=SortableIds(),
         hosted=storage.clients,
         health=storage.agent_health,
+        learning=storage.learning,
+        router=model_router(settings, storage, can),
     )
 
 
@@ -55,6 +60,7 @@ def default_models(settings: Settings) -> tuple[str, ...]:
     return tuple(chain) or ("offline/assistant",)
 
 
-def model_router(settings: Settings) -> FixedTiers:
+def model_router(settings: Settings, storage: Storage, can: Capabilities) -> LearnedRouter:
     """Return what chooses models for `auto` and for tiers."""
-    return FixedTiers(settings.tiers, default_models(settings))
+    ladder = Ladder(settings.tiers, default_models(settings))
+    return LearnedRouter(ladder, storage.learning, can.prices, storage.clock)

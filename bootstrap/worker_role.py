@@ -28,7 +28,7 @@ from adapters.schedules import TemporalSchedules
 from adapters.temporal import TemporalGateway
 from bootstrap.capabilities import Capabilities
 from bootstrap.identity import SortableIds, is_gone, process_name
-from bootstrap.intake import intake_ports, intake_settings
+from bootstrap.intake import intake_ports, intake_settings, model_router
 from bootstrap.settings import Settings
 from bootstrap.storage import Storage
 from bootstrap.tasks import end_all
@@ -147,7 +147,7 @@ def build_worker_role(
     schedules = ScheduleActivities(
         SchedulePorts(
             storage.schedules,
-            Intake(intake_ports(storage, gateway, can), intake_settings(settings)),
+            Intake(intake_ports(settings, storage, gateway, can), intake_settings(settings)),
             gateway,
             Scheduling(storage.schedules, engine),
             engine,
@@ -219,6 +219,8 @@ def _children(
     defaults = Defaults(taken_in.default_limits, taken_in.default_models)
     return ChildActivities(
         frame,
-        ChildPorts(storage.family, storage.directory, can.toolbox),
+        ChildPorts(
+            storage.family, storage.directory, can.toolbox, model_router(settings, storage, can)
+        ),
         ChildSettings(defaults, taken_in.max_open_runs),
     )

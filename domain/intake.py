@@ -8,25 +8,26 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from domain.acceptance import Accepted, IdempotencyKey, NewRun, Page
+from domain.acceptance import Accepted, Chosen, IdempotencyKey, NewRun
 from domain.agent import Agent, Limits
 from domain.agenthealth import EverybodyWell, HealthSight
 from domain.clients import HostedTools
-from domain.errors import AgentUnavailableError, InvalidRequestError, NotFoundError
+from domain.errors import NotFoundError
 from domain.event import encode_json
 from domain.handover import HandOver, Spawn
-from domain.matching import Card, choose
+from domain.learning.agents import AgentChooser, Picked, Wanted, luck_of
+from domain.learning.learning import Learning, nothing_learned
 from domain.ports import Ids, ModelCatalog, RunGateway, Toolbox
 from domain.principal import Principal
 from domain.records import Directory, RunBook
+from domain.routing.chaining import Chain, chain_of, with_chain
+from domain.routing.classes import task_class_of
 from domain.run import Run, RunKind, RunSpec
 from domain.session import OnBusy
 from domain.snapshot import Defaults, check_agent, snapshot, with_client_tools
 from domain.stopping import Stopping
+from domain.tiers import FixedTiers, ModelRouter, Question
 from domain.tool import ToolSpec, Verdict
-
-_MOST_AGENTS = 1000
-"""Agents that take part in a match; more are not looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,9 @@ class IntakePorts:
     ids: Ids
     hosted: HostedTools
     health: HealthSight = field(default_factory=EverybodyWell)
+    learning: Learning = field(default_factory=nothing_learned)
+    router: ModelRouter | None = None
+    """Chooses models for `auto` and tiers; None knows the default models only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,10 @@ class Intake:
         self._ports = ports
         self._settings = settings
         self._defaults = Defaults(settings.default_limits, settings.default_models)
+        self._router = ports.router or FixedTiers({}, settings.default_models)
+        self._chooser = AgentChooser(
+            ports.directory, ports.health, ports.learning, settings.default_agent_id
+        )
         self._hand_over = HandOver(spawn)
         self._stopping = Stopping(ports.runs, ports.gateway)
 
@@ -138,14 +146,17 @@ class Intake:
             AgentUnavailableError: none is named, and every agent is unhealthy.
             NotFoundError: no such agent.
         """
-        agent, route = await self._choose(who, ask)
+        run_id = run_id or self._ports.ids.new("run")
+        picked = await self._chooser.pick(_wanted(who, ask, run_id))
+        agent = picked.agent
         tools = await self._tools(who.owner, agent.tools)
         spec = snapshot(agent, tools, self._defaults, asked=ask.limits, context=ask.context)
+        chain = await chain_of(spec.models, _question(who, ask, run_id, agent), self._router)
         return NewRun(
-            run_id=run_id or self._ports.ids.new("run"),
+            run_id=run_id,
             owner=who.owner,
             kind=RunKind.AGENT,
-            spec=with_client_tools(spec, ask.client_tools),
+            spec=with_client_tools(with_chain(spec, chain), ask.client_tools),
             agent_id=agent.agent_id,
             session_id=ask.session_id or self._ports.ids.new("sess"),
             message_id=self._ports.ids.new("msg"),
@@ -158,7 +169,9 @@ class Intake:
             metadata=ask.metadata,
             goal_id=ask.goal_id,
             key_id=ask.key_id or who.key_id,
-            route=route,
+            route=picked.route,
+            tier_route=chain.decision or None,
+            chosen=_chosen(ask, picked, chain),
             idempotency=ask.idempotency,
         )
 
@@ -283,35 +296,6 @@ class Intake:
         for earlier in accepted.stopped:
             await self._hand_over(earlier, "cancel", self._stopping.stop_tree(earlier))
 
-    async def _choose(
-        self, who: Principal, ask: StartRun
-    ) -> tuple[Agent, dict[str, object] | None]:
-        if ask.agent_id is not None:
-            return await self._ports.directory.get_agent(who.owner, ask.agent_id), None
-        held = await self._agent_of_session(who, ask.session_id)
-        if held is not None:
-            agent = await self._ports.directory.get_agent(who.owner, held)
-            reason = f"{held} is the agent of session {ask.session_id}"
-            return agent, {"agent_id": held, "reason": reason, "scores": {}}
-        agents, _ = await self._ports.directory.list_agents(who.owner, Page(limit=_MOST_AGENTS))
-        active = {agent.agent_id: agent for agent in agents if agent.status == "active"}
-        ill = await self._ports.health.unhealthy(who.owner)
-        if active and ill.issuperset(active):
-            raise AgentUnavailableError("every agent is unhealthy; GET /v1/agents says why")
-        cards = [card_of(agent) for agent in active.values() if agent.agent_id not in ill]
-        choice = choose(ask.content, cards, self._settings.default_agent_id)
-        if choice is None:
-            raise InvalidRequestError("there is no agent; make one with POST /v1/agents")
-        return active[choice.agent_id], choice.as_route()
-
-    async def _agent_of_session(self, who: Principal, session_id: str | None) -> str | None:
-        if session_id is None:
-            return None
-        try:
-            return (await self._ports.directory.get_session(who.owner, session_id)).agent_id
-        except NotFoundError:
-            return None
-
     async def _tools(self, owner: str | None, names: Iterable[str]) -> dict[str, ToolSpec]:
         """Return the tools here, and those of the owner's hosts if a name is not among them."""
         ours = {spec.name: spec for spec in self._ports.toolbox.specs()}
@@ -320,7 +304,32 @@ class Intake:
         return {**await self._ports.hosted.tools(owner), **ours}
 
 
-def card_of(agent: Agent) -> Card:
-    """Return what is known of an agent for the match."""
-    parts = (agent.agent_id, agent.name, agent.description, *agent.capabilities)
-    return Card(agent.agent_id, " ".join(parts))
+def _wanted(who: Principal, ask: StartRun, run_id: str) -> Wanted:
+    return Wanted(
+        run_id=run_id,
+        owner=who.owner,
+        user=who.signature,
+        content=ask.content,
+        agent_id=ask.agent_id,
+        session_id=ask.session_id,
+        priority=ask.priority,
+    )
+
+
+def _question(who: Principal, ask: StartRun, run_id: str, agent: Agent) -> Question:
+    return Question(
+        text=ask.content,
+        tools=len(agent.tools) + len(ask.client_tools),
+        session_id=ask.session_id,
+        owner=who.owner,
+        climbs=agent.escalate,
+        luck=luck_of(run_id, "tier"),
+    )
+
+
+def _chosen(ask: StartRun, picked: Picked, chain: Chain) -> Chosen | None:
+    """Return what was chosen, None where the request named it all."""
+    if picked.route is None and not chain.decision:
+        return None
+    predicted = chain.decision.get("qualities", {}).get(chain.tier)
+    return Chosen(task_class_of(ask.content), chain.tier, predicted, picked.criteria)

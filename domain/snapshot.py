@@ -6,10 +6,11 @@ from typing import Any
 
 from domain.agent import Agent, AgentKind, Limits, endpoint_flaw
 from domain.chat import split_model
-from domain.errors import InvalidRequestError, ModelNotConfiguredError
+from domain.errors import InvalidRequestError, ModelNotConfiguredError, NotFoundError
 from domain.money import to_pico
 from domain.ports import ModelCatalog
 from domain.run import RunSpec
+from domain.tiers import is_choice, tier_of
 from domain.tool import ToolSpec
 
 
@@ -42,17 +43,11 @@ def snapshot(
         models=(agent.models or defaults.models) if is_llm else (),
         tools=_specs(agent, tools) if is_llm else (),
         endpoint=agent.endpoint,
-        rungs=_rungs(agent, defaults) if is_llm else (),
         degradation=agent.degradation,
         limits=lower(agent.limits.over(defaults.limits), asked),
         context=context,
         tool_policy=agent.tool_policy,
     )
-
-
-def _rungs(agent: Agent, defaults: Defaults) -> tuple[int, ...]:
-    """Return where a weak answer goes up: in a chain of models each is above the one before."""
-    return tuple(range(1, len(agent.models or defaults.models))) if agent.escalate else ()
 
 
 def with_client_tools(spec: RunSpec, tools: Sequence[ToolSpec]) -> RunSpec:
@@ -91,7 +86,8 @@ def check_agent(agent: Agent, tools: Mapping[str, ToolSpec], models: ModelCatalo
     if flaw is not None:
         raise InvalidRequestError(flaw, field="endpoint")
     _specs(agent, tools, field="tools")
-    check_models((*agent.models, *agent.degradation.models), models)
+    named = [model for model in agent.models if not _is_choice(model)]
+    check_models((*named, *agent.degradation.models), models)
 
 
 def check_models(chain: Sequence[str], models: ModelCatalog) -> None:
@@ -136,6 +132,21 @@ def _specs(
             field=field,
         )
     return tuple(tools[name] for name in agent.tools)
+
+
+def _is_choice(model: str) -> bool:
+    """Whether a name stands for a choice of models.
+
+    Raises:
+        InvalidRequestError: it looks like a tier, and there is no such tier.
+    """
+    if is_choice(model):
+        try:
+            tier_of(model)
+        except NotFoundError as error:
+            raise InvalidRequestError(error.message, field="models") from error
+        return True
+    return False
 
 
 def _check_model(model: str, providers: set[str], models: ModelCatalog) -> None:

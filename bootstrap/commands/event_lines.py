@@ -52,15 +52,16 @@ def _call_done(data: Data) -> str:
     return f"{data['model']}: {tokens}, {data['latency_ms']} ms"
 
 
-def _route_decided(data: Data) -> str:
-    """Say which agent or tier it was; of an escalation, whose answer was too weak."""
-    chosen = data.get("agent_id") or data.get("tier") or f"up from {data.get('escalated_from')}"
-    return f"{chosen}: {data['reason']}"
-
-
 def _tool_result(data: Data) -> str:
     error = data.get("error")
     return f"{error.get('code')}: {error.get('message')}" if error else _plain(data.get("result"))
+
+
+def _decided(data: Data) -> str:
+    """Return the agent or tier that was chosen, or from where it goes up."""
+    chosen = data.get("agent_id") or data.get("tier")
+    below = data.get("escalated_from")
+    return str(chosen or (f"above {below}" if below else "the usual models"))
 
 
 _SUMMARY: dict[str, Callable[[Data], str]] = {
@@ -90,14 +91,13 @@ _SUMMARY: dict[str, Callable[[Data], str]] = {
     "tool_result": _tool_result,
     "outcome_unknown": lambda data: f"{data['tool_call_id']}: {data['reason']}",
     "model_fallback": lambda data: f"{data['from']} -> {data['to']}: {data['reason']}",
-    "route_decided": _route_decided,
+    "route_decided": lambda data: f"{_decided(data)}: {data['reason']}",
     "budget_warning": lambda data: (
-        f"{data['percent']} % of budget {data['budget_id']} spent:"
-        f" {data['spent_usd']} of {data['limit_usd']} USD"
+        f"{data['percent']} % of {data['limit_usd']} USD for {data['scope']} {data['scope_id']}"
     ),
     "budget_exhausted": lambda data: (
-        f"budget {data['budget_id']} of {data['limit_usd']} USD does not cover a call of up to"
-        f" {data['needed_usd']}: {data['action']}"
+        f"{data['needed_usd']} USD of {data['limit_usd']} for {data['scope']} {data['scope_id']}:"
+        f" {data['action']}"
     ),
     "agent_spawned": lambda data: (
         f"{data['child_run_id']} of {data['agent_id']}{', detached' if data['detached'] else ''}"

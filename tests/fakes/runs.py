@@ -165,6 +165,8 @@ class FakeRuns:
         self.emit(run.run_id, EventType.USER_INPUT, said)
         if new.route is not None:
             self.emit(run.run_id, EventType.ROUTE_DECIDED, new.route)
+        if new.tier_route is not None:
+            self.emit(run.run_id, EventType.ROUTE_DECIDED, new.tier_route)
 
     def emit(self, run_id: str, type_: EventType, data: dict[str, Any] | None = None) -> None:
         """Append an event; run_started and terminal events move the run."""

@@ -9,6 +9,7 @@ from domain.acceptance import NewRun
 from domain.agent import Agent, AgentKind, Limits
 from domain.auth import MintedKey, mint_key
 from domain.intake import IntakePorts, IntakeSettings
+from domain.learning.learning import Learning
 from domain.principal import LOCAL_OWNER, ApiKey, Scope
 from domain.run import RunKind, RunSpec
 from domain.tiers import FixedTiers, ModelTier
@@ -24,6 +25,7 @@ from tests.fakes.forks import FakeForks
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.health import FakeHealth
 from tests.fakes.keys import FakeKeys
+from tests.fakes.learning import FakeLearnBook
 from tests.fakes.logs import FakeLogs
 from tests.fakes.models import FakeModels
 from tests.fakes.money import (
@@ -71,6 +73,8 @@ class World:
         self.calls = FakeCalls()
         self.raw = FakeRaw()
         self.tiers: dict[ModelTier, tuple[str, ...]] = {}
+        self.learned = FakeLearnBook(self.runs)
+        self.learning = Learning(self.learned, self.clock)
         self.add_agent("assistant", description="general help with anything")
 
     def add_agent(self, agent_id: str, owner: str | None = None, **fields: Any) -> Agent:
@@ -156,6 +160,8 @@ class World:
                 ids=self.ids,
                 hosted=self.clients,
                 health=self.health,
+                learning=self.learning,
+                router=FixedTiers(self.tiers, ("offline/echo",)),
             ),
             proxy=ProxyPorts(
                 raw=self.raw,

@@ -26,6 +26,7 @@ from adapters.temporal import EngineSettings, TemporalGateway, workflow_id
 from bootstrap.capabilities import Capabilities, build_capabilities
 from bootstrap.engine import claim_engine, patiently
 from bootstrap.identity import SortableIds
+from bootstrap.intake import model_router
 from bootstrap.settings import Settings
 from bootstrap.storage import Storage, open_storage
 from bootstrap.temporal_setup import prepare_namespace
@@ -268,6 +269,8 @@ async def open_stage(
                 SortableIds(),
                 storage.clients,
                 storage.agent_health,
+                storage.learning,
+                model_router(settings, storage, can),
             ),
             IntakeSettings(Limits(max_turns=50), ("offline/assistant",), 10_000),
         )

@@ -24,7 +24,6 @@ from domain.errors import (
     UnauthorizedError,
 )
 from domain.intake import Intake, IntakeSettings, InvokeTool, StartRun
-from domain.matching import Card, choose, score, words
 from domain.principal import ApiKey, Scope
 from domain.run import RunState
 from domain.snapshot import Defaults, check_agent, lower, snapshot
@@ -163,82 +162,6 @@ def test_a_cap_is_the_lower_of_the_two(
     assert (float(both.max_cost_usd) if both.max_cost_usd else None) == (
         min(costs) if costs else None
     )
-
-
-CARDS = [
-    Card("cook", "Cook recipes for dinner, baking bread and cakes"),
-    Card("tutor", "Tutor explains mathematics: algebra, geometry"),
-    Card("guide", "Guide plans travel, hotels and flights"),
-]
-
-
-@pytest.mark.parametrize(
-    ("request_", "agent_id"),
-    [
-        ("I want to bake a cake and some breads", "cook"),
-        ("Please explain ALGEBRA to me", "tutor"),
-        ("find me a hotel", "guide"),
-    ],
-)
-def test_the_best_match_wins(request_: str, agent_id: str) -> None:
-    choice = choose(request_, CARDS)
-
-    assert choice is not None
-    assert choice.agent_id == agent_id
-    assert choice.scores[agent_id] == max(choice.scores.values())
-    assert agent_id in choice.reason
-
-
-def test_without_a_match_the_default_is_taken_or_else_the_first() -> None:
-    chosen = choose("xyzzy", CARDS, "guide")
-    unknown = choose("xyzzy", CARDS, "nobody")
-
-    assert chosen is not None
-    assert unknown is not None
-    assert chosen.agent_id == "guide"
-    assert unknown.agent_id == "cook"
-    assert "no description matches" in chosen.reason
-
-
-def test_one_agent_is_the_only_choice_and_none_is_no_choice() -> None:
-    only = choose("xyzzy", CARDS[:1])
-
-    assert only is not None
-    assert "only agent" in only.reason
-    assert choose("xyzzy", []) is None
-
-
-def test_a_word_that_every_card_holds_says_less_than_a_rare_one() -> None:
-    cards = [Card("a", "data data"), Card("b", "data graphs")]
-
-    scores = score("data graphs", cards)
-
-    assert scores["b"] > scores["a"]
-
-
-def test_cards_without_words_score_nothing() -> None:
-    assert score("data", [Card("a", ""), Card("b", "")]) == {"a": 0.0, "b": 0.0}
-
-
-def test_words_are_folded_and_stop_words_dropped() -> None:
-    assert words("The Cakes, AND glass of 3 cats' IDs_x!") == [
-        "cake",
-        "glass",
-        "3",
-        "cat",
-        "ids",
-        "x",
-    ]
-
-
-def test_only_the_best_scores_are_put_on_record() -> None:
-    cards = [Card(f"agent{number}", "cake " * number) for number in range(30)]
-
-    choice = choose("cake", cards)
-
-    assert choice is not None
-    assert len(choice.scores) == 10
-    assert set(choice.as_route()) == {"agent_id", "reason", "scores"}
 
 
 def test_a_key_is_made_of_256_random_bits() -> None:

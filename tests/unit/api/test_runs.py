@@ -176,6 +176,7 @@ async def test_without_an_agent_the_sessions_own_is_chosen(
 
     assert run["agent_id"] == "cook"
     assert world.runs.accepted[0].route == {
+        "kind": "agent",
         "agent_id": "cook",
         "reason": "cook is the agent of session s",
         "scores": {},

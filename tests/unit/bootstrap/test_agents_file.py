@@ -9,9 +9,12 @@ from bootstrap.agents_file import FILE_NAME, create_agents_file, load_agents_fil
 from bootstrap.capabilities import build_capabilities
 from bootstrap.settings import Settings
 from domain.agent import Agent, AgentKind
+from domain.choosing.asking import Ask, Candidate
+from domain.choosing.choice import choose
+from domain.choosing.criteria import Known
+from domain.choosing.specialty import Specialty
 from domain.errors import SetupError
-from domain.intake import card_of
-from domain.matching import choose
+from domain.learning.agents import card_of
 from tests.fakes.clock import FakeClock
 from tests.fakes.directory import FakeDirectory
 from tests.fakes.world import World
@@ -73,7 +76,9 @@ def test_plain_sentences_find_the_agent_that_they_are_for(
     create_agents_file(tmp_path / FILE_NAME)
     cards = [card_of(agent) for agent in read_agents_file(tmp_path / FILE_NAME, 0)]
 
-    choice = choose(request_, cards, "assistant")
+    specialty = Specialty(cards)
+    candidates = [Candidate(card) for card in cards]
+    choice = choose(Ask("run_1", request_), candidates, specialty, Known(), "assistant")
 
     assert choice is not None
     assert choice.agent_id == agent_id, choice.scores
