@@ -216,9 +216,10 @@ async def test_a_worker_that_was_lost_with_the_passes_leaves_them_to_the_next(
         await stage.work()
 
         assert (await stage.ended(run.run_id)).state is RunState.DONE
-        assert [row["holder"] for row in await stage.rows("SELECT holder FROM leases")] == [
-            stage.live.worker_id
-        ] * 2
+        # Its own, the passes and the agents' checks.
+        holders = [row["holder"] for row in await stage.rows("SELECT holder FROM leases")]
+        assert set(holders) == {stage.live.worker_id}
+        assert len(holders) >= 2
 
 
 async def test_a_worker_that_stops_leaves_no_lease(stage: Stage) -> None:
