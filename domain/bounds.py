@@ -42,11 +42,6 @@ class Rates:
     output: int | None
 
     @property
-    def is_known(self) -> bool:
-        """Whether what a call costs can be said."""
-        return self.input is not None and self.output is not None
-
-    @property
     def is_free(self) -> bool:
         """Whether calls cost nothing, so that no money has to be held."""
         return self.input == 0 and self.output == 0
