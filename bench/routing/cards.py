@@ -1,6 +1,7 @@
 """The cards of ten agents, one per domain of CLINC150, as their makers would write them.
 
-Written by hand from what each domain is for, not mined from its requests.
+Written by hand from the names of each domain's intents, as somebody knows what an agent is made
+for; not mined from the requests.
 """
 
 from domain.choosing.cards import Card
