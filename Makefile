@@ -29,15 +29,15 @@ demo: setup ## three real runs over HTTP, then a worker killed in mid-stream
 up: setup ## serve until Ctrl-C: API, worker, Temporal dev server and its UI
 	@$(BIN)/orchestrator up
 
+# What failed beside the others is tried once more, alone and in sight: on a busy machine a test may starve.
+AGAIN = echo "==> these failed; each gets one more try, alone" && \
+  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none --cov --cov-append --cov-report=
+
 test: setup ## every test but the heavy loops; coverage gates: 95 % overall, 100 % domain
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 2 --cov --cov-report= $(ARGS) || $(MAKE) --no-print-directory again
+	$(BIN)/python -m pytest -n 2 --cov --cov-report= $(ARGS) || { $(AGAIN); }
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --include='domain/*' --fail-under=100
-
-again: # what failed beside the others, once more and alone: on a busy machine a test may starve
-	@echo "==> these failed; each gets one more try, alone"
-	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --cov --cov-append --cov-report=
 
 check: $(READY) ## lint, format, types, import contracts
 	$(BIN)/ruff check .

@@ -92,6 +92,7 @@ async def test_what_a_deleted_schedule_has_started_stays_readable(store: StoreBo
     await store.schedules.add(new())
     await store.schedules.fire(new_run("run_1"), firing())
     await store.schedules.delete(OWNER, "report")
+    store.clock.now += 10_000
     await store.schedules.forget("u1")
     await store.schedules.forget("u1")
 

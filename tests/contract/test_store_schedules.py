@@ -105,6 +105,10 @@ async def test_a_deleted_schedule_makes_room_for_another(store: StoreBox) -> Non
     await store.schedules.add(new("u2"))
 
     assert [one.deleted for one in await store.schedules.every()] == [True, False]
+    store.clock.now += 9_000
+    await store.schedules.forget("u1")  # the engine may yet bring back what is as young as this
+    assert len(await store.schedules.every()) == 2
+    store.clock.now += 1_000
     await store.schedules.forget("u1")
     assert [one.uid for one in await store.schedules.every()] == ["u2"]
 

@@ -29,6 +29,30 @@ async def play_child(scene: Scene) -> Played:
     return look
 
 
+async def play_asked(scene: Scene) -> Played:
+    """An agent elsewhere asks another one, again if not answered; then its own run is stopped."""
+    world = scene.world
+    body = {"agent_id": "far", "name": "far", "endpoint": scene.agent_url}
+    token = (await world.send("POST", "/v1/agents/register", body))["token"]
+    run_id = await world.start("[[endless gap_ms=50]]", "far")
+    viewer = world.watch(run_id)
+    await viewer.sees("agent_stream_delta")
+    ask = {"parent_run_id": run_id, "input_message": {"role": "user", "content": "say asked"}}
+    headers = {"authorization": f"Bearer {token}", "idempotency-key": "asked"}
+    answer = await world.answer("POST", "/v1/agents/helper:invoke", ask, headers)
+    await world.send("POST", f"/v1/runs/{run_id}/cancel", {"reason": "enough"})
+    assert await viewer.ends() == "run_cancelled"
+
+    def look(books: Books) -> None:
+        (child,) = (row for row in books.runs if row["run_id"] != run_id)
+        assert (child["parent_run_id"], child["state"]) == (run_id, "DONE")
+        assert books.answer(child["run_id"]) == "[offline] asked"
+        assert child["run_id"] in answer.text
+        assert viewer.count("agent_spawned") == 1
+
+    return look
+
+
 async def play_child_cancelled(scene: Scene) -> Played:
     """A whole tree is told to stop, again if not answered."""
     await scene.world.send("PATCH", "/v1/agents/helper", {"tools": ["spawn_run"]})

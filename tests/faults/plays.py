@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.faults.approval_plays import play_approval, play_relaxed
 from tests.faults.books import Books
-from tests.faults.child_plays import play_child
+from tests.faults.child_plays import play_asked, play_child
 from tests.faults.scene import Play, Played, Scene
 from tests.rig.world import World
 
@@ -187,6 +187,7 @@ SMALL: dict[str, Play] = {
     "decide": play_approval,
     "revisit": play_relaxed,
     "spawn": play_child,
+    "accept_child": play_asked,
     "mark_unknown": play_unknown,
     "fail_attempt": play_failing,
     "append_events": play_http_agent,

@@ -162,6 +162,17 @@ class World:
         `allowed` are refusals that a repeated request may meet.
         """
         headers = {"idempotency-key": key} if key else {}
+        return (await self.answer(method, path, body, headers, allowed)).json()
+
+    async def answer(
+        self,
+        method: str,
+        path: str,
+        body: object,
+        headers: dict[str, str],
+        allowed: tuple[int, ...] = (),
+    ) -> httpx2.Response:
+        """Make one request as `send` does, and return the answer as it came."""
         answers: list[httpx2.Response] = []
 
         async def is_answered() -> bool:
@@ -177,7 +188,7 @@ class World:
         answer = answers[-1]
         is_fine = answer.status_code < 400 or answer.status_code in allowed
         assert is_fine, f"{method} {path}: {answer.status_code} {answer.text}"
-        return answer.json()
+        return answer
 
     async def get(self, path: str) -> Any:
         return await self.send("GET", path)

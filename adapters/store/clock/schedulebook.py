@@ -60,7 +60,8 @@ class SqlScheduleBook:
 
     async def forget(self, uid: str) -> None:
         """Note that the engine no longer knows a deleted schedule."""
-        await self._commit("applied", lambda tx: schedules.forget(tx, uid))
+        now = self._clock.now_ms()
+        await self._commit("applied", lambda tx: schedules.forget(tx, uid, now))
 
     async def pause(self, uid: str, revision: int, note: str) -> bool:
         """Pause a schedule unless it has changed since."""

@@ -18,6 +18,7 @@ _INSERT = (
 )
 
 _DONE = "done"
+_SETTLING_MS = 10_000
 
 
 def add(tx: Tx, new: NewSchedule, now: int) -> Schedule:
@@ -195,15 +196,18 @@ def applied(tx: Tx, uid: str, revision: int) -> bool:
     return row is None or row["revision"] == revision
 
 
-def forget(tx: Tx, uid: str) -> None:
+def forget(tx: Tx, uid: str, now: int) -> None:
     """Note that the engine no longer knows a schedule that was marked as gone.
 
-    What was asked goes; which firings were its stays readable.
+    What was asked goes; which firings were its stays readable. One that was made a moment ago is
+    kept to be removed once more: in Temporal (1.31) it may come back, since its first
+    continue-as-new can overtake a deletion of the same moment.
     """
     tx.run(
         "UPDATE schedules SET applied_revision = revision, run = '{}', ask = '{}', note = ''"
-        " WHERE uid = :uid AND deleted = true",
+        " WHERE uid = :uid AND deleted = true AND created_at <= :settled",
         uid=uid,
+        settled=now - _SETTLING_MS,
     )
 
 

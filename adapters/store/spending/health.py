@@ -15,6 +15,8 @@ ERROR_CLASSES = {
     "model_auth": "auth_error",
 }
 """Failures that say something of the model, and under which name. Source: seed A."""
+_NEVER = 2**31 - 1
+"""As many failures as the database can count."""
 _NOTE = (
     "INSERT INTO model_health (model, failures, open_until, blocked_until, error_class,"
     " error_message, last_failed_at, updated_at) VALUES (:model, 1, :open_first, :blocked, :class,"
@@ -76,7 +78,7 @@ def note_failure(
     tx.run(
         _NOTE,
         model=model,
-        most=most or 2**31,
+        most=min(most or _NEVER, _NEVER),
         open=until,
         open_first=until if most == 1 else None,
         blocked=now + retry_after_ms if retry_after_ms else None,
