@@ -1,9 +1,13 @@
 """Tests in several processes at once: what runs together in one of them, and what goes first."""
 
+import threading
+
 import pytest
 from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+
+from tests.tracing import trace_greenlets
 
 # What tests share asserts as well: its failures show their values, as those of tests do.
 pytest.register_assert_rewrite(
@@ -26,6 +30,11 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc] # ships no type informa
             if nodeid.startswith(folder):
                 return folder
         return nodeid.partition("::")[0]
+
+
+def pytest_sessionstart() -> None:
+    if threading.gettrace() is not None:
+        trace_greenlets()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
