@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 PACKAGES := activities adapters api bench bootstrap domain tests workflows worker.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test again check bench bench-routing faults cluster clean
+.PHONY: help setup demo up test check bench bench-routing faults cluster clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ up: setup ## serve until Ctrl-C: API, worker, Temporal dev server and its UI
 # What failed beside the others is tried once more, alone and in sight: on a busy machine a test may starve.
 AGAIN = echo "==> these failed; each gets one more try, alone" && \
   $(BIN)/python -m pytest --last-failed --last-failed-no-failures none --cov --cov-append --cov-report=
+
+# Python's own cache and that of pytest's assertions are kept, also where the machine says otherwise.
+test faults: export PYTHONDONTWRITEBYTECODE =
 
 test: setup ## every test but the heavy loops; coverage gates: 95 % overall, 100 % domain
 	@rm -f .coverage .coverage.*

@@ -22,6 +22,10 @@ _ONE_AFTER_THE_OTHER = ("tests/faults/", "tests/e2e/")
 """Folders whose tests start processes of their own: at most one test of each at a time."""
 
 
+_COVERED_ELSEWHERE = ("tests/faults/", "tests/replay/")
+"""Folders that run again and again what is traced in other tests: tracing doubles their cost."""
+
+
 class ByFile(LoadScopeScheduling):  # type: ignore[misc] # ships no type information
     """Hand out whole files, and these folders whole: what a module sets up is set up once."""
 
@@ -46,3 +50,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the folder that takes longest: the rest fills the others."""
     items.sort(key=lambda item: not item.nodeid.startswith(_ONE_AFTER_THE_OTHER[0]))
+    for item in items:
+        if item.nodeid.startswith(_COVERED_ELSEWHERE):
+            item.add_marker(pytest.mark.no_cover)
