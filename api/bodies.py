@@ -8,13 +8,13 @@ from math import isfinite
 from typing import Any
 
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.errors import Problem, RefusedError, family_of, refuse
+from api.late import LateRoute
 from domain.errors import InvalidRequestError, NotSupportedError
 
 _SUSPECT = re.compile(rb"\\u0000|[eE]\+?\d\d|\d{300}")
@@ -90,7 +90,7 @@ class _JsonRequest(Request):
         return parse_json(await self.body())
 
 
-class JsonRoute(APIRoute):
+class JsonRoute(LateRoute):
     """A route whose body, if it takes one, is strict JSON.
 
     A native one refuses query parameters that it does not declare.

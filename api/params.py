@@ -4,9 +4,10 @@ import re
 from typing import Annotated
 
 from fastapi import Header, Path, Query
-from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from api.late import LateModel
 from api.moments import Time
 from domain.approval import ApprovalStatus
 from domain.costs import CostBy
@@ -63,7 +64,7 @@ IdempotencyHeader = Annotated[
 ]
 
 
-class EventQuery(BaseModel):
+class EventQuery(LateModel):
     """Which events."""
 
     after_seq: Annotated[
@@ -114,7 +115,7 @@ class EventQuery(BaseModel):
         return frozenset(self.types.split(",")) if self.types else None
 
 
-class RunQuery(BaseModel):
+class RunQuery(LateModel):
     """Which runs."""
 
     state: RunState | None = None
@@ -134,7 +135,7 @@ class RunQuery(BaseModel):
     ] = None
 
 
-class FeedbackQuery(BaseModel):
+class FeedbackQuery(LateModel):
     """Which feedback."""
 
     run_id: Annotated[str | None, Field(pattern=_ID)] = None
@@ -149,7 +150,7 @@ class FeedbackQuery(BaseModel):
     ] = None
 
 
-class DeadLetterQuery(BaseModel):
+class DeadLetterQuery(LateModel):
     """Which dead letters."""
 
     status: DeadLetterStatus | None = None
@@ -162,7 +163,7 @@ class DeadLetterQuery(BaseModel):
     ] = None
 
 
-class MessageQuery(BaseModel):
+class MessageQuery(LateModel):
     """Which messages of a transcript."""
 
     limit: Annotated[int, Field(ge=1, le=1000, description="Most messages of a page."), _DIGITS] = (
@@ -177,7 +178,7 @@ class MessageQuery(BaseModel):
     ] = None
 
 
-class _ToolCallQuery(BaseModel):
+class _ToolCallQuery(LateModel):
     """Which tool calls."""
 
     run_id: Annotated[str | None, Field(pattern=_ID)] = None
@@ -189,7 +190,7 @@ class _ToolCallQuery(BaseModel):
     ] = None
 
 
-class ApprovalQuery(BaseModel):
+class ApprovalQuery(LateModel):
     """Which approvals."""
 
     status: ApprovalStatus | None = None
@@ -203,7 +204,7 @@ class ApprovalQuery(BaseModel):
     ] = None
 
 
-class ScheduleQuery(BaseModel):
+class ScheduleQuery(LateModel):
     """Which schedules, or which of their firings."""
 
     limit: Annotated[int, Field(ge=1, le=1000, description="Most items of a page."), _DIGITS] = 100
@@ -216,7 +217,7 @@ class ScheduleQuery(BaseModel):
 _Id = Annotated[str | None, Field(pattern=_ID)]
 
 
-class CostQuery(BaseModel):
+class CostQuery(LateModel):
     """Which calls, summed up by what."""
 
     by: CostBy = CostBy.MODEL

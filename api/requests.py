@@ -4,7 +4,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
     TypeAdapter,
@@ -13,6 +12,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from api.late import LateModel
 from api.moments import YEAR_SECONDS, Instant, Moment, Time
 from api.schemas import HostId, checkable_schema, no_parameters, object_schema
 from domain.agent import AgentId
@@ -48,7 +48,7 @@ def left_out() -> Any:  # noqa: ANN401 -- fits every field
     return None
 
 
-class Body(BaseModel):
+class Body(LateModel):
     """A strict request body."""
 
     model_config = ConfigDict(extra="forbid", strict=True)

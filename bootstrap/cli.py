@@ -11,54 +11,45 @@ from io import TextIOWrapper
 
 import typer
 
-from bootstrap.commands import (
-    agents,
-    approvals,
-    config,
-    costs,
-    deadletters,
-    demo,
-    doctor,
-    forks,
-    host,
-    keys,
-    processes,
-    run,
-    runs,
-    schedules,
-    sessions,
-    tools,
-)
+from bootstrap.commands import processes
 from bootstrap.commands.failure import CommandError
 from bootstrap.exit import leave
 from bootstrap.terminal import harmless, note
 from domain.errors import OrchestratorError
 
 INTERRUPTED = 130
-_GROUPS = (
-    *(processes, run, runs, forks, agents, sessions, tools, host, approvals, deadletters, costs),
-    *(schedules, keys, config, demo, doctor),
-)
+_HELP = "A durable agent orchestrator: work that survives any crash, and streams as it happens."
 
-app = typer.Typer(
-    name="orchestrator",
-    help="A durable agent orchestrator: work that survives any crash, and streams as it happens.",
-    epilog="\b\nStart with:\n  orchestrator demo\n  orchestrator up\n"
-    '  orchestrator run "What is 6 * 7?"',
-    no_args_is_help=True,
-    # rich would cost a third of the time `--help` may take.
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for group in _GROUPS:
-    group.add_to(app)
+
+def build_app(arguments: Sequence[str] = ()) -> typer.Typer:
+    """Return the program, or of it what `arguments` may mean: who serves needs no other command."""
+    app = typer.Typer(
+        name="orchestrator",
+        help=_HELP,
+        epilog="\b\nStart with:\n  orchestrator demo\n  orchestrator up\n"
+        '  orchestrator run "What is 6 * 7?"',
+        no_args_is_help=True,
+        # rich would cost a third of the time `--help` may take.
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    if arguments and arguments[0] in processes.NAMES:
+        processes.add_to(app)
+        return app
+    from bootstrap.commands.groups import GROUPS  # noqa: PLC0415 - see above
+
+    for group in GROUPS:
+        group.add_to(app)
+    return app
 
 
 def run_command(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code: 0 it did, 1 it could not, 2 it was misspelt."""
     try:
-        code = app(args=list(arguments), prog_name="orchestrator", standalone_mode=False)
+        code = build_app(arguments)(
+            args=list(arguments), prog_name="orchestrator", standalone_mode=False
+        )
     except typer.TyperException as error:
         _show_usage(error)
         return error.exit_code

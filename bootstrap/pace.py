@@ -7,6 +7,7 @@ them again and again: a tenth of the start, and pauses of 0.2 s under load.
 import asyncio
 import contextlib
 import gc
+import importlib
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
@@ -26,6 +27,19 @@ def settle() -> None:
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)
     gc.enable()
+
+
+def import_fastapi() -> None:
+    """Import it without the validators of its models of OpenAPI, of which nothing is read here."""
+    from pydantic import BaseModel  # noqa: PLC0415 - not for `--help`
+
+    if "fastapi" in sys.modules:
+        return
+    BaseModel.model_config["defer_build"] = True
+    try:
+        importlib.import_module("fastapi")
+    finally:
+        del BaseModel.model_config["defer_build"]
 
 
 @contextlib.contextmanager

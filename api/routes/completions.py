@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Depends
-from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Send
@@ -17,6 +16,7 @@ from api.completions import agents
 from api.completions.asking import is_agent, read_ask
 from api.completions.departure import CallerGoneError
 from api.errors import COMPLETIONS
+from api.late import LateRoute
 from api.openapi import CHUNK_STREAM, one_of
 from api.services import Needs, Services
 from api.shapes.completions import CompletionBody, CompletionOut
@@ -48,7 +48,7 @@ async def _serve(scope: AsgiScope, receive: Receive, send: Send) -> None:
     await response(scope, receive, send)
 
 
-class RawRoute(APIRoute):
+class RawRoute(LateRoute):
     """A route that reads its request itself: what FastAPI would do around it costs a millisecond.
 
     Its function is there for the OpenAPI document and is never called.
@@ -56,6 +56,11 @@ class RawRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **about: Any) -> None:  # noqa: ANN401 -- FastAPI's own
         super().__init__(path, endpoint, **about)
+        self.app = _serve
+
+    def analyse(self) -> None:
+        """Become the whole route, but for what serves it."""
+        super().analyse()
         self.app = _serve
 
 

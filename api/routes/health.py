@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from api.late import LateRoute
 from api.ports import Check, nothing_pushed
 from api.replies import reply
 from api.services import Desk, Reader, Services
@@ -13,7 +14,7 @@ from api.shapes.operations import AliveOut, HealthOut, ReadyOut, VersionOut
 from domain.errors import OrchestratorError
 from domain.push import complaint
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=LateRoute)
 _CHECK_SECONDS = 2.0
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -4,6 +4,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from api.completions.listing import agent_views, choice_views
+from api.late import LateRoute
 from api.replies import reply
 from api.services import Desk, Reader
 from api.shapes.catalog import ModelList
@@ -11,7 +12,7 @@ from api.views import model_view
 from domain.acceptance import Page
 from domain.pricing import priced, with_noted
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], route_class=LateRoute)
 
 
 @router.get("/v1/models", operation_id="list_models", responses={200: {"model": ModelList}})

@@ -11,9 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.errors import refuse
+from api.late import LateRoute
 from api.services import Reader
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=LateRoute)
 
 _FOLDER = Path(__file__).parent.parent / "static"
 _TYPES = {

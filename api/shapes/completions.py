@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from api.late import LateModel
 from api.shapes.pieces import JsonObject, Shape, example
 
 
-class CompletionBody(BaseModel):
+class CompletionBody(LateModel):
     """A chat completion to make. Other fields of OpenAI's are passed on to the provider."""
 
     model_config = ConfigDict(

@@ -2,14 +2,16 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
+
+from api.late import LateModel
 
 Money = Annotated[str | None, Field(description="USD, null while unpriced.", examples=["0.0125"])]
 JsonObject = dict[str, Any]
 JsonSchemaExtra = dict[str, JsonValue]
 
 
-class Shape(BaseModel):
+class Shape(LateModel):
     """An answer; nothing else stands in it."""
 
     model_config = ConfigDict(extra="forbid")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _KEYS = "set ANTHROPIC_API_KEY or OPENAI_API_KEY for a real model"
 _EVERYTHING = "/docs"
+NAMES = frozenset({"up", "api", "worker"})
+"""The commands of this module."""
 
 Host = Annotated[
     str | None, typer.Option("--host", metavar="HOST", help="Where to listen (127.0.0.1).")

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from bootstrap import settings as settings_module
-from bootstrap.cli import app
+from bootstrap.cli import build_app
 from bootstrap.commands.given import names_of
 from bootstrap.settings import Settings
 
@@ -34,7 +34,7 @@ _ENVIRONMENT_ONLY = (
 
 def cli_page() -> str:
     """Return the page of every command."""
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(build_app())
     lines = [
         "# Command line",
         "",
