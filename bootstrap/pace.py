@@ -7,7 +7,6 @@ them again and again: a tenth of the start, and pauses of 0.2 s under load.
 import asyncio
 import contextlib
 import gc
-import importlib
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
@@ -29,15 +28,17 @@ def settle() -> None:
     gc.enable()
 
 
-def import_fastapi() -> None:
-    """Import it without the validators of its models of OpenAPI, of which nothing is read here."""
+@contextlib.contextmanager
+def late_models() -> Iterator[None]:
+    """Import modules inside whose pydantic models are built when the first of each is made.
+
+    A process needs a part of them, and FastAPI's of OpenAPI hardly ever; building is thread-safe.
+    """
     from pydantic import BaseModel  # noqa: PLC0415 - not for `--help`
 
-    if "fastapi" in sys.modules:
-        return
     BaseModel.model_config["defer_build"] = True
     try:
-        importlib.import_module("fastapi")
+        yield
     finally:
         del BaseModel.model_config["defer_build"]
 

@@ -111,8 +111,7 @@ def _make_data_dir(folder: Path) -> None:
 
 def _import_parts() -> "Assemble":
     # Not at the top: it takes as long as the dev server takes to start, and runs beside it.
-    with pace.without_pydantic_v1():
-        pace.import_fastapi()
+    with pace.without_pydantic_v1(), pace.late_models():
         from bootstrap.parts import assemble  # noqa: PLC0415 - see above
 
     return assemble

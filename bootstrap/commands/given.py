@@ -25,7 +25,10 @@ def load_settings(**options: object) -> "Settings":
     from pydantic import ValidationError  # noqa: PLC0415
     from pydantic_settings import SettingsError  # noqa: PLC0415
 
-    from bootstrap.settings import Settings  # noqa: PLC0415
+    from bootstrap import pace  # noqa: PLC0415
+
+    with pace.late_models():
+        from bootstrap.settings import Settings  # noqa: PLC0415
 
     _adopt_temporal_names()
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
