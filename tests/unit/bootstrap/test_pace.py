@@ -5,8 +5,7 @@ import sys
 
 _IMPORTS = """
 from bootstrap import pace
-with pace.without_pydantic_v1():
-    pace.import_fastapi()
+with pace.without_pydantic_v1(), pace.late_models():
     import bootstrap.parts
 from fastapi.openapi.models import Info
 from pydantic import BaseModel
@@ -19,7 +18,7 @@ assert Later.__pydantic_complete__
 """
 
 
-def test_fastapis_own_models_are_built_later_and_nobody_elses() -> None:
+def test_models_of_a_start_are_built_later_and_nobody_elses() -> None:
     command = [sys.executable, "-c", _IMPORTS]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
 
