@@ -9,17 +9,27 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from temporalio import activity
 
 from activities import bills, failures
+from activities.bills import Meter
 from activities.deltas import DeltaWriter
+from activities.held import explain
 from activities.live import LiveAttempt
 from activities.steps import StepFrame
-from domain.agent import AgentChunk, AgentDelta, AgentDone, AgentInvocation, AgentState
+from domain.agent import (
+    AgentChunk,
+    AgentDelta,
+    AgentDone,
+    AgentInvocation,
+    AgentState,
+    agent_model,
+)
 from domain.agenthealth import CallBook, Callee, is_its_fault
+from domain.bounds import NOTHING_BOUND
 from domain.chat import ChatMessage, TokenUsage
 from domain.errors import (
     AgentUnavailableError,
@@ -32,15 +42,17 @@ from domain.errors import (
 )
 from domain.event import EventDraft, EventType
 from domain.order import ChatReply, InvokeOrder
-from domain.ports import AgentInvoker, Ids
+from domain.ports import AgentInvoker, Clock, Ids, PriceList
 from domain.session import estimate_tokens
 from domain.step import (
     AlreadyClosed,
     Attempt,
+    AwaitingBudget,
     CallBill,
     Closing,
     NewMessage,
     Opened,
+    Withheld,
 )
 
 _log = logging.getLogger(__name__)
@@ -53,6 +65,8 @@ class AgentSettings:
     idle_seconds: float = 120.0
     total_seconds: float = 300.0
     failures: int = 3
+    max_output_tokens: int = 4096
+    """What an answer is taken to hold at most, where it is priced by tokens."""
 
 
 @dataclass(slots=True)
@@ -61,6 +75,8 @@ class _Call:
 
     opened: Opened
     attempt: Attempt
+    started_ms: int
+    is_sent: bool = False
     pieces: list[str] = field(default_factory=list)
 
     @property
@@ -69,22 +85,31 @@ class _Call:
         opened = self.opened
         return Callee(opened.owner, opened.agent_id or "", opened.spec.endpoint or "")
 
+    @property
+    def is_priced(self) -> bool:
+        """Whether it is known what the agent's tokens cost, so that money is held for them."""
+        return self.opened.bound != NOTHING_BOUND
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPorts:
+    """What calls of external agents are made, judged and billed with."""
+
+    invoker: AgentInvoker
+    calls: CallBook
+    prices: PriceList
+    clock: Clock
+    ids: Ids
+
 
 class AgentActivities:
     """Calls to external agents."""
 
     def __init__(
-        self,
-        frame: StepFrame,
-        invoker: AgentInvoker,
-        calls: CallBook,
-        ids: Ids,
-        settings: AgentSettings | None = None,
+        self, frame: StepFrame, ports: AgentPorts, settings: AgentSettings | None = None
     ) -> None:
         self._frame = frame
-        self._invoker = invoker
-        self._calls = calls
-        self._ids = ids
+        self._ports = ports
         self._settings = settings or AgentSettings()
 
     @activity.defn(name="invoke_agent")
@@ -95,21 +120,26 @@ class AgentActivities:
         )
 
     async def _invoke(self, live: LiveAttempt, order: InvokeOrder) -> ChatReply:
-        opening = await self._frame.open(order.run_id, order.step_id)
+        plan = bills.plan_model(
+            self._ports.prices, agent_model(order.agent_id), self._settings.max_output_tokens
+        )
+        opening = await self._frame.open(order.run_id, order.step_id, plan)
         if isinstance(opening, AlreadyClosed):
             return ChatReply.model_validate(opening.result)
+        if isinstance(opening, AwaitingBudget | Withheld):
+            return explain(opening, 0, has_next=False)
         if not isinstance(opening, Opened):
             raise TypeError("an agent's call has no unknown outcome")
         attempt = Attempt(order.run_id, order.step_id, opening.attempt)
-        call = _Call(opening, attempt)
+        call = _Call(opening, attempt, self._ports.clock.now_ms())
         try:
-            await self._calls.admit(call.callee)
+            await self._ports.calls.admit(call.callee)
             return await self._judged(live, call)
         except (StepRefusedError, StoreUnavailableError):
             raise
         except Exception as error:  # whatever it is, the step's row has to count it
             named = failures.ours(error, order.run_id, order.step_id)
-            raise await self._failed(order, attempt, named) from error
+            raise await self._failed(order, call, named) from error
         except asyncio.CancelledError:
             await self._frame.let_go(live, attempt)
             raise
@@ -128,11 +158,11 @@ class AgentActivities:
         """Put on record how a call went; that it cannot be is no reason for the step to fail."""
         try:
             if error is None:
-                await self._calls.answered(callee)
+                await self._ports.calls.answered(callee)
             elif is_its_fault(error):
-                await self._calls.failed(callee, str(error))
+                await self._ports.calls.failed(callee, str(error))
             else:
-                await self._calls.released(callee)
+                await self._ports.calls.released(callee)
         except StoreUnavailableError as lost:
             _log.warning("a call of agent %s does not count: %s", callee.agent_id, lost)
 
@@ -155,14 +185,14 @@ class AgentActivities:
         text = done.final_message if done.final_message is not None else streamed
         # What viewers add up has to be the final text, also when the agent changed its mind.
         replaces = text != streamed
-        bill = _bill(opened, done)
+        bill = self._bill(call, done)
         reply = ChatReply(usage=bills.add(opened.usage, bill))
         step_id = call.attempt.step_id
         data: dict[str, Any] = {"agent_id": opened.agent_id, "step": step_id, "usage": done.usage}
         key = f"invoke_done:{step_id}"
         answered = EventDraft(type=EventType.AGENT_INVOKE_DONE, key=key, data=data)
         message = NewMessage(
-            message_id=self._ids.new("msg"),
+            message_id=self._ports.ids.new("msg"),
             role="assistant",
             content=text,
             tokens=done.usage.get("completion_tokens", estimate_tokens(text)),
@@ -196,7 +226,10 @@ class AgentActivities:
 
     async def _stream(self, live: LiveAttempt, call: _Call, writer: DeltaWriter) -> AgentDone:
         invocation = await self._invocation(call)
-        stream = patiently(self._invoker.stream(invocation), self._settings, invocation.agent_id)
+        call.is_sent = True
+        stream = patiently(
+            self._ports.invoker.stream(invocation), self._settings, invocation.agent_id
+        )
         async with aclosing(stream) as chunks:
             async for chunk in chunks:
                 if isinstance(chunk, AgentDone):
@@ -216,15 +249,38 @@ class AgentActivities:
         draft = EventDraft(type=EventType.AGENT_STATE, key=key, data=data)
         await self._frame.book.append_events(attempt, [draft])
 
-    async def _failed(
-        self, order: InvokeOrder, attempt: Attempt, error: OrchestratorError
-    ) -> Exception:
-        count = await self._frame.book.fail(attempt)
+    async def _failed(self, order: InvokeOrder, call: _Call, error: OrchestratorError) -> Exception:
+        count = await self._frame.book.fail(call.attempt, self._failed_bill(call, error))
         is_final = isinstance(error, PermanentError)
         if is_final or isinstance(error, CircuitOpenError) or count >= self._settings.failures:
             return failures.named(error) if is_final else failures.final(error)
         wait = error.retry_after or failures.backoff(count, order.retry_seconds)
         return failures.again(error, wait)
+
+    def _meter(self, call: _Call) -> Meter:
+        return Meter(self._ports.prices, agent_model(call.opened.agent_id or ""), call.opened)
+
+    def _bill(self, call: _Call, done: AgentDone) -> CallBill:
+        """Return what the agent says it used; of a priced one that says nothing, what was held."""
+        usage = _usage(done)
+        is_free = call.is_priced and not call.opened.bound.pico
+        if usage is None and (is_free or not call.is_priced):
+            usage = TokenUsage()
+        return self._meter(call).bill(usage, self._latency(call), None)
+
+    def _failed_bill(self, call: _Call, error: OrchestratorError) -> CallBill | None:
+        """Return the bill of a call that failed; None where nothing was held and nothing came."""
+        has_output = bool(call.pieces)
+        if not call.is_priced and not has_output:
+            return None
+        bill = self._meter(call).failed(
+            self._latency(call), error, is_sent=call.is_sent, has_output=has_output
+        )
+        # Nobody knows what a stranger's work costs: that is not nothing.
+        return bill if call.is_priced else replace(bill, cost_pico=None)
+
+    def _latency(self, call: _Call) -> int:
+        return max(0, self._ports.clock.now_ms() - call.started_ms)
 
 
 async def patiently(
@@ -266,20 +322,13 @@ def _check_tokens(most: int | None, streamed_chars: int) -> None:
         )
 
 
-def _bill(opened: Opened, done: AgentDone) -> CallBill:
-    """Return what the agent says it used. What that cost is its owner's affair: unpriced."""
+def _usage(done: AgentDone) -> TokenUsage | None:
+    """Return the tokens that an agent says it used, None when it says nothing of them."""
     used = done.usage
-    tokens = TokenUsage(
+    said = TokenUsage(
         input_tokens=used.get("prompt_tokens", 0),
         output_tokens=used.get(
             "completion_tokens", used.get("total_tokens", used.get("tokens", 0))
         ),
     )
-    is_known = tokens.input_tokens + tokens.output_tokens > 0
-    return CallBill(
-        model=f"agent/{opened.agent_id}",
-        usage=tokens,
-        cost_pico=None if is_known else 0,
-        estimated=False,
-        latency_ms=0,
-    )
+    return said if said.input_tokens + said.output_tokens else None

@@ -29,20 +29,27 @@ _WAS_WORKING = (
 """Failures after which a provider that had taken the request may charge for it."""
 
 
-def plan_call(prices: PriceList, order: ChatOrder, max_output: int) -> CallPlan:
-    """Return the call with its rates in picodollars per token, None while unpriced.
+def plan_model(prices: PriceList, model: str, max_output: int) -> CallPlan:
+    """Return a call with its rates in picodollars per token, None while unpriced.
 
     They are upper bounds: those of the largest call, where a price grows with the size.
     """
     said = TokenUsage(input_tokens=_MILLION)
     both = TokenUsage(input_tokens=_MILLION, output_tokens=_MILLION)
-    per_input, per_both = prices.cost(order.model, said), prices.cost(order.model, both)
+    per_input, per_both = prices.cost(model, said), prices.cost(model, both)
     is_priced = per_input is not None and per_both is not None
     return CallPlan(
-        model=order.model,
+        model=model,
         input_rate=_rate(per_input) if is_priced else None,
         output_rate=_rate(per_both, per_input) if is_priced else None,
         max_output=max_output,
+    )
+
+
+def plan_call(prices: PriceList, order: ChatOrder, max_output: int) -> CallPlan:
+    """Return the call of one model of a chain."""
+    return replace(
+        plan_model(prices, order.model, max_output),
         has_next=order.has_next,
         fallback_from=order.fallback_from,
         fallback_reason=order.fallback_reason,

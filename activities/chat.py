@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Any, cast
 
 from temporalio import activity
@@ -17,6 +16,7 @@ from temporalio import activity
 from activities import bills, failures
 from activities.bills import Meter
 from activities.deltas import DeltaWriter
+from activities.held import explain
 from activities.live import LiveAttempt
 from activities.simpler import WrittenAnswer, is_simpler, level_of
 from activities.steps import StepFrame
@@ -33,12 +33,9 @@ from domain.chat import (
     split_model,
 )
 from domain.errors import (
-    BudgetExhaustedError,
-    CircuitOpenError,
     InternalError,
     ModelError,
     ModelNotConfiguredError,
-    ModelRateLimitedError,
     ModelTimeoutError,
     OrchestratorError,
     StepRefusedError,
@@ -57,19 +54,8 @@ from domain.step import (
     NewMessage,
     Opened,
     Withheld,
-    milliseconds,
     step_place,
 )
-
-_PATIENT_ATTEMPTS = 25
-"""Attempts that are only put off, before the workflow sets a timer: attempts are counted."""
-_REFUSALS: dict[str, type[OrchestratorError]] = {
-    "budget_exhausted": BudgetExhaustedError,
-    "budget_degraded": BudgetExhaustedError,
-    "budget_busy": BudgetExhaustedError,
-    "circuit_open": CircuitOpenError,
-    "model_rate_limited": ModelRateLimitedError,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +124,8 @@ class ChatActivities:
         opening = await self._frame.open(order.run_id, order.step_id, plan)
         if isinstance(opening, AlreadyClosed):
             return ChatReply.model_validate(opening.result)
-        if isinstance(opening, AwaitingBudget):
-            return _waiting(opening)
-        if isinstance(opening, Withheld):
-            return self._withheld(order, opening)
+        if isinstance(opening, AwaitingBudget | Withheld):
+            return explain(opening, self._settings.longest_wait, has_next=order.has_next)
         if not isinstance(opening, Opened):
             raise TypeError("a model call has no unknown outcome")
         attempt = Attempt(order.run_id, order.step_id, opening.attempt)
@@ -294,17 +278,6 @@ class ChatActivities:
     def _latency(self, call: _Call) -> int:
         return max(0, self._clock.now_ms() - call.started_ms)
 
-    def _withheld(self, order: ChatOrder, held: Withheld) -> ChatReply:
-        """Say what a call that may not be made now means: the next model, a wait, or the end."""
-        error = _REFUSALS[held.code](held.message, retry_after=milliseconds(held.wait_ms))
-        if held.code == "budget_busy":
-            return _put_off(error, failures.backoff(activity.info().attempt, 0.25))
-        wait = error.retry_after
-        can_wait = wait is not None and wait.total_seconds() <= self._settings.longest_wait
-        if wait is None or (order.has_next and not (can_wait and _is_rate(held))):
-            raise failures.coded(held.code, held.message)
-        return _put_off(error, wait)
-
     async def _failed(self, call: _Call, error: OrchestratorError) -> Exception:
         """Count the failure and say whether Temporal may try this model again."""
         bill = self._meter(call).failed(
@@ -336,23 +309,3 @@ def _cut_by(call: _Call, end: StreamEnd) -> str | None:
 
 def _level(call: _Call) -> str | None:
     return level_of(call.order.model, is_behind=call.order.degraded)
-
-
-def _put_off(error: OrchestratorError, wait: timedelta) -> ChatReply:
-    """Have the call tried again later; the workflow itself waits before attempts run out."""
-    if activity.info().attempt < _PATIENT_ATTEMPTS:
-        raise failures.again(error, wait)
-    return ChatReply(
-        waits_for=error.message, waits_on="timer", expires_in_seconds=wait.total_seconds()
-    )
-
-
-def _is_rate(held: Withheld) -> bool:
-    return held.code == "model_rate_limited"
-
-
-def _waiting(opening: AwaitingBudget) -> ChatReply:
-    wait = opening.expires_in_ms
-    return ChatReply(
-        waits_for=opening.budget_id, expires_in_seconds=None if wait is None else wait / 1000
-    )

@@ -124,7 +124,9 @@ def _services(ports: ApiPorts, config: ApiConfig) -> Services:
         forking=Forking(
             ports.intake, ports.forks, ports.dead_letters, config.intake, background.spawn
         ),
-        budgeting=Budgeting(ports.budgets, ports.goals, intake, gateway, background.spawn),
+        budgeting=Budgeting(
+            ports.budgets, ports.goals, intake, ports.prices, gateway, background.spawn
+        ),
         deciding=Deciding(ports.approvals, gateway, background.spawn),
         dispatching=Dispatching(ports.clients, gateway, background.spawn),
         scheduling=Scheduling(ports.schedules, ports.scheduler, Promptly(background, "schedule")),

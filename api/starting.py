@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from api.access import Access
 from api.client_tools import run_tools
+from api.errors import Problem
 from api.moments import ms_of, start_ms
 from api.requests import StartRunBody
 from api.services import Services
@@ -16,6 +17,7 @@ from api.waiting import follow
 from domain.acceptance import Accepted, IdempotencyKey
 from domain.agent import Limits
 from domain.errors import InvalidRequestError
+from domain.event import EventType
 from domain.intake import StartRun
 from domain.run import Run
 from domain.session import OnBusy
@@ -82,3 +84,28 @@ async def wait_for_end(desk: Services, run: Run, seconds: float) -> Run:
         return run
     await follow(desk, Tail(desk.events, run.run_id, run.last_seq), seconds, frozenset())
     return await desk.runs.get_run(run.owner, run.run_id)
+
+
+async def wait_for_answer(desk: Services, run: Run, seconds: float) -> Run:
+    """Wait as for its end, but no longer than it goes on: a person raises a budget in hours."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while not run.is_terminal and run.waiting_on != "budget":
+        left = until - loop.time()
+        if left <= 0 or desk.keeper.stopping.is_set():
+            break
+        tail = Tail(desk.events, run.run_id, run.last_seq)
+        await follow(desk, tail, left, {EventType.RUN_WAITING})
+        run = await desk.runs.get_run(run.owner, run.run_id)
+    return run
+
+
+def money_problem(run: Run) -> Problem | None:
+    """Return what a caller is told of a run that waits for a budget to be raised."""
+    if run.waiting_on != "budget":
+        return None
+    said = (
+        f"run {run.run_id} waits until somebody raises its budget, and goes on then: decide"
+        f" /v1/approvals?run_id={run.run_id}"
+    )
+    return Problem(402, "budget_exhausted", said)

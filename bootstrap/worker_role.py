@@ -11,7 +11,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.agentchecks import AgentChecks, CheckPorts, CheckSettings
-from activities.agents import AgentActivities, AgentSettings
+from activities.agents import AgentActivities, AgentPorts, AgentSettings
 from activities.chat import ChatActivities, ChatSettings
 from activities.children import ChildActivities, ChildPorts, ChildSettings
 from activities.decisions import DecisionActivities, DecisionPorts, TakesUnverified
@@ -142,6 +142,7 @@ def build_worker_role(
         idle_seconds=settings.idle_seconds,
         total_seconds=settings.agent_timeout_ms / 1000,
         failures=settings.provider_failures,
+        max_output_tokens=settings.max_output_tokens,
     )
     engine = TemporalSchedules(gateway)
     schedules = ScheduleActivities(
@@ -155,7 +156,11 @@ def build_worker_role(
     )
     activities = ActivitySet(
         chat=ChatActivities(frame, can.models, can.prices, clock, ids, chat),
-        agents=AgentActivities(frame, can.invoker, storage.agent_health, ids, agents),
+        agents=AgentActivities(
+            frame,
+            AgentPorts(can.invoker, storage.agent_health, can.prices, clock, ids),
+            agents,
+        ),
         tools=ToolActivities(frame, can.toolbox),
         runs=RunActivities(storage.steps, gateway, stopping, engine),
         decisions=DecisionActivities(

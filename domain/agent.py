@@ -14,7 +14,18 @@ AgentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
 KEYWORD = "degraded/keyword"
 STATIC = "degraded/static"
 """In place of models: answers that the operator wrote."""
+_AGENT_MODEL = "agent/"
 _WORDS = re.compile(r"\w+")
+
+
+def agent_model(agent_id: str) -> str:
+    """Return the name under which the calls of an external agent are priced and billed."""
+    return f"{_AGENT_MODEL}{agent_id}"
+
+
+def is_agent_model(model: str) -> bool:
+    """Say whether the calls billed as this model are those of an external agent."""
+    return model.startswith(_AGENT_MODEL)
 
 
 class AgentKind(StrEnum):

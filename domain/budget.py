@@ -115,6 +115,10 @@ class BudgetBook(Protocol):
         """
         ...
 
+    async def all_waiting(self) -> Sequence[str]:
+        """Return every run that waits until a person says something about a budget."""
+        ...
+
     async def delete_budget(self, owner: str | None, budget_id: str) -> Sequence[str]:
         """Remove a budget and return the runs that wait on it, to wake.
 

@@ -1,4 +1,4 @@
-"""Changing what may be spent: it goes on record, then the runs that waited are woken.
+"""Changing what may be spent and what things cost: on record first, then who waited is woken.
 
 Knows ports only. A goal that is cancelled takes its open runs along.
 """
@@ -11,7 +11,9 @@ from domain.goal import Goal, GoalBook
 from domain.handover import HandOver, Spawn
 from domain.intake import Intake
 from domain.ports import RunGateway
+from domain.pricing import PriceBook
 from domain.principal import Principal
+from domain.spending import PriceOverride
 
 
 class Budgeting:
@@ -25,10 +27,12 @@ class Budgeting:
         budgets: BudgetBook,
         goals: GoalBook,
         intake: Intake,
+        prices: PriceBook,
         gateway: RunGateway,
         spawn: Spawn | None = None,
     ) -> None:
         self._budgets = budgets
+        self._prices = prices
         self._goals = goals
         self._intake = intake
         self._gateway = gateway
@@ -66,6 +70,20 @@ class Budgeting:
         for run_id in change.to_cancel:
             await self._intake.cancel(who, run_id, f"goal {goal_id} was cancelled")
         return change.goal
+
+    async def set_price(self, model: str, price: PriceOverride, by: str) -> None:
+        """Set what a model costs, and wake the runs that wait for money: it may do now."""
+        await self._prices.put_price(model, price, by)
+        await self._wake(*await self._budgets.all_waiting())
+
+    async def forget_price(self, model: str) -> None:
+        """Forget what was said of a price, and wake the runs that wait for money.
+
+        Raises:
+            NotFoundError: nothing was said of this model.
+        """
+        await self._prices.delete_price(model)
+        await self._wake(*await self._budgets.all_waiting())
 
     async def _wake(self, *run_ids: str) -> None:
         for run_id in run_ids:

@@ -54,6 +54,10 @@ class ApprovalBook(Protocol):
         """
         ...
 
+    async def waiting_on(self, budget_id: str) -> Sequence[str]:
+        """Return the runs that wait until a person says something about a budget."""
+        ...
+
     async def outdated(self) -> Sequence[str]:
         """Return the pending approvals that their agent's policy of now has not ruled on."""
         ...
@@ -81,7 +85,10 @@ class Deciding:
             as `ApprovalBook.decide`; nothing changed then.
         """
         approval = await self.book.decide(owner, approval_id, said)
-        await self._wake(approval)
+        await self._wake(approval.run_id)
+        if said.approved and approval.budget_id is not None:
+            # What was raised may cover the calls of others too.
+            await self._wake(*await self.book.waiting_on(approval.budget_id))
         if said.approved and said.remember != "none":
             await self.revisit()
         return approval
@@ -93,8 +100,9 @@ class Deciding:
             approval = await self.book.revisit(approval_id)
             if approval is not None:
                 settled += 1
-                await self._wake(approval)
+                await self._wake(approval.run_id)
         return settled
 
-    async def _wake(self, approval: Approval) -> None:
-        await self._hand_over(approval.run_id, "wake", self._gateway.wake(approval.run_id))
+    async def _wake(self, *run_ids: str) -> None:
+        for run_id in run_ids:
+            await self._hand_over(run_id, "wake", self._gateway.wake(run_id))

@@ -342,6 +342,7 @@ class BudgetExhaustedError(PermanentError):
     """A budget or a cap does not cover the call; the message says which."""
 
     code = "budget_exhausted"
+    degrades = False  # whether the budget lets a cheaper model be asked
 
 
 class PriceUnknownError(PermanentError):

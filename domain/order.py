@@ -129,6 +129,7 @@ class InvokeOrder(_Payload):
 
     run_id: str
     step_id: str
+    agent_id: str = ""
     retry_seconds: float = 1.0
 
 

@@ -6,7 +6,7 @@ billed at what was held for it once its time is over.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from domain.bounds import PriceOverride
 from domain.step import CallBill
@@ -94,6 +94,8 @@ class NewCall:
     output_tokens: int
     pico: int | None
     max_seconds: float
+    route: dict[str, Any] | None = None
+    """Why the model was chosen, where there was a choice: told in the log of the run."""
 
 
 @dataclass(frozen=True, slots=True)

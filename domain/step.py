@@ -216,6 +216,11 @@ class CallBill:
     stop_reason: str | None = None
     """Why the provider stopped: `stop`, `length`, `tool_calls`, `content_filter`."""
 
+    @property
+    def tokens(self) -> int:
+        """Return all tokens, of the request and of the reply."""
+        return self.usage.input_tokens + self.usage.output_tokens
+
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:

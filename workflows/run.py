@@ -195,16 +195,15 @@ class RunWorkflow:
             raise RunFailedError("max_tool_calls", f"the run reached its cap of {cap} tool calls")
 
     async def _complete_chat(self, chat: ChatOrder) -> ChatReply:
-        """Ask one model; while a person has to raise a budget first, wait and look again."""
+        label = f"llm {chat.model} turn {self._progress.turn}"
+        return await self._call("complete_chat", chat, label)
+
+    async def _call(self, name: str, order: ChatOrder | InvokeOrder, label: str) -> ChatReply:
+        """Ask a model or an agent; while a person has to raise a budget first, look again."""
         while True:
             seen = self._wakes
-            reply = await self._step(
-                "complete_chat",
-                chat,
-                ChatReply,
-                f"llm {chat.model} turn {self._progress.turn}",
-                self._order.timing.attempt_seconds,
-            )
+            seconds = self._order.timing.attempt_seconds
+            reply = await self._step(name, order, ChatReply, label, seconds)
             if reply.waits_for is None:
                 return reply
             why = f"{'raise budget ' if reply.waits_on == 'budget' else ''}{reply.waits_for}"
@@ -213,17 +212,13 @@ class RunWorkflow:
     async def _invoke_agent(self) -> bool:
         """Ask the external agent; return whether more was said after its answer, in a fork."""
         step_id = invoke_step(self._progress.turn)
-        reply = await self._step(
-            "invoke_agent",
-            InvokeOrder(
-                run_id=self._order.run_id,
-                step_id=step_id,
-                retry_seconds=self._order.timing.retry_seconds,
-            ),
-            ChatReply,
-            f"agent {self._order.agent_id}",
-            self._order.timing.attempt_seconds,
+        order = InvokeOrder(
+            run_id=self._order.run_id,
+            step_id=step_id,
+            agent_id=self._order.agent_id or "",
+            retry_seconds=self._order.timing.retry_seconds,
         )
+        reply = await self._call("invoke_agent", order, f"agent {self._order.agent_id}")
         self._note(usage=reply.usage)
         return reply.goes_on
 

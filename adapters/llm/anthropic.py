@@ -23,6 +23,7 @@ from adapters.llm.reading import Opening, read_reply
 from adapters.llm.reply import ReplyLimits
 from adapters.llm.sdk import Connected, LazySdk
 from domain.chat import NO_WISHES, ChatChunk, ChatRequest
+from domain.plain import without_tools
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
 _STREAM_HEADERS = {"Accept-Encoding": "identity"}
@@ -103,7 +104,10 @@ def _body(request: ChatRequest) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": request.model,
         "max_tokens": request.max_output_tokens,
-        "messages": to_messages(request.messages),
+        # Blocks of tools are refused in a request that declares none.
+        "messages": to_messages(
+            request.messages if request.tools else without_tools(request.messages)
+        ),
         "stream": True,
     }
     system = to_system(request.messages)

@@ -21,7 +21,7 @@ from api.params import IDEMPOTENCY
 from api.replies import reply
 from api.routes.runs import headers_of
 from api.services import Services
-from api.starting import start_and_tail, wait_for_end
+from api.starting import money_problem, start_and_tail, wait_for_answer
 from api.tail import Tail
 from domain.acceptance import Accepted, IdempotencyKey
 from domain.chat import TokenUsage
@@ -62,7 +62,7 @@ async def answer(desk: Services, access: Access, ask: Ask, request: Request) -> 
     accepted = await desk.intake.start_run(access.who, start)
     request.scope["run_id"] = accepted.run.run_id
     async with WhileThere(request.receive):
-        run = await wait_for_end(desk, accepted.run, desk.config.max_wait_seconds)
+        run = await wait_for_answer(desk, accepted.run, desk.config.max_wait_seconds)
     return _whole(run, ask, _headers(accepted))
 
 
@@ -128,6 +128,9 @@ def _problem(run: Run) -> Problem:
         return _failure(run.error.code, run.error.message)
     if run.is_terminal:
         return _cancelled(run.run_id)
+    waiting = money_problem(run)
+    if waiting is not None:
+        return waiting
     said = f"run {run.run_id} is not done yet; its events are at /v1/runs/{run.run_id}/events"
     return Problem(504, "run_not_done", said)
 

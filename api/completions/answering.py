@@ -43,11 +43,11 @@ class Completions:
             CallerGoneError: nobody waits for an answer any more.
             OrchestratorError: no model answers; nothing was sent.
         """
-        models = await self.names.chain(access, ask)
+        choice = await self.names.chain(access, ask)
         if ask.is_stream:
             self.keeper.admit(access)
         async with WhileThere(request.receive):
-            begun = await self.chain.begin(access, ask, models)
+            begun = await self.chain.begin(access, ask, choice)
             if not ask.is_stream:
                 body = await begun.body()
                 return Response(body, 200, begun.headers, media_type="application/json")

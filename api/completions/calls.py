@@ -6,6 +6,7 @@ that the ledger is never below the provider's bill.
 
 import logging
 from decimal import Decimal
+from typing import Any
 
 from api.access import Access
 from api.background import Background
@@ -52,8 +53,10 @@ class Ledger:
         self._ids = ids
         self._behind = behind
 
-    async def open(self, access: Access, ask: Ask, model: str) -> "OpenCall":
-        """Hold what a call of `model` may cost at most.
+    async def open(
+        self, access: Access, ask: Ask, model: str, route: dict[str, Any] | None = None
+    ) -> "OpenCall":
+        """Hold what a call of `model` may cost at most; `route` is why it was chosen.
 
         Raises:
             BudgetExhaustedError, PriceUnknownError, CircuitOpenError, ModelRateLimitedError: it may
@@ -73,6 +76,7 @@ class Ledger:
             output_tokens=bound.output_tokens,
             pico=None if cost is None else to_pico(cost),
             max_seconds=longest + min(longest, _GRACE_SECONDS),
+            route=route,
         )
         started = self._clock.now_ms()
         opened = await self._ports.calls.open_call(call)

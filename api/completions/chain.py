@@ -6,6 +6,7 @@ Only before the first content: from then on an answer is one model's, whatever h
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from api.access import Access
 from api.completions.asking import Ask
@@ -14,6 +15,7 @@ from api.completions.translated import TranslatedReply
 from api.completions.wire import error_chunk
 from api.ports import ProxyPorts
 from domain.errors import (
+    BudgetExhaustedError,
     CircuitOpenError,
     ModelAuthError,
     ModelError,
@@ -26,6 +28,7 @@ from domain.errors import (
     StreamIncompleteError,
 )
 from domain.ports import Clock, Ids, ModelCatalog
+from domain.tiers import Choice
 from domain.upstream import RawRequest, Reply
 
 _NEXT = (
@@ -39,6 +42,11 @@ _NEXT = (
     PriceUnknownError,
 )
 """Failures after which the next model of a chain is asked."""
+
+
+def _goes_on(error: OrchestratorError) -> bool:
+    """Whether the next model of a chain is asked after a failure."""
+    return isinstance(error, _NEXT) or (isinstance(error, BudgetExhaustedError) and error.degrades)
 
 
 @dataclass(slots=True)
@@ -95,18 +103,19 @@ class Chain:
         self._clock = clock
         self._ids = ids
 
-    async def begin(self, access: Access, ask: Ask, models: Sequence[str]) -> Begun:
+    async def begin(self, access: Access, ask: Ask, choice: Choice) -> Begun:
         """Return the answer of the first model that begins one.
 
         Raises:
             OrchestratorError: why the last of them did not, or why no other may be asked.
         """
         failed: list[str] = []
+        models, route = choice.models, choice.decision or None
         for at, model in enumerate(models):
             try:
-                begun = await self._ask(access, ask, model)
-            except _NEXT:
-                if at == len(models) - 1:
+                begun = await self._ask(access, ask, model, None if at else route)
+            except OrchestratorError as error:
+                if at == len(models) - 1 or not _goes_on(error):
                     raise
                 failed.append(model)
             else:
@@ -114,9 +123,11 @@ class Chain:
                 return begun
         raise ModelNotConfiguredError("the chain of models is empty")
 
-    async def _ask(self, access: Access, ask: Ask, model: str) -> Begun:
+    async def _ask(
+        self, access: Access, ask: Ask, model: str, route: dict[str, Any] | None
+    ) -> Begun:
         reply = self._reply(ask, model)
-        call = await self._ledger.open(access, ask, model)
+        call = await self._ledger.open(access, ask, model, route)
         blocks = reply.blocks()
         try:
             first = await anext(blocks, None)

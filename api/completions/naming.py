@@ -9,7 +9,7 @@ from api.ports import ProxyPorts
 from domain.chat import split_model
 from domain.errors import ModelNotConfiguredError
 from domain.ports import ModelCatalog
-from domain.tiers import Question, is_choice, tier_of
+from domain.tiers import Choice, Question, is_choice, tier_of
 
 
 class Names:
@@ -20,8 +20,8 @@ class Names:
         self._models = models
         self._bare: dict[str, list[str]] | None = None
 
-    async def chain(self, access: Access, ask: Ask) -> tuple[str, ...]:
-        """Return the models to ask, in turn.
+    async def chain(self, access: Access, ask: Ask) -> Choice:
+        """Return the models to ask, in turn, and why where there was a choice.
 
         Raises:
             NotFoundError: no such tier.
@@ -35,9 +35,8 @@ class Names:
                 session_id=ask.session_id,
                 owner=access.who.owner,
             )
-            choice = await self._ports.router.choose(tier_of(ask.model), question)
-            return choice.models
-        return (self._model(ask.model),)
+            return await self._ports.router.choose(tier_of(ask.model), question)
+        return Choice((self._model(ask.model),))
 
     def _model(self, name: str) -> str:
         try:

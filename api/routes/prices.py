@@ -32,7 +32,7 @@ async def set_price(
         Decimal(body.input_per_mtok_usd), Decimal(body.output_per_mtok_usd), Decimal(cached)
     )
     model = f"{provider}/{name}"
-    await desk.ports.prices.put_price(model, price, access.who.signature)
+    await desk.budgeting.set_price(model, price, access.who.signature)
     return reply(
         {
             "model": model,
@@ -56,5 +56,5 @@ async def delete_price(
     desk: Desk, _access: Operator, provider: Provider, name: ModelName
 ) -> Response:
     """Forget what was said; the price of `orchestrator.toml`, or the bundled one, counts again."""
-    await desk.ports.prices.delete_price(f"{provider}/{name}")
+    await desk.budgeting.forget_price(f"{provider}/{name}")
     return Response(status_code=204)

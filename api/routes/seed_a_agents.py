@@ -10,7 +10,7 @@ from starlette.responses import Response
 from api.access import Access
 from api.agents import health_of
 from api.bodies import JsonRoute
-from api.errors import refuse
+from api.errors import RefusedError, refuse
 from api.params import AgentKey
 from api.replies import reply
 from api.routes.seed_a import agents_of, costs_by
@@ -25,7 +25,7 @@ from api.shapes.seed_a import (
     SeedMemoryOut,
     SeedMetricsOut,
 )
-from api.starting import wait_for_end
+from api.starting import money_problem, wait_for_answer
 from api.views import View, iso
 from domain.acceptance import Page
 from domain.costs import CostBy, CostLine
@@ -39,6 +39,7 @@ from domain.stats import AgentFigures
 router = APIRouter(tags=["seed A"], route_class=JsonRoute)
 Conversation = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,60}$")]
 _MOST_MESSAGES = 1000
+_MONEY = frozenset({"budget_exhausted", "max_cost_usd"})
 
 
 @router.get(
@@ -128,27 +129,32 @@ async def clear_memory(
 @router.post(
     "/api/chat",
     operation_id="seed_chat",
-    responses={200: {"model": SeedChatOut}, 404: {}, 409: {}, 502: {}, 504: {}},
+    responses={200: {"model": SeedChatOut}, 402: {}, 404: {}, 409: {}, 502: {}, 504: {}},
 )
 async def chat(desk: Desk, access: Invoker, request: Request, body: SeedChatBody) -> Response:
     """Say something to an agent and wait for its answer.
 
     A durable run stands behind it, in a session per agent and conversation: what was said before is
-    what the agent remembers. Without `agent_id` the first agent answers. After 504 the run goes on.
+    what the agent remembers. Without `agent_id` the first agent answers. After 504, or 402 while it
+    waits for a budget, the run goes on.
     """
     agent_id = body.agent_id or await _first(desk, access)
     session_id = session_of(agent_id, body.conversation_id)
     ask = StartRun(content=body.message, agent_id=agent_id, session_id=session_id)
     accepted = await desk.intake.start_run(access.who, ask)
     request.scope["run_id"] = accepted.run.run_id
-    run = await wait_for_end(desk, accepted.run, desk.config.max_wait_seconds)
+    run = await wait_for_answer(desk, accepted.run, desk.config.max_wait_seconds)
+    waiting = money_problem(run)
+    if waiting is not None:
+        raise RefusedError(waiting)
     if not run.is_terminal:
         said = f"run {run.run_id} goes on; its answer will be at GET /v1/runs/{run.run_id}"
         raise refuse(504, "still_running", said)
     if run.state is not RunState.DONE:
         why = run.error
         said = f"run {run.run_id} ended {run.state}: {why.message if why else 'it was cancelled'}"
-        raise refuse(502, why.code if why else "cancelled", said)
+        code = why.code if why else "cancelled"
+        raise refuse(402 if code in _MONEY else 502, code, said)
     return reply(await _answer(desk, run))
 
 

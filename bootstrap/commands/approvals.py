@@ -1,4 +1,4 @@
-"""`approvals ...`: see which tool calls wait for a person, and answer."""
+"""`approvals ...`: see which tool calls and budgets wait for a person, and answer."""
 
 import json
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from bootstrap.commands.wire import at
 from bootstrap.terminal import harmless, out
 
 approvals = typer.Typer(
-    help="See which tool calls wait for a person, and answer.", no_args_is_help=True
+    help="See which tool calls and budgets wait for a person, and answer.", no_args_is_help=True
 )
 
 ApprovalId = Annotated[str, typer.Argument(metavar="APPROVAL_ID", help="ap_...")]
@@ -91,7 +91,7 @@ def approve(  # noqa: PLR0913 - each option is a parameter
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a tool call run."""
+    """Let a tool call run, or raise a budget."""
     body: dict[str, Any] = {"decision": "approve", "remember": remember}
     if args is not None:
         body["edited_args"] = _object(args)
@@ -108,7 +108,7 @@ def reject(
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Refuse a tool call; the model reads why and goes on."""
+    """Refuse a tool call: the model reads why and goes on. Or a budget: the run ends."""
     body = {"decision": "reject"} | _why(reason)
     _decide(approval_id, body, (api_url, api_key), as_json=as_json)
 

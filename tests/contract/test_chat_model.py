@@ -73,7 +73,8 @@ async def test_the_answer_after_tool_results_has_seen_them(subject: Subject) -> 
     ]
     asked = ChatMessage(role="assistant", content="", tool_calls=end.tool_calls)
 
-    texts, last = await read(subject.stream("two calls", asked, *results))
+    tools = ("calculator", "time")
+    texts, last = await read(subject.stream("two calls", asked, *results, tools=tools))
 
     assert "r0, r1" in "".join(texts)
     assert last.tool_calls == ()

@@ -84,6 +84,18 @@ async def test_calls_that_race_for_the_last_money_never_get_more(store: StoreBox
     assert await budget(store) == (10 * PICO, 0)
 
 
+async def test_why_a_model_was_chosen_is_told_before_its_call(store: StoreBox) -> None:
+    await store.runs.accept(new_run("run_1"))
+    why = {"kind": "tier", "tier": "simple", "reason": "asked for by name"}
+
+    await store.calls.open_call(call(run_id="run_1", route=why))
+
+    told = [(e["type"], e["data"]) for e in await events(store, "run_1")][-2:]
+    assert told[0] == ("route_decided", why)
+    assert told[1][0] == "llm_call_started"
+    await check_log(store, "run_1")
+
+
 async def test_a_call_of_a_run_is_in_its_log_and_totals(store: StoreBox) -> None:
     await store.runs.accept(new_run("run_1", spec=RunSpec(models=(MODEL,))))
     await put_budget(store, 10 * PICO, scope="agent", scope_id="helper")

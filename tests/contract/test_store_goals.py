@@ -293,6 +293,21 @@ async def test_a_goal_goes_once_nothing_is_open_or_below(store: StoreBox) -> Non
     assert (await store.runs.get_run(OWNER, "run_1")).goal_id == "goal_2"
 
 
+async def test_what_works_on_after_its_parent_keeps_a_goal_and_is_stopped_with_it(
+    store: StoreBox,
+) -> None:
+    await store.goals.put_goal(goal("goal_1"))
+    await accepted(store, "run_1", goal_id="goal_1")
+    await accepted(store, "run_2", parent_run_id="run_1")
+    await store.steps.finalize("run_1", DONE)
+
+    with pytest.raises(ConflictError, match="open runs"):
+        await store.goals.delete_goal(OWNER, "goal_1")
+    change = await store.goals.change_goal(OWNER, "goal_1", {"state": GoalState.CANCELLED})
+
+    assert list(change.to_cancel) == ["run_2"]
+
+
 async def test_goals_are_at_most_ten_deep(store: StoreBox) -> None:
     above: str | None = None
     for number in range(10):

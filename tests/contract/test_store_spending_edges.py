@@ -1,14 +1,40 @@
 """Budgets at their edges: midnight on two clocks, whose they are, which is asked about."""
 
+import asyncio
+from decimal import Decimal
+
 import pytest
 
+from adapters.store.database.tx import Tx
+from adapters.store.steps.opening import open_step
 from domain.approval import Answer
 from domain.budget import DAY_MS, Budget, BudgetScope, OnExhausted
 from domain.errors import ConflictError
+from domain.spending import PriceOverride
 from domain.step import AwaitingBudget, Opened, Withheld
 from tests.contract.store_engines import StoreBox
-from tests.contract.store_scenes import OWNER, check_log, must_open, new_run
-from tests.contract.test_store_spending import CALL, ask, bill, budget, hold, opened, put_budget
+from tests.contract.store_scenes import OWNER, check_log, execution, must_open, new_run
+from tests.contract.test_store_spending import (
+    CALL,
+    PLAN,
+    ask,
+    bill,
+    budget,
+    hold,
+    opened,
+    put_budget,
+)
+
+MADE = Budget(
+    budget_id="bud_1",
+    owner=OWNER,
+    scope=BudgetScope.AGENT,
+    scope_id="helper",
+    limit_usd="1",
+    on_exhausted=OnExhausted.STOP,
+    created_at=1,
+    updated_at=1,
+)
 
 
 async def test_a_day_does_not_begin_anew_for_a_clock_that_is_behind(store: StoreBox) -> None:
@@ -46,18 +72,7 @@ async def test_a_budget_that_became_somebody_elses_is_not_raised(store: StoreBox
 async def test_a_new_budget_sees_what_steps_hold(store: StoreBox) -> None:
     await store.runs.accept(new_run("run_1"))
     await hold(store, "run_1")
-    made = Budget(
-        budget_id="bud_1",
-        owner=OWNER,
-        scope=BudgetScope.AGENT,
-        scope_id="helper",
-        limit_usd="1",
-        on_exhausted=OnExhausted.STOP,
-        created_at=1,
-        updated_at=1,
-    )
-
-    await store.budgets.put_budget(made)
+    await store.budgets.put_budget(MADE)
 
     assert await budget(store) == (CALL, 0)
 
@@ -126,3 +141,52 @@ async def test_a_told_wait_outlasts_the_failure_of_another_call(store: StoreBox)
     again = await opened(store, "run_2")
     assert isinstance(again, Withheld)
     assert again.code == "model_rate_limited"
+
+
+async def test_an_opening_whose_reply_was_lost_is_told_again_as_it_was(store: StoreBox) -> None:
+    """Whatever happens to prices meanwhile: money is held by those of the opening."""
+    await put_budget(store, CALL - 2000 * 100)
+    await set_price(store, "0.001", "0.002")
+    await store.runs.accept(new_run("run_1"))
+    who = execution("run_1")
+    first = must_open(await store.steps.open(who, PLAN))
+    await store.write(lambda tx: tx.run("DELETE FROM prices"))
+
+    again = must_open(await store.steps.open(who, PLAN))
+
+    assert first.cut_by == "budget_exhausted"
+    assert first.price is not None
+    assert again == first
+
+
+async def set_price(store: StoreBox, said: str, told: str) -> None:
+    price = PriceOverride(Decimal(said), Decimal(told), Decimal(said))
+    await store.prices.put_price(PLAN.model, price, "ann")
+
+
+async def test_a_budget_made_or_lowered_past_a_mark_shows_it(store: StoreBox) -> None:
+    await put_budget(store, 100, spent_pico=96)
+    made = await store.budgets.get_budget(OWNER, "bud_1")
+
+    raised, _ = await store.budgets.change_budget(OWNER, "bud_1", {"limit_usd": "1"})
+    lowered, _ = await store.budgets.change_budget(OWNER, "bud_1", {"limit_usd": "0.00000000012"})
+
+    assert (made.warnings, raised.warnings, lowered.warnings) == ((80, 95), (), (80,))
+
+
+async def test_a_budget_that_is_made_counts_a_call_that_is_being_opened(store: StoreBox) -> None:
+    """On PostgreSQL: the opening has seen no such budget, and is not committed yet."""
+    if store.kind != "postgres":
+        pytest.skip("SQLite has one writer at a time")
+    await store.runs.accept(new_run("run_1"))
+
+    def slowly(tx: Tx) -> None:
+        assert isinstance(open_step(tx, execution("run_1"), store.clock.now, PLAN), Opened)
+        tx.one("SELECT pg_sleep(0.5)")
+
+    opening = asyncio.create_task(store.write(slowly))
+    await store.server_runs("%pg_sleep%")
+    await store.budgets.put_budget(MADE)
+    await opening
+
+    assert await budget(store) == (CALL, 0)

@@ -103,6 +103,13 @@ class FakeApprovals:
         self.rows[approval_id] = found.model_copy(update=changes)
         return self.rows[approval_id]
 
+    async def waiting_on(self, budget_id: str) -> Sequence[str]:
+        return [
+            one.run_id
+            for one in self.rows.values()
+            if one.budget_id == budget_id and one.status is ApprovalStatus.PENDING
+        ]
+
     async def outdated(self) -> Sequence[str]:
         return self.old
 

@@ -116,6 +116,9 @@ class FakeBudgets:
         self.rows[budget_id] = Budget.model_validate({**known.model_dump(), **changes})
         return self.rows[budget_id], self.waiting
 
+    async def all_waiting(self) -> Sequence[str]:
+        return self.waiting
+
     async def delete_budget(self, owner: str | None, budget_id: str) -> Sequence[str]:
         await self.get_budget(owner, budget_id)
         del self.rows[budget_id]

@@ -175,6 +175,8 @@ class FakeRuns:
         changes: dict[str, Any] = {"last_seq": event.seq}
         if type_ is EventType.RUN_STARTED:
             changes |= {"state": RunState.RUNNING, "started_at": self._clock.now_ms()}
+        if type_ is EventType.RUN_WAITING:
+            changes["waiting_on"] = (data or {})["waiting_on"]
         ends = {
             EventType.RUN_DONE: RunState.DONE,
             EventType.RUN_FAILED: RunState.FAILED,

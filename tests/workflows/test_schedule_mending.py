@@ -59,20 +59,21 @@ async def test_nonsense_of_one_owner_stops_no_mending(
         assert bad.schedule_id in caplog.text
 
 
-async def test_what_temporal_refuses_is_said_and_changes_nothing(stage: Stage) -> None:
-    desk = Desk(stage)
-    with pytest.raises(InvalidRequestError, match="Mars"):
-        await desk.make(spec=WRONG)
-    assert await desk.book.every() == []
-    before = await desk.make()
+async def test_what_temporal_refuses_is_said_and_changes_nothing(make_stage: Make) -> None:
+    async with make_stage(passes=False) as stage:
+        desk = Desk(stage)
+        with pytest.raises(InvalidRequestError, match="Mars"):
+            await desk.make(spec=WRONG)
+        assert await desk.book.every() == []
+        before = await desk.make()
 
-    changes = ScheduleChanges(spec=WRONG)
-    with pytest.raises(InvalidRequestError, match="Mars"):
-        await desk.keeping.change(LOCAL_OWNER, before.schedule_id, changes)
+        changes = ScheduleChanges(spec=WRONG)
+        with pytest.raises(InvalidRequestError, match="Mars"):
+            await desk.keeping.change(LOCAL_OWNER, before.schedule_id, changes)
 
-    after = await desk.book.get(None, before.schedule_id)
-    assert after == before
-    assert await desk.engine.agrees(after)
+        after = await desk.book.get(None, before.schedule_id)
+        assert after == before
+        assert await desk.engine.agrees(after)
 
 
 async def test_a_schedule_that_goes_while_it_is_changed_is_made_again(stage: Stage) -> None:

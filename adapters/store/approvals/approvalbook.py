@@ -6,6 +6,7 @@ from adapters.store.approvals import approvals, deciding
 from adapters.store.database.commits import Commits, CrashPoint, no_crash
 from adapters.store.database.pages import newest_first
 from adapters.store.database.tx import Engine, Row, Tx
+from adapters.store.spending import asking
 from domain.acceptance import Page
 from domain.approval import Answer, Approval, ApprovalStatus, Remember, Risk
 from domain.deciding import ApprovalFilter
@@ -51,6 +52,10 @@ class SqlApprovalBook:
             "decide", lambda tx: deciding.decide(tx, owner, approval_id, said, now)
         )
         return approval_from(row)
+
+    async def waiting_on(self, budget_id: str) -> Sequence[str]:
+        """Return the runs that wait until a person says something about a budget."""
+        return await self._engine.read(lambda tx: asking.waiting_on(tx, budget_id))
 
     async def outdated(self) -> Sequence[str]:
         """Return the pending approvals that the policy of now has not ruled on."""

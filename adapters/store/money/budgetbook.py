@@ -5,6 +5,7 @@ from typing import Any
 
 from adapters.store.database.tx import Engine
 from adapters.store.money import budgets
+from adapters.store.spending import asking
 from domain.acceptance import Page
 from domain.budget import Budget
 from domain.ports import Clock
@@ -42,6 +43,10 @@ class SqlBudgetBook:
         return await self._engine.write(
             lambda tx: budgets.change_budget(tx, owner, budget_id, changes, now)
         )
+
+    async def all_waiting(self) -> Sequence[str]:
+        """Return every run that waits on a budget."""
+        return await self._engine.read(asking.waiting_on)
 
     async def delete_budget(self, owner: str | None, budget_id: str) -> Sequence[str]:
         """Remove a budget and return the runs that wait on it."""

@@ -11,6 +11,7 @@ from typing import Any
 from adapters.store.database.pages import listed, newest_first, where
 from adapters.store.database.tx import Row, Tx
 from adapters.store.money.scopes import within
+from adapters.store.spending.asking import waiting_on
 from domain.acceptance import Page
 from domain.budget import (
     DAY_MS,
@@ -31,11 +32,6 @@ _INSERT = (
     " :scope_id, :limit, :period, :on_exhausted, :reserved, :spent, :day, :now, :now)"
     " ON CONFLICT (budget_id) DO NOTHING"
 )
-_WAITING = (
-    "SELECT a.run_id FROM approvals a JOIN runs r ON r.run_id = a.run_id"
-    " WHERE a.kind = 'budget' AND a.budget_id = :id AND a.status = 'pending'"
-    " AND r.waiting_on = 'budget' ORDER BY a.created_at"
-)
 
 
 def put_budget(tx: Tx, budget: Budget, now: int) -> Budget:
@@ -44,6 +40,10 @@ def put_budget(tx: Tx, budget: Budget, now: int) -> Budget:
     Raises:
         ConflictError: the id is taken.
     """
+    if tx.lock:
+        # Calls that were opened or billed beside this saw no such budget: they have to be on record
+        # before it counts them. Each of them has looked at this table for update.
+        tx.run("LOCK TABLE budgets IN EXCLUSIVE MODE")
     held = _adopt_holds(tx, budget)
     made = tx.run(
         _INSERT,
@@ -151,11 +151,6 @@ def delete_budget(tx: Tx, owner: str | None, budget_id: str) -> Sequence[str]:
     return waiting_on(tx, budget_id)
 
 
-def waiting_on(tx: Tx, budget_id: str) -> Sequence[str]:
-    """Return the runs that wait until a person says something about a budget."""
-    return [row["run_id"] for row in tx.all(_WAITING, id=budget_id)]
-
-
 def limits_of(tx: Tx, budget_ids: Sequence[str]) -> dict[str, int]:
     """Return the limits of those budgets that are there, in picodollars."""
     if not budget_ids:
@@ -176,7 +171,9 @@ def budget_from(row: Row, now: int) -> Budget:
     """Return a row of `budgets` as it is in the present period."""
     period = Period(row["period"])
     is_over = period is Period.DAY and row["day"] < day_of(now)
-    warned = 0 if is_over else row["warned"]
+    spent = 0 if is_over else row["spent_pico"]
+    # One that was made, or lowered, past a mark has warned nobody: it shows all the same.
+    warned = max(0 if is_over else row["warned"], passed(spent, row["limit_pico"]))
     return Budget(
         budget_id=row["budget_id"],
         owner=row["owner"],
@@ -186,7 +183,7 @@ def budget_from(row: Row, now: int) -> Budget:
         period=period,
         on_exhausted=OnExhausted(row["on_exhausted"]),
         reserved_usd=to_usd(row["reserved_pico"]),
-        spent_usd=to_usd(0 if is_over else row["spent_pico"]),
+        spent_usd=to_usd(spent),
         warnings=tuple(mark for mark in WARNINGS if mark <= warned),
         created_at=row["created_at"],
         updated_at=row["updated_at"],

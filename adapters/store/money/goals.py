@@ -39,10 +39,15 @@ _UPDATE = (
     " max_concurrent = :max_concurrent, metadata = :metadata, updated_at = :now,"
     " ended_at = :ended_at WHERE goal_id = :goal_id"
 )
-_OPEN_ROOTS = (
-    f"{BELOW}SELECT run_id FROM runs WHERE goal_id IN (SELECT goal_id FROM below) AND depth = 0"
-    " AND state IN ('CREATED', 'RUNNING') ORDER BY created_at, run_id"
+_OPEN = (
+    f"{BELOW}SELECT r.run_id FROM runs r WHERE r.goal_id IN (SELECT goal_id FROM below)"
+    " AND r.state IN ('CREATED', 'RUNNING')"
 )
+_OPEN_TOPS = (
+    f"{_OPEN} AND NOT EXISTS (SELECT 1 FROM runs p WHERE p.run_id = r.parent_run_id"
+    " AND p.state IN ('CREATED', 'RUNNING')) ORDER BY r.created_at, r.run_id"
+)
+"""Below no run that is open: what was let go works on after its parent."""
 
 
 def put_goal(tx: Tx, goal: Goal, now: int) -> Goal:
@@ -105,7 +110,7 @@ def change_goal(
         to_wake = _recap(tx, changed, now)
     to_cancel: Sequence[str] = ()
     if changed.state is GoalState.CANCELLED:
-        found = tx.all(_OPEN_ROOTS, goal=goal_id, owner=known.owner)
+        found = tx.all(_OPEN_TOPS, goal=goal_id, owner=known.owner)
         to_cancel = [row["run_id"] for row in found]
     return GoalChange(get_goal(tx, owner, goal_id, now), to_wake, to_cancel)
 
@@ -119,7 +124,7 @@ def delete_goal(tx: Tx, owner: str | None, goal_id: str) -> None:
     """
     row = _row(tx, owner, goal_id, tx.lock)
     mine = {"goal": goal_id, "owner": row["owner"]}
-    if tx.one(f"{_OPEN_ROOTS} LIMIT 1", **mine) is not None:
+    if tx.one(f"{_OPEN} LIMIT 1", **mine) is not None:
         raise ConflictError(f"goal {goal_id} has open runs; make its state cancelled first")
     below = "SELECT 1 AS one FROM goals WHERE parent_goal_id = :goal AND owner = :owner LIMIT 1"
     if tx.one(below, **mine) is not None:

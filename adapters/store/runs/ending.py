@@ -43,6 +43,8 @@ def finalize(tx: Tx, run_id: str, finish: Finish, now: int) -> Finished:
     run = lock_run(tx, run_id)
     if run["state"] in TERMINAL:
         return _on_record(tx, run, session)
+    # Runs are locked before budgets, everywhere: what is open is billed below.
+    heir = _lock_heir(tx, run, session)
     if finish.state is RunState.DONE and goes_on(tx, run, finish.turn, now):
         return Finished(RunState.RUNNING)
     begun = append(tx, run, first_events(run), now, run["last_seq"])
@@ -61,7 +63,7 @@ def finalize(tx: Tx, run_id: str, finish: Finish, now: int) -> Finished:
     )
     if finish.dead_letter_step is not None:
         deadletters.put(tx, run, finish, now)
-    woken = _hand_over(tx, run, session, now)
+    woken = _hand_over(tx, run, session, heir, now)
     return Finished(
         finish.state,
         finish.code,
@@ -219,26 +221,40 @@ def _stop_below(tx: Tx, run: Row, finish: Finish, now: int) -> None:
         ask_to_stop(tx, child["run_id"], why, now)
 
 
-def _hand_over(tx: Tx, run: Row, session: Row | None, now: int) -> str | None:
-    """Give the session to the oldest queued run and return it; None when nobody waits."""
-    if session is None or session["active_run_id"] != run["run_id"]:
+def _holds(run: Row, session: Row | None) -> bool:
+    return session is not None and session["active_run_id"] == run["run_id"]
+
+
+def _lock_heir(tx: Tx, run: Row, session: Row | None) -> str | None:
+    """Return the oldest queued run of the session that a run holds; None when nobody waits."""
+    if not _holds(run, session):
         return None
-    key = {"owner": run["owner"], "session_id": run["session_id"]}
     found = tx.one(
         f"SELECT run_id FROM runs{_WHERE_SESSION} AND queue_seq IS NOT NULL"
         " AND state IN ('CREATED', 'RUNNING') AND run_id <> :id AND cancel_asked_at IS NULL"
         " ORDER BY queue_seq LIMIT 1",
-        **key,
+        owner=run["owner"],
+        session_id=run["session_id"],
         id=run["run_id"],
     )
-    heir = found["run_id"] if found else None
+    return str(lock_run(tx, found["run_id"])["run_id"]) if found else None
+
+
+def _hand_over(tx: Tx, run: Row, session: Row | None, heir: str | None, now: int) -> str | None:
+    """Give the session to the heir and return it; None when nobody waits."""
+    if session is None or not _holds(run, session):
+        return None
     if session["last_queue_seq"]:
         place_left_behind(tx, run)
-    tx.run(f"UPDATE sessions SET active_run_id = :heir{_WHERE_SESSION}", **key, heir=heir)
-    if heir is None:
-        return None
-    _give_turn(tx, lock_run(tx, heir), now)
-    return str(heir)
+    tx.run(
+        f"UPDATE sessions SET active_run_id = :heir{_WHERE_SESSION}",
+        owner=run["owner"],
+        session_id=run["session_id"],
+        heir=heir,
+    )
+    if heir is not None:
+        _give_turn(tx, lock_run(tx, heir), now)
+    return heir
 
 
 def _give_turn(tx: Tx, heir: Row, now: int) -> None:

@@ -93,6 +93,7 @@ def add_to(metadata: MetaData) -> None:
         Column("last_ok_at", BigInteger),
         Column("last_failed_at", BigInteger),
         Column("updated_at", BigInteger, nullable=False),
+        Column("probe_by", Text),
     )
     Table(
         "rate_buckets",

@@ -146,6 +146,7 @@ steps = Table(
     Column("closed_at", BigInteger),
     Column("result", Text),
     Column("output_estimate", BigInteger, nullable=False, server_default="0"),
+    Column("granted", Text),
     PrimaryKeyConstraint("run_id", "step_id"),
 )
 Index(

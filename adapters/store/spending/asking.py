@@ -5,7 +5,7 @@ approval gives it, which may be edited.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapters.store.approvals import waits
@@ -29,6 +29,18 @@ _INSERT = (
     " :call_id, :session_id, :agent_id, :tool, :args, :summary, :digest, 'high', :why, :asker, '',"
     " :now, 'pending', 'reject', :now, 'budget', :budget_id)"
 )
+_WAITING = (
+    "SELECT a.run_id FROM approvals a JOIN runs r ON r.run_id = a.run_id"
+    " WHERE a.kind = 'budget' AND a.status = 'pending'{}"
+    " AND r.waiting_on = 'budget' ORDER BY a.created_at"
+)
+
+
+def waiting_on(tx: Tx, budget_id: str | None = None) -> Sequence[str]:
+    """Return the runs that wait until a person says something about a budget, or about any."""
+    which = "" if budget_id is None else " AND a.budget_id = :id"
+    params = {} if budget_id is None else {"id": budget_id}
+    return [row["run_id"] for row in tx.all(_WAITING.format(which), **params)]
 
 
 def last_question(tx: Tx, run_id: str, step_id: str) -> Row | None:

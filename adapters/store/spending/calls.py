@@ -12,10 +12,11 @@ from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
 from adapters.store.spending import granting, health, holds, rates
 from adapters.store.spending.granting import Grant, Lacking
-from adapters.store.spending.payers import Payer, payer_of
+from adapters.store.spending.payers import Payer, budgets_of, payer_of
 from adapters.store.steps import billing
 from adapters.store.steps.fence import lock_run
 from domain.bounds import CallBound, Rates
+from domain.budget import OnExhausted
 from domain.chat import TokenUsage
 from domain.errors import (
     BudgetExhaustedError,
@@ -45,7 +46,7 @@ def open_call(tx: Tx, call: NewCall, rules: SpendingRules, now: int) -> OpenedCa
         NotFoundError, RunTerminalError: as the port says; nothing was kept.
     """
     run = _lock_run(tx, call) if call.run_id is not None else None
-    withheld = health.check(tx, call.model, rules.breaker, now)
+    withheld = health.check(tx, call.model, call.call_id, rules.breaker, now)
     if withheld is not None:
         raise _refusal(withheld)
     price = granting.price_of(tx, call.model)
@@ -126,10 +127,12 @@ def _budgets(tx: Tx, payer: Payer, call: NewCall, bound: CallBound, now: int) ->
     if isinstance(found, Lacking):
         left = found.budget["limit_pico"] - found.budget["spent_pico"]
         left -= found.budget["reserved_pico"]
-        raise BudgetExhaustedError(
+        error = BudgetExhaustedError(
             f"budget {found.budget['budget_id']} leaves {to_usd(max(0, left))} USD and this call"
             f" may cost {to_usd(found.needed)}; ask for fewer max_tokens, or raise the budget"
         )
+        error.degrades = OnExhausted(found.budget["on_exhausted"]) is OnExhausted.DEGRADE
+        raise error
     return found.budgets
 
 
@@ -145,9 +148,14 @@ def _refusal(withheld: Withheld) -> Exception:
 
 
 def _note_opening(tx: Tx, run: Row, call: NewCall, bound: CallBound, now: int) -> None:
+    drafts = []
+    if call.route is not None:
+        key = f"{call.call_id}:route"
+        drafts.append(EventDraft(type=EventType.ROUTE_DECIDED, key=key, data=call.route))
     data = {"step": call.call_id, "attempt": 1, "model": call.model}
-    draft = EventDraft(type=EventType.LLM_CALL_STARTED, key=f"{call.call_id}:1:start", data=data)
-    last = append(tx, run, [draft], now, run["last_seq"])
+    key = f"{call.call_id}:1:start"
+    drafts.append(EventDraft(type=EventType.LLM_CALL_STARTED, key=key, data=data))
+    last = append(tx, run, drafts, now, run["last_seq"])
     tx.run(
         "UPDATE runs SET last_seq = :last, reserved_pico = reserved_pico + :pico,"
         " reserved_tokens = reserved_tokens + :tokens WHERE run_id = :id",
@@ -160,25 +168,37 @@ def _note_opening(tx: Tx, run: Row, call: NewCall, bound: CallBound, now: int) -
 
 def close_call(tx: Tx, call_id: str, bill: CallBill, rules: SpendingRules, now: int) -> None:
     """Enter what a call used and free what was held for it; again changes nothing."""
-    plain = tx.one("SELECT run_id FROM holds WHERE hold_id = :id", id=call_id)
-    if plain is None:
+    held = tx.one("SELECT * FROM holds WHERE hold_id = :id", id=call_id)
+    if held is None or not _settle(tx, held, bill, now):
         return
-    run = lock_run(tx, plain["run_id"]) if plain["run_id"] else None
-    held = holds.take(tx, call_id)
-    if held is None:
-        return
-    drafts = _bill(tx, run, held, bill, now)
-    if run is not None:
-        last = append(tx, run, drafts, now, run["last_seq"])
-        tx.run("UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=run["run_id"])
+    if not bill.estimated and bill.error is None:
+        unused = held["input_tokens"] + held["output_tokens"] - bill.tokens
+        rates.give_back(tx, bill.model, unused, rules.per_minute, now)
     if bill.error is None:
         health.note_success(tx, bill.model, now)
     else:
-        wait = bill.retry_after_ms
-        health.note_failure(tx, bill.model, bill.error, wait, rules.breaker, now)
+        health.note_failure(tx, call_id, bill, rules.breaker, now)
 
 
-def _bill(tx: Tx, run: Row | None, held: Row, bill: CallBill, now: int) -> list[EventDraft]:
+def _settle(tx: Tx, plain: Row, bill: CallBill, now: int) -> bool:
+    """End what is held for a call with its bill; False when somebody did meanwhile."""
+    run = lock_run(tx, plain["run_id"]) if plain["run_id"] else None
+    drafts = _bill(tx, run, plain, bill, now)
+    if run is not None and drafts:
+        last = append(tx, run, drafts, now, run["last_seq"])
+        tx.run("UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=run["run_id"])
+    return drafts is not None
+
+
+def _bill(tx: Tx, run: Row | None, plain: Row, bill: CallBill, now: int) -> list[EventDraft] | None:
+    """Take what is held and enter what was used; None when it is gone already."""
+    payer = payer_of(run) if run is not None else _payer_of_hold(plain)
+    cost = bill.cost_pico or 0
+    # Budgets before holds, here and where a budget is made: nobody waits in a circle.
+    budgets = budgets_of(tx, payer, now) if plain["pico"] or cost else []
+    held = holds.take(tx, plain["hold_id"])
+    if held is None:
+        return None
     call_id = held["hold_id"]
     key = (held["run_id"], call_id, 1) if run is not None else (call_id, _STEP, 1)
     if not billing.enter(tx, held, key, bill, now):
@@ -186,8 +206,7 @@ def _bill(tx: Tx, run: Row | None, held: Row, bill: CallBill, now: int) -> list[
     if run is not None:
         tokens = held["input_tokens"] + held["output_tokens"]
         billing.add_to_run(tx, run["run_id"], bill, held["pico"] or 0, tokens)
-    payer = payer_of(run) if run is not None else _payer_of_hold(held)
-    warnings = holds.settle(tx, payer, held, bill.cost_pico or 0, now)
+    warnings = holds.settle(tx, budgets, held, cost)
     return [billing.bill_event(call_id, 1, bill), *warnings]
 
 
@@ -215,9 +234,7 @@ def end_with_run(tx: Tx, run: Row, now: int) -> list[EventDraft]:
         "SELECT * FROM holds WHERE run_id = :id AND step_id IS NULL ORDER BY hold_id",
         id=run["run_id"],
     ):
-        taken = holds.take(tx, held["hold_id"])
-        if taken is not None:
-            drafts += _bill(tx, run, taken, _lost_bill(taken, now), now)
+        drafts += _bill(tx, run, held, _lost_bill(held, now), now) or []
     return drafts
 
 
@@ -229,16 +246,8 @@ def overdue(tx: Tx, now: int) -> Sequence[str]:
 
 def expire(tx: Tx, hold_id: str, now: int) -> bool:
     """Bill one call that nobody closed in its time; False when somebody did meanwhile."""
-    plain = tx.one("SELECT run_id FROM holds WHERE hold_id = :id", id=hold_id)
-    if plain is None:
+    held = tx.one("SELECT * FROM holds WHERE hold_id = :id", id=hold_id)
+    if held is None or not _settle(tx, held, _lost_bill(held, now), now):
         return False
-    run = lock_run(tx, plain["run_id"]) if plain["run_id"] else None
-    held = holds.take(tx, hold_id)
-    if held is None:
-        return False
-    drafts = _bill(tx, run, held, _lost_bill(held, now), now)
-    health.free_probe(tx, held["model"])
-    if run is not None:
-        last = append(tx, run, drafts, now, run["last_seq"])
-        tx.run("UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=run["run_id"])
+    health.free_probe(tx, held["model"], hold_id)
     return True

@@ -4,6 +4,7 @@ All of it inside the transaction that opens the call, on locked rows: two calls 
 what is left. Nothing is held here yet; `Grant` says what to hold.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -15,6 +16,7 @@ from adapters.store.spending.payers import Payer, budgets_of, payer_of
 from domain.bounds import CallBound, PriceOverride, Rates
 from domain.budget import OnExhausted
 from domain.errors import StepRefusedError
+from domain.event import encode_json
 from domain.money import to_pico, to_usd
 from domain.run import RunSpec
 from domain.step import CallPlan
@@ -45,6 +47,20 @@ class Lacking:
     budget: Mapping[str, Any]
     needed: int
     is_busy: bool
+
+
+def dump(grant: Grant) -> str:
+    """Return what a step's row keeps of a grant besides its bound and rates."""
+    price = grant.price
+    prices = (price.input_usd, price.output_usd, price.cached_input_usd) if price else None
+    return encode_json({"cut_by": grant.cut_by, "price": prices and [f"{p:f}" for p in prices]})
+
+
+def load(granted: str | None) -> tuple[str | None, PriceOverride | None]:
+    """Return the cap that cut a grant, and the price that was set for it."""
+    kept = json.loads(granted) if granted else {}
+    prices = kept.get("price")
+    return kept.get("cut_by"), PriceOverride(*map(Decimal, prices)) if prices else None
 
 
 def price_of(tx: Tx, model: str) -> PriceOverride | None:
@@ -131,6 +147,22 @@ def _lacking(needs: Sequence[_Need], cost: int) -> Lacking:
     by_action = {action: place for place, action in enumerate(_STRICTEST)}
     worst = min(spent or lacking, key=lambda n: by_action[OnExhausted(n.budget["on_exhausted"])])
     return Lacking(worst.budget, cost, is_busy=not spent)
+
+
+def refuse_unpriced(tx: Tx, run: Row, model: str, now: int) -> None:
+    """Refuse a call of unknown price where any cap in money counts.
+
+    Raises:
+        StepRefusedError: `price_unknown`; `max_cost_usd`, `max_tokens`: nothing is left above.
+    """
+    cap = RunSpec.model_validate_json(run["spec"]).limits.max_cost_usd
+    if cap is not None:
+        raise unpriced(model, f"the cap of {cap} USD")
+    if check_tree(tx, run, 0).pico is not None:
+        raise unpriced(model, "the cap of a run above it")
+    budgets = budgets_of(tx, payer_of(run), now)
+    if budgets:
+        raise unpriced(model, f"budget {budgets[0]['budget_id']}")
 
 
 def unpriced(model: str, what: str) -> StepRefusedError:

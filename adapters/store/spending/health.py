@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from adapters.store.database.tx import Row, Tx
 from domain.spending import BreakerRules, ModelHealth
-from domain.step import Withheld
+from domain.step import CallBill, Withheld
 
 ERROR_CLASSES = {
     "model_rate_limited": "rate_limited",
@@ -17,6 +17,7 @@ ERROR_CLASSES = {
 """Failures that say something of the model, and under which name. Source: seed A."""
 _NEVER = 2**31 - 1
 """As many failures as the database can count."""
+_FRESH_MS = 60_000
 _NOTE = (
     "INSERT INTO model_health (model, failures, open_until, blocked_until, error_class,"
     " error_message, last_failed_at, updated_at) VALUES (:model, 1, :open_first, :blocked, :class,"
@@ -29,8 +30,11 @@ _NOTE = (
 )
 
 
-def check(tx: Tx, model: str, rules: BreakerRules, now: int) -> Withheld | None:
-    """Say why a model may not be asked now. After a cool-down, whoever may ask is the probe."""
+def check(tx: Tx, model: str, caller: str, rules: BreakerRules, now: int) -> Withheld | None:
+    """Say why a model may not be asked now. After a cool-down, whoever may ask is the probe.
+
+    `caller` names the call, over all its attempts.
+    """
     row = tx.one("SELECT * FROM model_health WHERE model = :model", model=model)
     if row is None:
         return None
@@ -42,9 +46,11 @@ def check(tx: Tx, model: str, rules: BreakerRules, now: int) -> Withheld | None:
     if row["open_until"] > now:
         return _open(row, row["open_until"] - now)
     is_probe = tx.run(
-        "UPDATE model_health SET probe_until = :until WHERE model = :model"
-        " AND (probe_until IS NULL OR probe_until <= :now) AND open_until <= :now",
+        "UPDATE model_health SET probe_until = :until, probe_by = :caller WHERE model = :model"
+        " AND (probe_until IS NULL OR probe_until <= :now OR probe_by = :caller)"
+        " AND open_until <= :now",
         until=now + rules.cooldown_ms,
+        caller=caller,
         model=model,
         now=now,
     )
@@ -61,18 +67,12 @@ def _open(row: Row, wait_ms: int) -> Withheld:
     return Withheld("circuit_open", said, wait_ms)
 
 
-def note_failure(
-    tx: Tx,
-    model: str,
-    error: dict[str, str],
-    retry_after_ms: int | None,
-    rules: BreakerRules,
-    now: int,
-) -> None:
+def note_failure(tx: Tx, caller: str, bill: CallBill, rules: BreakerRules, now: int) -> None:
     """Count a failure that says something of the model; enough of them open its circuit."""
-    error_class = ERROR_CLASSES.get(error["code"])
+    error, model, wait = bill.error or {}, bill.model, bill.retry_after_ms
+    error_class = ERROR_CLASSES.get(error.get("code", ""))
     if error_class is None:
-        free_probe(tx, model)
+        free_probe(tx, model, caller)
         return
     until, most = now + rules.cooldown_ms, rules.failures
     tx.run(
@@ -81,31 +81,43 @@ def note_failure(
         most=min(most or _NEVER, _NEVER),
         open=until,
         open_first=until if most == 1 else None,
-        blocked=now + retry_after_ms if retry_after_ms else None,
+        blocked=now + wait if wait else None,
         message=error["message"][:500],
         now=now,
         **{"class": error_class},
     )
 
 
-def free_probe(tx: Tx, model: str) -> None:
-    """Let the next call be the probe: this one ended without saying anything of the model."""
+def free_probe(tx: Tx, model: str, caller: str) -> None:
+    """Let the next call be the probe, if this one was: it ended without saying anything."""
     tx.run(
-        "UPDATE model_health SET probe_until = NULL WHERE model = :model"
+        "UPDATE model_health SET probe_until = NULL WHERE model = :model AND probe_by = :caller"
         " AND probe_until IS NOT NULL",
         model=model,
+        caller=caller,
     )
 
 
 def note_success(tx: Tx, model: str, now: int) -> None:
-    """Close the circuit of a model that answered."""
-    tx.run(
+    """Note that a model answered, and close its circuit.
+
+    While it is well its row is written once a minute: every call of a busy model comes by here.
+    """
+    noted = tx.run(
         "UPDATE model_health SET failures = 0, open_until = NULL,"
-        " probe_until = NULL, last_ok_at = :now, updated_at = :now"
-        " WHERE model = :model AND (failures > 0 OR open_until IS NOT NULL)",
+        " probe_until = NULL, last_ok_at = :now, updated_at = :now WHERE model = :model"
+        " AND (failures > 0 OR open_until IS NOT NULL OR coalesce(last_ok_at, 0) <= :stale)",
         model=model,
         now=now,
+        stale=now - _FRESH_MS,
     )
+    if not noted:
+        tx.run(
+            "INSERT INTO model_health (model, failures, last_ok_at, updated_at)"
+            " VALUES (:model, 0, :now, :now) ON CONFLICT (model) DO NOTHING",
+            model=model,
+            now=now,
+        )
 
 
 def read_all(tx: Tx, now: int) -> Sequence[ModelHealth]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters.store.database.tx import Row, Tx
-from adapters.store.spending.payers import Payer, budgets_of
+from adapters.store.spending.payers import Payer
 from domain.bounds import CallBound
 from domain.budget import WARNINGS
 from domain.event import EventDraft, EventType, encode_json
@@ -41,6 +41,11 @@ class HeldCall:
 def hold_of_step(run_id: str, step_id: str, attempt: int) -> str:
     """Return the id of what is held for one attempt of a step."""
     return f"{run_id}:{step_id}:{attempt}"
+
+
+def caller_of(run_id: str, step_id: str) -> str:
+    """Return the name of a step's call over all its attempts."""
+    return f"{run_id}:{step_id}"
 
 
 def put(
@@ -84,16 +89,16 @@ def take(tx: Tx, hold_id: str) -> Row | None:
     return tx.one("DELETE FROM holds WHERE hold_id = :id RETURNING *", id=hold_id)
 
 
-def settle(tx: Tx, payer: Payer, held: Row | None, cost: int, now: int) -> list[EventDraft]:
+def settle(
+    tx: Tx, budgets: Sequence[dict[str, Any]], held: Row | None, cost: int
+) -> list[EventDraft]:
     """Turn what was held into what was spent; return the warnings that this leads to.
 
-    A budget that was made meanwhile has held nothing, but it counts what is spent now.
+    `budgets` are those that bound the call now, locked before the hold was taken. One that was made
+    meanwhile has held nothing, but it counts what is spent now.
     """
     names = frozenset[str](json.loads(held["budget_ids"])) if held else frozenset[str]()
-    if not names and not cost:
-        return []
     drafts = []
-    budgets = budgets_of(tx, payer, now)
     for budget in budgets:
         freed = (held["pico"] or 0) if held and budget["budget_id"] in names else 0
         drafts += _count(tx, budget, freed, cost)

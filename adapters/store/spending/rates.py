@@ -7,6 +7,7 @@ from domain.step import Withheld
 
 _MINUTE_MS = 60_000
 _MILLI = 1000
+_TOKENS = ":tokens"
 
 
 def take(
@@ -30,6 +31,15 @@ def take(
     for name, level in levels.items():
         _put(tx, name, level, now)
     return None
+
+
+def give_back(tx: Tx, model: str, tokens: int, per_minute: Mapping[str, int], now: int) -> None:
+    """Put tokens back that a call had taken and did not use: it takes what it might need."""
+    for name, amount in _wanted(model, tokens, per_minute).items():
+        if name.endswith(_TOKENS) and amount > 0:
+            rate = per_minute[name]
+            level = min(rate * _MILLI, _level(tx, name, rate, now) + amount * _MILLI)
+            _put(tx, name, level, now)
 
 
 def _wanted(model: str, tokens: int, per_minute: Mapping[str, int]) -> dict[str, int]:

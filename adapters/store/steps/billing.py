@@ -6,7 +6,7 @@ Entering it turns what was held for the attempt into what it cost.
 from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
 from adapters.store.spending import holds
-from adapters.store.spending.payers import payer_of
+from adapters.store.spending.payers import budgets_of, payer_of
 from domain.bounds import Rates
 from domain.chat import TokenUsage
 from domain.event import EventDraft, EventType
@@ -49,8 +49,11 @@ def bill_attempt(tx: Tx, run: Row, step: Row, bill: CallBill, now: int) -> list[
         return [event]
     held, held_tokens = held_of(step)
     add_to_run(tx, run["run_id"], bill, held, held_tokens)
+    cost = bill.cost_pico or 0
+    # Budgets before holds, here and where a budget is made: nobody waits in a circle.
+    budgets = budgets_of(tx, payer_of(run), now) if held or cost else []
     hold = holds.take(tx, holds.hold_of_step(run["run_id"], step_id, attempt)) if held else None
-    return [event, *holds.settle(tx, payer_of(run), hold, bill.cost_pico or 0, now)]
+    return [event, *holds.settle(tx, budgets, hold, cost)]
 
 
 def enter(tx: Tx, payer: Row, key: tuple[str, str, int], bill: CallBill, now: int) -> bool:

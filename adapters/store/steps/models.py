@@ -8,8 +8,10 @@ from adapters.store.log.appender import append
 from adapters.store.sessions import transcript
 from adapters.store.spending import asking, granting, health, holds, rates
 from adapters.store.spending.granting import Grant, Lacking
+from adapters.store.spending.holds import caller_of
 from adapters.store.spending.payers import payer_of
 from adapters.store.steps import billing
+from domain.agent import is_agent_model
 from domain.approval import ApprovalStatus
 from domain.bounds import bytes_of, fixed_bytes
 from domain.budget import OnExhausted
@@ -36,6 +38,21 @@ class Asked:
     rules: SpendingRules
     more_tokens: int = 0
     """What the request holds besides the run's own texts."""
+
+
+def is_bounded(tx: Tx, run: Row, plan: CallPlan, now: int) -> bool:
+    """Whether caps and budgets bound a call before it is made: not an agent's of unknown price.
+
+    Raises:
+        StepRefusedError: `price_unknown`: a cap in money counts, and nothing is known to hold.
+    """
+    if not is_agent_model(plan.model):
+        return True
+    price = granting.price_of(tx, plan.model)
+    if price is not None or plan.input_rate is not None:
+        return True
+    granting.refuse_unpriced(tx, run, plan.model, now)
+    return False
 
 
 def end_dead(tx: Tx, run: Row, step: Row, now: int) -> Row:
@@ -72,8 +89,8 @@ def admit(
     Raises:
         StepRefusedError: `max_cost_usd`, `max_tokens` or `price_unknown`.
     """
-    plan, rules = asked.plan, asked.rules
-    withheld = health.check(tx, plan.model, rules.breaker, now)
+    plan, rules, caller = asked.plan, asked.rules, caller_of(who.run_id, who.step_id)
+    withheld = health.check(tx, plan.model, caller, rules.breaker, now)
     if withheld is not None:
         return run, withheld
     spec = RunSpec.model_validate_json(run["spec"])
@@ -83,13 +100,13 @@ def admit(
     if isinstance(found, Lacking) or run["waiting_on"] == "budget":
         question = asking.last_question(tx, run["run_id"], who.step_id)
     if isinstance(found, Lacking):
-        health.free_probe(tx, plan.model)
+        health.free_probe(tx, plan.model, caller)
         return run, _without_budget(tx, run, who, found, question, now)
     run = _answered(tx, run, question, now)
     size = found.bound.input_tokens + found.bound.output_tokens
     withheld = rates.take(tx, plan.model, size, rules.per_minute, now)
     if withheld is not None:
-        health.free_probe(tx, plan.model)
+        health.free_probe(tx, plan.model, caller)
         return run, withheld
     return run, found
 

@@ -13,8 +13,9 @@ from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
 from adapters.store.sessions import transcript
 from adapters.store.sessions.steering import content_for, place_unseen
-from adapters.store.spending.granting import Grant, price_of
-from adapters.store.steps import billing, models
+from adapters.store.spending import granting
+from adapters.store.spending.granting import Grant
+from adapters.store.steps import models
 from adapters.store.steps.fence import (
     check_open,
     lock_run,
@@ -24,7 +25,7 @@ from adapters.store.steps.fence import (
 )
 from adapters.store.steps.models import Asked
 from domain.anew import size_of
-from domain.bounds import NOTHING_BOUND, CallBound
+from domain.bounds import NOTHING_BOUND, CallBound, Rates
 from domain.chat import ChatMessage
 from domain.errors import StepRefusedError
 from domain.event import EventDraft, EventType
@@ -50,17 +51,17 @@ POISON_OPENINGS = 10
 _PUT_STEP = (
     "INSERT INTO steps (run_id, step_id, state, attempt, temporal_run_id, scheduled_at_us,"
     " task_token, worker_id, opened_at, model, input_rate, output_rate, input_estimate,"
-    " output_estimate, abandoned)"
+    " output_estimate, abandoned, granted)"
     " VALUES (:run_id, :step_id, 'open', :attempt, :temporal_run_id, :scheduled_at_us, :token,"
     " :worker_id, :now, :model, :input_rate, :output_rate, :input_estimate, :output_estimate,"
-    " :abandoned)"
+    " :abandoned, :granted)"
     " ON CONFLICT (run_id, step_id) DO UPDATE SET"
     " state = 'open', attempt = excluded.attempt, temporal_run_id = excluded.temporal_run_id,"
     " scheduled_at_us = excluded.scheduled_at_us, task_token = excluded.task_token,"
     " worker_id = excluded.worker_id, opened_at = excluded.opened_at,"
     " input_estimate = excluded.input_estimate, output_estimate = excluded.output_estimate,"
     " input_rate = excluded.input_rate, output_rate = excluded.output_rate,"
-    " abandoned = excluded.abandoned,"
+    " abandoned = excluded.abandoned, granted = excluded.granted,"
     " furthest_chars = CASE WHEN steps.streamed_chars > steps.furthest_chars"
     " THEN steps.streamed_chars ELSE steps.furthest_chars END,"
     " streamed_chars = 0, has_deltas = false"
@@ -91,25 +92,25 @@ def open_step(
     note_execution(tx, who.run_id, who.temporal_run_id)
     step = read_step(tx, who.run_id, who.step_id)
     if step is not None:
+        if step["state"] == StepState.OPEN and bytes(step["task_token"]) == who.token:
+            return _opened_before(tx, run, step, who, plan)
         answer = _answer_from(tx, run, step, who, wanted, now)
         if answer is not None:
             return answer
-        if is_tool and step["state"] == StepState.IDLE:
-            again = pass_again(tx, run, who, now)
-            if again is not None:
-                return again
-    if step is None and is_tool:
-        held = _first_look(tx, run, who, now)
+    if is_tool:
+        held = _pass(tx, run, step, who, now)
         if held is not None:
             return held
         run = lock_run(tx, who.run_id)  # the gate has written to it
-    if plan is not None:
+    if plan is not None and models.is_bounded(tx, run, plan, now):
         return _open_model(tx, run, step, who, now, Asked(plan, rules))
     return _open_other(tx, run, step, who, now)
 
 
-def _first_look(tx: Tx, run: Row, who: Execution, now: int) -> Opening | None:
-    """Ask the policy, then the client that runs the tool, about a call that was never opened."""
+def _pass(tx: Tx, run: Row, step: Row | None, who: Execution, now: int) -> Opening | None:
+    """Ask the policy, then the client that runs the tool, about a call that is not under way."""
+    if step is not None:
+        return pass_again(tx, run, who, now) if step["state"] == StepState.IDLE else None
     held = requests.look_again(tx, run, who, now) or pass_gate(tx, run, who, now)
     if held is not None:
         return held
@@ -134,8 +135,6 @@ def _answer_from(
         return AlreadyClosed(json.loads(step["result"]))
     if step["state"] == StepState.UNKNOWN:
         return OutcomeUnknown(toolcalls.call_of_step(tx, who.run_id, who.step_id)["tool_call_id"])
-    if step["state"] == StepState.OPEN and bytes(step["task_token"]) == who.token:
-        return _opened_before(tx, run, step, who)
     same_execution = step["temporal_run_id"] == who.temporal_run_id
     if same_execution and not wanted and who.scheduled_at_us < step["scheduled_at_us"]:
         return Older(step["attempt"])
@@ -192,7 +191,7 @@ def _open_model(
             _write_opening(tx, run, first_events(run), now)
         return found
     plan = models.priced(asked.plan, found)
-    attempt = _put(tx, step, who, now, plan, found.bound)
+    attempt = _put(tx, step, who, now, plan, found)
     models.hold(tx, run, who, attempt, plan, found)
     _write_opening(tx, run, _opening_events(tx, run, step, who, attempt, plan), now)
     opened = _opened(tx, run, step, who, attempt, messages)
@@ -219,7 +218,7 @@ def _open_other(tx: Tx, run: Row, step: Row | None, who: Execution, now: int) ->
     is_tool = who.step_id.startswith("tool-")
     if not is_tool:
         place_unseen(tx, run)
-    attempt = _put(tx, step, who, now, None, NOTHING_BOUND)
+    attempt = _put(tx, step, who, now, None, None)
     drafts = _opening_events(tx, run, step, who, attempt, None)
     if is_tool:
         drafts += toolcalls.dispatch(tx, who, attempt, now)
@@ -228,10 +227,11 @@ def _open_other(tx: Tx, run: Row, step: Row | None, who: Execution, now: int) ->
 
 
 def _put(
-    tx: Tx, step: Row | None, who: Execution, now: int, plan: CallPlan | None, bound: CallBound
+    tx: Tx, step: Row | None, who: Execution, now: int, plan: CallPlan | None, found: Grant | None
 ) -> int:
     """Write the step's row for a new attempt and return its number."""
     attempt = step["attempt"] + 1 if step else 1
+    bound = found.bound if found else NOTHING_BOUND
     tx.run(
         _PUT_STEP,
         run_id=who.run_id,
@@ -248,6 +248,7 @@ def _put(
         input_estimate=bound.input_tokens,
         output_estimate=bound.output_tokens,
         abandoned=_abandoned(step),
+        granted=granting.dump(found) if found else None,
     )
     return attempt
 
@@ -262,16 +263,20 @@ def _write_opening(tx: Tx, run: Row, drafts: list[EventDraft], now: int) -> None
     )
 
 
-def _opened_before(tx: Tx, run: Row, step: Row, who: Execution) -> Opened:
+def _opened_before(tx: Tx, run: Row, step: Row, who: Execution, plan: CallPlan | None) -> Opened:
     """Return again what an opening gave whose reply was lost."""
-    if step["model"] is None:
+    if step["model"] is None or plan is None:
         return _opened(tx, run, step, who, step["attempt"], None)
     messages = transcript.read_short_transcript(tx, run)
-    pico, _ = billing.held_of(step)
+    rates = Rates(step["input_rate"], step["output_rate"])
+    tokens = step["input_estimate"], step["output_estimate"]
+    cut_by, price = granting.load(step["granted"])
     return replace(
         _opened(tx, run, step, who, step["attempt"], messages),
-        bound=CallBound(step["input_estimate"], step["output_estimate"], pico),
-        price=price_of(tx, step["model"]),
+        bound=CallBound(*tokens, rates.cost(*tokens)),
+        cut_by=cut_by,
+        price=price,
+        rejected=_rejected(tx, who, plan),
     )
 
 
@@ -289,7 +294,8 @@ def _opening_events(
     tx: Tx, run: Row, step: Row | None, who: Execution, attempt: int, plan: CallPlan | None
 ) -> list[EventDraft]:
     drafts = first_events(run)
-    if plan is None and not who.step_id.startswith("invoke-"):
+    is_agents = who.step_id.startswith("invoke-")
+    if plan is None and not is_agents:
         return drafts
     key = f"{who.step_id}:{attempt}"
     first = (run["forked_turn"] or 0) + 1
@@ -304,7 +310,7 @@ def _opening_events(
     if _voids_text(tx, step, who, plan):
         data = {"step": who.step_id, "attempt": attempt}
         drafts.append(EventDraft(type=EventType.AGENT_STREAM_RESET, key=f"{key}:reset", data=data))
-    if plan is not None:
+    if plan is not None and not is_agents:
         data = {"step": who.step_id, "attempt": attempt, "model": plan.model}
         drafts.append(EventDraft(type=EventType.LLM_CALL_STARTED, key=f"{key}:start", data=data))
     return drafts

@@ -66,7 +66,9 @@ class SqlStepBook:
 
     async def close(self, who: Attempt, closing: Closing) -> None:
         now = self._clock.now_ms()
-        await self._commit("close_step", lambda tx: writes.close_step(tx, who, closing, now))
+        await self._commit(
+            "close_step", lambda tx: writes.close_step(tx, who, closing, now, self._rules)
+        )
 
     async def close_tool(self, who: Attempt, status: ToolCallStatus, outcome: ToolOutcome) -> None:
         now = self._clock.now_ms()

@@ -8,12 +8,14 @@ from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
 from adapters.store.runs.accept import INSERT_TOOL_CALL
 from adapters.store.sessions import transcript
-from adapters.store.spending import health
+from adapters.store.spending import health, rates
+from adapters.store.spending.holds import caller_of
 from adapters.store.steps import billing
 from adapters.store.steps.fence import check_attempt, check_open, lock_run, lock_session_and_run
+from domain.agent import is_agent_model
 from domain.event import EventDraft, EventType, as_json, encode_json
 from domain.run import assistant_output
-from domain.spending import BreakerRules
+from domain.spending import NO_RULES, BreakerRules, SpendingRules
 from domain.step import Attempt, CallBill, Closing, NewToolCall
 from domain.tool import ToolCallStatus, ToolOutcome
 
@@ -56,7 +58,9 @@ def _reset(who: Attempt) -> EventDraft:
     )
 
 
-def close_step(tx: Tx, who: Attempt, closing: Closing, now: int) -> None:
+def close_step(
+    tx: Tx, who: Attempt, closing: Closing, now: int, rules: SpendingRules = NO_RULES
+) -> None:
     """End a step for good: result, messages, tool calls, bill and events in one transaction.
 
     Raises:
@@ -72,8 +76,8 @@ def close_step(tx: Tx, who: Attempt, closing: Closing, now: int) -> None:
         drafts.append(_delta(who, closing.last_delta, closing.delta_index))
     if closing.bill is not None:
         drafts += billing.bill_attempt(tx, run, step, closing.bill, now)
-    if step["model"] is not None:
-        health.note_success(tx, step["model"], now)
+    if step["model"] is not None and not is_agent_model(step["model"]):
+        _note_answer(tx, step, closing.bill, rules, now)
     # An external agent is a stranger to whoever reads this session next.
     transcript.extend(tx, run, closing.messages, now, untrusted=is_external(run))
     for call in closing.tool_calls:
@@ -92,6 +96,14 @@ def close_step(tx: Tx, who: Attempt, closing: Closing, now: int) -> None:
         output=_output(closing),
         id=who.run_id,
     )
+
+
+def _note_answer(tx: Tx, step: Row, bill: CallBill | None, rules: SpendingRules, now: int) -> None:
+    """Give the unused tokens back to the provider's rates, and note that the model is well."""
+    if bill is not None and not bill.estimated:
+        unused = step["input_estimate"] + step["output_estimate"] - bill.tokens
+        rates.give_back(tx, step["model"], unused, rules.per_minute, now)
+    health.note_success(tx, step["model"], now)
 
 
 def _output(closing: Closing) -> str | None:
@@ -167,8 +179,8 @@ def fail_attempt(tx: Tx, who: Attempt, bill: CallBill | None, rules: BreakerRule
         last = append(tx, run, drafts, now, run["last_seq"])
         tx.run("UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=who.run_id)
         if step["model"] is not None and bill.error is not None:
-            wait = bill.retry_after_ms
-            health.note_failure(tx, step["model"], bill.error, wait, rules, now)
+            caller = caller_of(who.run_id, who.step_id)
+            health.note_failure(tx, caller, bill, rules, now)
     tx.run(
         "UPDATE steps SET state = 'idle', failures = failures + 1"
         " WHERE run_id = :run AND step_id = :step",
@@ -191,7 +203,7 @@ def release_attempt(tx: Tx, who: Attempt, now: int) -> None:
         bill = billing.estimated_bill(step, now, error)
         drafts = billing.bill_attempt(tx, run, step, bill, now)
         last = append(tx, run, drafts, now, run["last_seq"])
-        health.free_probe(tx, step["model"])
+        health.free_probe(tx, step["model"], caller_of(who.run_id, who.step_id))
         tx.run("UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=who.run_id)
     tx.run(
         "UPDATE steps SET state = 'idle' WHERE run_id = :run AND step_id = :step",

@@ -165,6 +165,22 @@ async def test_a_run_that_takes_long_goes_on(world: World, connect: Connect) -> 
     assert answer.headers["x-run-id"] in world.runs.runs
 
 
+async def test_a_run_that_waits_for_money_is_not_waited_for(
+    client: httpx2.AsyncClient, world: World
+) -> None:
+    asking = asyncio.create_task(client.post(PATH, json=ask()))
+    run_id = await started(world)
+    world.runs.emit(run_id, EventType.RUN_WAITING, {"waiting_on": "approval"})
+    world.runs.emit(run_id, EventType.RUN_WAITING, {"waiting_on": "budget"})
+
+    answer = await asyncio.wait_for(asking, 10)
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (402, "budget_exhausted")
+    assert f"/v1/approvals?run_id={run_id}" in error["message"]
+    assert not world.runs.runs[run_id].is_terminal
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [

@@ -210,6 +210,10 @@ async def test_a_chain_is_gone_through_until_a_model_begins(
     assert answer.headers["x-model"] == "raw/one"
     assert answer.headers["x-fallback-from"] == "raw/down,raw/open,nobody/x"
     assert [bill.model for bill in world.calls.bills.values()] == ["raw/down", "raw/one"]
+    first, *others = [call.route for call in world.calls.opened.values()]
+    assert first
+    assert first["tier"] == "complex"
+    assert others == [None], "a decision is told once"
 
 
 async def test_a_chain_that_fails_whole_says_why_the_last_did(
@@ -230,6 +234,20 @@ async def test_a_chain_that_fails_whole_says_why_the_last_did(
         "param": "n",
         "code": "too_long",
     }
+
+
+async def test_a_budget_that_degrades_has_a_cheaper_model_asked(
+    client: httpx2.AsyncClient, world: World
+) -> None:
+    world.tiers[ModelTier.SIMPLE] = ("raw/dear", "raw/one")
+    dear = BudgetExhaustedError("budget b leaves 0 USD")
+    dear.degrades = True
+    world.calls.refusals["raw/dear"] = dear
+
+    answer = await client.post(PATH, json=ask("tier:simple"))
+
+    assert answer.status_code == 200
+    assert answer.headers["x-fallback-from"] == "raw/dear"
 
 
 async def test_no_other_model_is_asked_where_the_money_is_gone(

@@ -18,6 +18,19 @@ async def _prices(client: httpx2.AsyncClient) -> dict[str, Any]:
     return {model["id"]: model["price"] for model in listed["data"]}
 
 
+async def test_a_price_wakes_who_waits_for_money(
+    client: httpx2.AsyncClient, app: FastAPI, world: World
+) -> None:
+    world.budgets.waiting = ["run_1"]
+    path = "/v1/models/agent/helper/price"
+
+    await client.put(path, json=BODY)
+    await client.delete(path)
+    await app.state.services.background.settle(5)
+
+    assert world.gateway.woken == ["run_1", "run_1"]
+
+
 @pytest.mark.parametrize("name", ["gpt-x", "org/model/v2:free"])
 async def test_a_price_that_is_set_is_shown_until_it_is_forgotten(
     client: httpx2.AsyncClient, name: str

@@ -2,7 +2,9 @@
 
 import asyncio
 from contextlib import aclosing
+from typing import Any
 
+import httpx2
 import pytest
 
 from api.access import Access
@@ -11,6 +13,7 @@ from api.ports import StreamConfig
 from api.routes.seed_a import frames
 from api.routes.seed_a_agents import session_of
 from domain.auth import LOCAL
+from domain.event import EventType
 from domain.principal import Scope
 from tests.fakes.world import World, fake_config
 from tests.unit.api.conftest import Connect
@@ -52,6 +55,33 @@ async def test_without_the_usual_agent_the_first_one_answers(
 
     assert (said.status_code, said.json()["agent_id"]) == (200, "aardvark")
     assert nobody.status_code == 422
+
+
+async def said_meanwhile(
+    client: httpx2.AsyncClient, world: World, kind: EventType, data: dict[str, Any]
+) -> httpx2.Response:
+    """Say something, and let that happen to the run."""
+    saying = asyncio.create_task(client.post("/api/chat", json={"message": "Hi"}))
+    while not world.runs.runs:
+        await asyncio.sleep(0.001)
+    world.runs.emit(next(iter(world.runs.runs)), kind, data)
+    return await asyncio.wait_for(saying, 10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        (EventType.RUN_WAITING, {"waiting_on": "budget"}),
+        (EventType.RUN_FAILED, {"code": "budget_exhausted", "message": "no money"}),
+    ],
+)
+async def test_a_chat_without_money_says_so_at_once(
+    client: httpx2.AsyncClient, world: World, kind: EventType, data: dict[str, Any]
+) -> None:
+    answer = await said_meanwhile(client, world, kind, data)
+
+    assert answer.status_code == 402
+    assert answer.json()["error"]["code"] == "budget_exhausted"
 
 
 async def test_scopes_hold_on_the_seeds_paths_too(world: World, connect: Connect) -> None:

@@ -21,7 +21,11 @@ class Book:
         if approval_id in self.decided:
             raise ConflictError(f"{approval_id} was decided, not by {said.by}")
         self.decided.append(approval_id)
-        return SimpleNamespace(run_id=f"run of {approval_id}")
+        budget = "bud_1" if approval_id == "ap_money" else None
+        return SimpleNamespace(run_id=f"run of {approval_id}", budget_id=budget)
+
+    async def waiting_on(self, budget_id: str) -> list[str]:
+        return [f"another on {budget_id}"]
 
     async def outdated(self) -> list[str]:
         return self.old
@@ -54,6 +58,15 @@ async def test_an_answer_wakes_its_run() -> None:
     await deciding.decide("ann", "ap_9", Answer(approved=False, by="eve"))
 
     assert (book.decided, gateway.woken) == (["ap_9"], ["run of ap_9"])
+
+
+@pytest.mark.parametrize(("approved", "others"), [(True, ["another on bud_1"]), (False, [])])
+async def test_a_raised_budget_wakes_all_who_wait_for_it(approved: bool, others: list[str]) -> None:
+    _, gateway, deciding = parts()
+
+    await deciding.decide("ann", "ap_money", Answer(approved=approved, by="eve"))
+
+    assert gateway.woken == ["run of ap_money", *others]
 
 
 async def test_an_answer_that_does_not_count_wakes_nobody() -> None:

@@ -145,6 +145,19 @@ async def test_anthropic_is_sent_turns_a_system_prompt_and_its_version() -> None
     }
 
 
+async def test_anthropic_is_told_of_tools_in_words_where_none_are_declared() -> None:
+    _, _, body = await sent("anthropic", FULL.model_copy(update={"tools": ()}))
+
+    assert "tools" not in body
+    said = [(turn["role"], part) for turn in body["messages"] for part in turn["content"]]
+    assert {part["type"] for _, part in said} == {"text"}
+    assert [(role, part["text"]) for role, part in said] == [
+        ("user", "q"),
+        ("assistant", '[called f with {"x": 1}]'),
+        ("user", "[tool result]\n1"),
+    ]
+
+
 async def test_a_connection_cut_after_the_marker_loses_only_itself() -> None:
     async def handler(exchange: Exchange) -> None:
         chunk = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}
