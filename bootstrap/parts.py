@@ -32,6 +32,9 @@ from domain.order import Timing
 Assemble = Callable[..., Awaitable["Running"]]
 
 
+_FIRST_ANSWERS_SECONDS = 0.5
+
+
 @dataclass
 class Running:
     """A process at work. `watched` are tasks whose end is a failure of the whole."""
@@ -90,6 +93,8 @@ async def assemble(roles: frozenset[str], settings: Settings, host: Host) -> Run
 
 
 async def _warm(can: Capabilities) -> None:
+    # What is ready answers first: the imports of a provider's SDK keep the interpreter busy.
+    await asyncio.sleep(_FIRST_ANSWERS_SECONDS)
     await can.warm()
     pace.settle()
 
