@@ -162,6 +162,7 @@ async def test_fuzzed_streams_are_answers_or_typed_failures() -> None:
     assert set(tally.ended) == {"answer", "agent_error", "agent_unavailable"}
 
 
+@pytest.mark.no_cover  # two tracers in one: eight times as slow
 async def test_streams_leave_no_memory_behind() -> None:
     """A second round over the same streams allocates nothing that stays."""
     await read_all(range(27))
@@ -172,7 +173,7 @@ async def test_streams_leave_no_memory_behind() -> None:
         gc.collect()
         before, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
-        await read_all(range(108))
+        await read_all(range(81))
         gc.collect()
         after, peak = tracemalloc.get_traced_memory()
     finally:

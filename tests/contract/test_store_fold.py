@@ -74,7 +74,7 @@ async def test_the_log_folds_into_the_row_on_sqlite(
 
 @pytest.mark.parametrize("kind", ["postgres"], indirect=True)
 @given(operations=PROGRAMS, ends=ENDS)
-@settings(PATIENT, max_examples=12)
+@settings(PATIENT, max_examples=8)
 async def test_the_log_folds_into_the_row_on_postgresql(
     store: StoreBox, operations: list[Operation], ends: list[int]
 ) -> None:

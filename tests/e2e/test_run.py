@@ -113,7 +113,7 @@ def test_ctrl_c_stops_an_orchestrator_of_its_own_and_says_how_the_run_goes_on(
     first = up()
     register_slow(first.wait_ready())
     first.stop()
-    asked = ask_slowly(tmp_path, words=300)
+    asked = ask_slowly(tmp_path, words=80)
     while (url := find_running(tmp_path / "data")) is None:
         time.sleep(0.05)
     wait_for_deltas(url, 3)
@@ -133,7 +133,7 @@ def test_ctrl_c_leaves_the_run_and_says_how_to_come_back(
 ) -> None:
     serving = up().wait_ready()
     register_slow(serving)
-    asked = ask_slowly(tmp_path, words=300)
+    asked = ask_slowly(tmp_path, words=80)
     wait_for_deltas(str(serving.api), 3)
 
     asked.send_signal(signal.SIGINT)

@@ -17,7 +17,13 @@ import selectors
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 
+from genai_prices.data_snapshot import get_snapshot
+from pydantic import BaseModel
+
+from api.bodies import JsonRoute
+from api.late import LateRoute
 from bootstrap.devserver.launch import tie_to_parent
 
 PRELOADED = (
@@ -30,6 +36,7 @@ PRELOADED = (
     "adapters.llm.anthropic",
     "adapters.llm.openai",
     "api.app",
+    "openai",
     "tests.rig.tools",
     "uvicorn.lifespan.on",
     "uvicorn.protocols.http.httptools_impl",
@@ -100,9 +107,25 @@ def become(parent: int, argv: list[str], env: dict[str, str], log: str) -> None:
     main(argv)
 
 
+def build() -> None:
+    """Do once what every process would do by and by: models, routes, the list of prices."""
+    for model in _below(BaseModel):
+        model.model_rebuild(raise_errors=False)
+    for route in [found for found in gc.get_objects() if type(found) in {LateRoute, JsonRoute}]:
+        route.dependant  # noqa: B018 -- what is looked at is worked out
+    get_snapshot()
+
+
+def _below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for below in model.__subclasses__():
+        yield below
+        yield from _below(below)
+
+
 def serve(path: str) -> None:
     for name in PRELOADED:
         importlib.import_module(name)
+    build()
     gc.collect()
     gc.freeze()  # else the first collection of each fork would copy every page
     with socket.socket(socket.AF_UNIX) as listener:
