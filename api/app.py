@@ -33,6 +33,7 @@ from api.routes import (
     logs,
     models,
     pages,
+    preferences,
     prices,
     runs,
     schedules,
@@ -57,7 +58,7 @@ _ROUTES = (
     *(completions, runs, events, seed_b, tools, approvals, sessions, external_agents, agents),
     *(models, health, keys, logs),
     *(schedules, client_calls, tool_hosts, forks, deadletters, goals, budgets, seed_c, pages),
-    *(prices, costs, learning, seed_a, seed_a_agents),
+    *(prices, costs, learning, preferences, seed_a, seed_a_agents),
 )
 """In the order in which paths are tried: the busiest first."""
 _CORS_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")

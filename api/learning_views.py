@@ -5,6 +5,7 @@ import json
 from api.views import View, iso
 from domain.event import StoredEvent
 from domain.learning.feedback import Feedback
+from domain.learning.pins import Pin
 
 _HEAD = ("kind", "agent_id", "tier", "reason", "scores")
 
@@ -37,4 +38,13 @@ def feedback_view(said: Feedback) -> View:
         "by": said.by,
         "status": said.status.value,
         "created_at": iso(said.created_at),
+    }
+
+
+def pin_view(pin: Pin) -> View:
+    """Return a pin."""
+    return {
+        "agent_id": pin.agent_id,
+        "pinned_by": pin.pinned_by,
+        "pinned_at": iso(pin.pinned_at),
     }

@@ -13,6 +13,7 @@ from domain.deciding import ApprovalBook
 from domain.fork import ForkBook
 from domain.goal import GoalBook
 from domain.intake import IntakePorts, IntakeSettings
+from domain.learning.pins import PinBook
 from domain.ports import Clock, PriceList
 from domain.pricing import PriceBook
 from domain.push import PushLag
@@ -111,6 +112,7 @@ class ApiPorts:
     scheduler: ScheduleEngine
     keys: KeyRing
     agent_health: HealthBook
+    pins: PinBook
     model_health: ModelHealthBook
     clock: Clock
     workers: WorkerPool

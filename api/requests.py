@@ -112,6 +112,15 @@ class ClientToolBody(Body):
     )
 
 
+class RequiresBody(Body):
+    """What the agent of a run has to have, whether it is named or chosen."""
+
+    tools: Annotated[
+        list[Name],
+        Field(max_length=100, description="Tools that it has to hold, besides `client_tools`."),
+    ] = Field(default_factory=list)
+
+
 class StartRunBody(Body):
     """A run to start."""
 
@@ -145,6 +154,10 @@ class StartRunBody(Body):
     tool_host_id: Annotated[
         HostId | None,
         Field(description="The tool host that runs `client_tools`; null: whoever claims them."),
+    ] = None
+    requires: Annotated[
+        RequiresBody | None,
+        Field(description="What its agent has to have, else 422; only such agents are chosen."),
     ] = None
 
     model_config = ConfigDict(

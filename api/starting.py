@@ -60,6 +60,7 @@ def start_of(body: StartRunBody, idempotency: IdempotencyKey | None, now_ms: int
         deadline_at=ms_of(body.deadline, now_ms),
         metadata=body.metadata,
         client_tools=run_tools(body.client_tools, body.tool_host_id),
+        required_tools=tuple(body.requires.tools) if body.requires else (),
         goal_id=body.goal_id,
         idempotency=idempotency,
     )

@@ -142,6 +142,7 @@ def build_api_role(
         scheduler=TemporalSchedules(gateway),
         keys=storage.keys,
         agent_health=storage.agent_health,
+        pins=storage.pins,
         model_health=storage.calls,
         clock=storage.clock,
         workers=LivePool(live) if live else StoredPool(storage.engine, settings.worker_slots),

@@ -16,6 +16,7 @@ from adapters.store.database.urls import Database, SqliteFile, parse_database_ur
 from adapters.store.forks.deadletters import SqlDeadLetters
 from adapters.store.forks.forkbook import SqlForkBook
 from adapters.store.learning.learnbook import SqlLearnBook
+from adapters.store.learning.pins import SqlPinBook
 from adapters.store.log.eventlog import SqlEventLog, watch_other_processes
 from adapters.store.log.hub import Hub
 from adapters.store.log.treelog import SqlTreeLog
@@ -84,6 +85,7 @@ class Storage:
     costs: SqlCostBook
     figures: SqlFigureBook
     learning: Learning
+    pins: SqlPinBook
 
     async def watch(self, *, apart: bool) -> None:
         """Notice what other processes commit, until cancelled."""
@@ -181,6 +183,7 @@ async def open_storage(settings: Settings, crash: Callable[[str], None] | None =
         costs=SqlCostBook(engine),
         figures=SqlFigureBook(engine),
         learning=Learning(SqlLearnBook(engine, clock), clock),
+        pins=SqlPinBook(engine),
     )
 
 

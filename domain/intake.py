@@ -72,6 +72,8 @@ class StartRun:
     deadline_at: int | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     client_tools: tuple[ToolSpec, ...] = ()
+    required_tools: tuple[str, ...] = ()
+    """Tools that its agent has to hold; those that the client brings along it need not."""
     goal_id: str | None = None
     key_id: str | None = None
     """The key that answers for it where nobody asks in person, as at the times of a schedule."""
@@ -131,7 +133,8 @@ class Intake:
         first.
 
         Raises:
-            InvalidRequestError: no agent fits, or the chosen one names a tool that is gone.
+            InvalidRequestError: no agent fits or holds the required tools, or the chosen one names
+                a tool that is gone.
             NotFoundError: no such agent or goal.
             ConflictError, LimitReachedError: the goal takes no more runs now.
             QueueFullError, SessionBusyError, IdempotencyKeyConflictError: nothing was kept.
@@ -142,7 +145,8 @@ class Intake:
         """Return the run that a request asks for, ready to be accepted; nothing is kept yet.
 
         Raises:
-            InvalidRequestError: no agent fits, or the chosen one names a tool that is gone.
+            InvalidRequestError: no agent fits or holds the required tools, or the chosen one names
+                a tool that is gone.
             AgentUnavailableError: none is named, and every agent is unhealthy.
             NotFoundError: no such agent.
         """
@@ -312,7 +316,10 @@ def _wanted(who: Principal, ask: StartRun, run_id: str) -> Wanted:
         content=ask.content,
         agent_id=ask.agent_id,
         session_id=ask.session_id,
+        goal_id=ask.goal_id,
+        key_id=ask.key_id or who.key_id,
         priority=ask.priority,
+        tools=frozenset(ask.required_tools) - {tool.name for tool in ask.client_tools},
     )
 
 

@@ -94,3 +94,21 @@ class FeedbackList(Page):
     """One page of feedback."""
 
     feedback: list[FeedbackOut]
+
+
+class PinOut(Shape):
+    """The agent that does every run of the owner that names none. `pinned_by` is the credential."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            {
+                "agent_id": "assistant",
+                "pinned_by": "local",
+                "pinned_at": "2026-11-20T10:00:00.000Z",
+            }
+        )
+    )
+
+    agent_id: str
+    pinned_by: str
+    pinned_at: AwareDatetime

@@ -26,7 +26,7 @@ class Ask:
     budget_used: float = 0.0
     """Share of the asker's budget that is held or spent, 0..1."""
     pinned: str | None = None
-    """The agent that this user wants always."""
+    """The agent that does whatever names none."""
     last_agent: str | None = None
     """The agent of the session's last turn."""
     last_disliked: bool = False

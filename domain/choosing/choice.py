@@ -72,12 +72,12 @@ def choose(
     `luck` is an even draw from 0..1; the low end of it tries another agent out. In doubt the
     agent `default` is chosen if it can do the request, else the top.
     """
-    excluded = {each.agent_id: why for each in candidates if (why := exclusion(ask, each))}
+    excluded = _excluded(ask, candidates)
     able = [each for each in candidates if each.agent_id not in excluded]
     if not able:
         return None
     if ask.pinned is not None and any(each.agent_id == ask.pinned for each in able):
-        return Choice(ask.pinned, f"{ask.pinned} is what this user wants always", {ask.pinned: 1.0})
+        return Choice(ask.pinned, f"{ask.pinned} is pinned", {ask.pinned: 1.0})
     criteria = scores_of(ask, able, specialty, known)
     totals = {agent_id: known.weights.total(each) for agent_id, each in criteria.items()}
     ranked = _ranked(ask, able, known, totals)
@@ -94,6 +94,17 @@ def choose(
         explored=explored,
         propensity=EXPLORED / len(near) if explored else 1.0 - (EXPLORED if near else 0.0),
     )
+
+
+def _excluded(ask: Ask, candidates: Sequence[Candidate]) -> dict[str, str]:
+    """Return who cannot do the request and why; first a pinned agent, which is looked for there."""
+    found = {each.agent_id: why for each in candidates if (why := exclusion(ask, each))}
+    if ask.pinned is None:
+        return found
+    if all(each.agent_id != ask.pinned for each in candidates):
+        return {ask.pinned: "it is pinned, but there is no such active agent", **found}
+    why = found.pop(ask.pinned, None)
+    return {ask.pinned: f"it is pinned, but {why}", **found} if why else found
 
 
 def _ranked(

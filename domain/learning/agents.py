@@ -3,7 +3,7 @@
 Knows ports only; how it is chosen is in `domain.choosing`.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -14,7 +14,7 @@ from domain.choosing.asking import Ask, Candidate
 from domain.choosing.cards import Card
 from domain.choosing.choice import Choice, choose
 from domain.errors import AgentUnavailableError, InvalidRequestError, NotFoundError
-from domain.learning.books import Standing
+from domain.learning.books import Asker, Standing, Turns
 from domain.learning.learning import Learning
 from domain.records import Directory
 from domain.routing.classes import task_class_of
@@ -33,7 +33,11 @@ class Wanted:
     content: str
     agent_id: str | None = None
     session_id: str | None = None
+    goal_id: str | None = None
+    key_id: str | None = None
     priority: int = 3
+    tools: frozenset[str] = frozenset()
+    """Tools that its agent has to hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,29 +65,36 @@ class AgentChooser:
 
         Raises:
             NotFoundError: no such agent.
-            InvalidRequestError: none is named, and there is none.
+            InvalidRequestError: none is named, and there is none; or a required tool is not held.
             AgentUnavailableError: none is named, and none can do it now.
         """
         if wanted.agent_id is not None:
-            return Picked(await self._directory.get_agent(wanted.owner, wanted.agent_id))
+            agent = await self._directory.get_agent(wanted.owner, wanted.agent_id)
+            _check_held(wanted.tools, [agent])
+            return Picked(agent)
         held = await self._of_session(wanted)
         if held is not None:
             agent = await self._directory.get_agent(wanted.owner, held)
+            _check_held(wanted.tools, [agent])
             reason = f"{held} is the agent of session {wanted.session_id}"
             return Picked(
                 agent, {"kind": "agent", "agent_id": held, "reason": reason, "scores": {}}
             )
+        return await self._best(wanted)
+
+    async def _best(self, wanted: Wanted) -> Picked:
         agents, _ = await self._directory.list_agents(wanted.owner, Page(limit=_MOST_AGENTS))
         active = {agent.agent_id: agent for agent in agents if agent.status == "active"}
         if not active:
             raise InvalidRequestError("there is no agent; make one with POST /v1/agents")
+        _check_held(wanted.tools, active.values())
         unhealthy = await self._health.unhealthy(wanted.owner)
         if unhealthy.issuperset(active):
             raise AgentUnavailableError("every agent is unhealthy; GET /v1/agents says why")
         choice = await self._choose(wanted, active, unhealthy)
         if choice is None:
             raise AgentUnavailableError(
-                "no agent is healthy and within its budget; try again later"
+                "no agent that can do it is healthy and within its budget; try again later"
             )
         criteria = choice.criteria.get(choice.agent_id, {})
         return Picked(active[choice.agent_id], choice.as_route(), criteria)
@@ -101,15 +112,23 @@ class AgentChooser:
         self, wanted: Wanted, agents: Mapping[str, Agent], unhealthy: Collection[str]
     ) -> Choice | None:
         memory = await self._learning.recall(wanted.owner)
-        standing = await self._learning.standing(wanted.owner)
+        standing = await self._learning.standing(
+            Asker(wanted.owner, wanted.session_id, wanted.goal_id, wanted.key_id)
+        )
+        turns = await self._turns(wanted)
         cards = [card_of(agent) for agent in agents.values()]
         ask = Ask(
             request_id=wanted.run_id,
             text=wanted.content,
             user=wanted.user,
+            recent=turns.recent,
+            tools=wanted.tools,
             task_class=task_class_of(wanted.content),
             priority=wanted.priority,
             budget_used=standing.spent,
+            pinned=standing.pinned,
+            last_agent=turns.agent_id,
+            last_disliked=turns.is_disliked,
         )
         candidates = [
             _candidate(agent, card, standing, is_healthy=agent.agent_id not in unhealthy)
@@ -118,6 +137,26 @@ class AgentChooser:
         specialty = self._learning.specialty(wanted.owner, cards)
         luck = luck_of(wanted.run_id, "agent")
         return choose(ask, candidates, specialty, memory.known, self._default, luck)
+
+    async def _turns(self, wanted: Wanted) -> Turns:
+        if wanted.session_id is None:
+            return Turns()
+        return await self._learning.turns(wanted.owner, wanted.session_id)
+
+
+def _check_held(needed: frozenset[str], agents: Iterable[Agent]) -> None:
+    """Refuse a request whose tools none of these agents holds together.
+
+    Raises:
+        InvalidRequestError: names the tools.
+    """
+    among = list(agents)
+    if any(needed.issubset(agent.tools) for agent in among):
+        return
+    who = f"agent {among[0].agent_id} does not hold" if len(among) == 1 else "no agent holds"
+    nowhere = sorted(needed.difference(*(agent.tools for agent in among)))
+    said = ", ".join(nowhere) or f"all of {', '.join(sorted(needed))}"
+    raise InvalidRequestError(f"{who} {said}, which the run requires", field="requires.tools")
 
 
 def _candidate(agent: Agent, card: Card, standing: Standing, *, is_healthy: bool) -> Candidate:

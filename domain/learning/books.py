@@ -21,6 +21,16 @@ class Remembered:
 
 
 @dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks for a run, and what its budgets besides the agent's are."""
+
+    owner: str
+    session_id: str | None = None
+    goal_id: str | None = None
+    key_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """How an owner's agents stand now, by agent."""
 
@@ -28,7 +38,26 @@ class Standing:
     budget_used: Mapping[str, float] = field(default_factory=dict)
     """Share of an agent's own budget that is held or spent."""
     spent: float = 0.0
-    """The same of the owner's budget over everything."""
+    """The same of the asker's budgets: the owner's over everything, the session's, goal's, key's;
+    the one that is nearest to its end."""
+    pinned: str | None = None
+    """The agent that the owner wants for every run that names none."""
+
+
+RECENT_MESSAGES = 3
+"""Messages of a session that its next choice looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """The last turns of a session."""
+
+    recent: tuple[str, ...] = ()
+    """Beginnings of the last messages, the newest last, without what strangers wrote."""
+    agent_id: str | None = None
+    """Whose turn the last one was."""
+    is_disliked: bool = False
+    """Whether the last that was said of its run is a rating below 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +97,12 @@ class LearnBook(Protocol):
         """
         ...
 
-    async def standing(self, owner: str) -> Standing:
-        """Return how the owner's agents stand now."""
+    async def standing(self, asker: Asker) -> Standing:
+        """Return how the owner's agents stand now, for whoever asks."""
+        ...
+
+    async def turns(self, owner: str, session_id: str) -> Turns:
+        """Return the last turns of a session; nothing of one that is not there."""
         ...
 
     async def reached(self, owner: str, session_id: str) -> Reached:
@@ -110,9 +143,13 @@ class NothingLearned:
         """Keep nothing."""
         return True
 
-    async def standing(self, owner: str) -> Standing:  # noqa: ARG002 - the port's shape
+    async def standing(self, asker: Asker) -> Standing:  # noqa: ARG002 - the port's shape
         """Return that nobody is busy."""
         return Standing()
+
+    async def turns(self, owner: str, session_id: str) -> Turns:  # noqa: ARG002 - the port's shape
+        """Return that every session is new."""
+        return Turns()
 
     async def reached(self, owner: str, session_id: str) -> Reached:  # noqa: ARG002 - the port's shape
         """Return that every session is new."""

@@ -13,12 +13,14 @@ from domain.choosing.cards import Card
 from domain.choosing.specialty import Specialty
 from domain.errors import StoreUnavailableError
 from domain.learning.books import (
+    Asker,
     LearnBook,
     Learnt,
     NothingLearned,
     Reached,
     Remembered,
     Standing,
+    Turns,
 )
 from domain.learning.feedback import Feedback, FeedbackFilter, FeedbackStatus
 from domain.learning.lessons import Lesson, of_end, of_rating, utility
@@ -92,9 +94,13 @@ class Learning:
                     return kept
         raise StoreUnavailableError("what was learned keeps changing; send the feedback again")
 
-    async def standing(self, owner: str) -> Standing:
-        """Return how the owner's agents stand now."""
-        return await self._book.standing(owner)
+    async def standing(self, asker: Asker) -> Standing:
+        """Return how the owner's agents stand now, for whoever asks."""
+        return await self._book.standing(asker)
+
+    async def turns(self, owner: str, session_id: str) -> Turns:
+        """Return the last turns of a session."""
+        return await self._book.turns(owner, session_id)
 
     async def reached(self, owner: str, session_id: str) -> Reached:
         """Return how far a session has come."""

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from api.ports import ApiPorts
+from domain.learning.learning import Learning
 from domain.run import Run, RunSpec
 from tests.contract.store_engines import StoreBox
 
@@ -38,6 +39,7 @@ def ports_over(store: StoreBox, fakes: ApiPorts, gateway: QuietGateway) -> ApiPo
         gateway=gateway,
         hosted=store.clients,
         health=store.health,
+        learning=Learning(store.learning, store.clock),
     )
     return replace(
         fakes,
@@ -49,6 +51,7 @@ def ports_over(store: StoreBox, fakes: ApiPorts, gateway: QuietGateway) -> ApiPo
         goals=store.goals,
         budgets=store.budgets,
         agent_health=store.health,
+        pins=store.pins,
         prices=store.prices,
         costs=store.costs,
         figures=store.figures,

@@ -28,6 +28,7 @@ from adapters.store.database.urls import Database, PostgresUrl, SqliteFile
 from adapters.store.forks.deadletters import SqlDeadLetters
 from adapters.store.forks.forkbook import SqlForkBook
 from adapters.store.learning.learnbook import SqlLearnBook
+from adapters.store.learning.pins import SqlPinBook
 from adapters.store.log.eventlog import SqlEventLog
 from adapters.store.log.hub import Hub
 from adapters.store.log.treelog import SqlTreeLog
@@ -94,6 +95,7 @@ class StoreBox:
         self.costs = SqlCostBook(self.engine)
         self.figures = SqlFigureBook(self.engine)
         self.learning = SqlLearnBook(self.engine, self.clock)
+        self.pins = SqlPinBook(self.engine)
         self.log = SqlEventLog(self.engine, self.hub)
         self.trees = SqlTreeLog(self.engine, self.hub)
         self.directory = SqlDirectory(self.engine, self.clock)

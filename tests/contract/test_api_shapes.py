@@ -19,6 +19,7 @@ from api.shapes.catalog import (
     ToolOut,
 )
 from api.shapes.faults import OpenAiErrorOut, ProblemOut, SeedErrorOut
+from api.shapes.learning import PinOut
 from api.shapes.money import BudgetList, BudgetOut, GoalList, GoalOut
 from api.shapes.operations import HealthOut, ReadyOut, VersionOut
 from api.shapes.scheduling import ScheduleList, ScheduleOut
@@ -64,6 +65,7 @@ FIELDS = {
     "goal_limits": "max_agents max_concurrent max_cost_usd_per_day",
     "budget": "budget_id scope scope_id limit_usd period on_exhausted reserved_usd spent_usd"
     " warnings",
+    "pin": "agent_id pinned_by pinned_at",
     "problem": "type title status detail code request_id",
 }
 """The words of the reference, copied: not taken from the code that is tested."""
@@ -295,3 +297,12 @@ async def test_goal_and_budget(client: httpx2.AsyncClient) -> None:
     GoalList.model_validate(goals)
     BudgetOut.model_validate(budget)
     BudgetList.model_validate(budgets)
+
+
+async def test_pin(client: httpx2.AsyncClient) -> None:
+    pin = await _get(client, "/v1/preferences/agent")
+    made = await client.put("/v1/preferences/agent", json={"agent_id": "assistant"})
+
+    assert set(pin) == set(made.json()) == fields("pin")
+    assert TIME.fullmatch(pin["pinned_at"])
+    PinOut.model_validate(made.json())

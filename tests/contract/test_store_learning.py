@@ -9,7 +9,7 @@ import pytest
 from domain.acceptance import Chosen, NewRun, Page
 from domain.budget import Budget, BudgetScope, OnExhausted, Period
 from domain.errors import InvalidRequestError, NotFoundError
-from domain.learning.books import Learnt, Reached, Remembered, Standing
+from domain.learning.books import Asker, Learnt, Reached, Remembered, Standing
 from domain.learning.feedback import Feedback, FeedbackFilter, FeedbackStatus
 from domain.learning.learning import Learning
 from domain.run import RunState
@@ -180,10 +180,10 @@ async def test_how_agents_stand_is_what_they_have_open_and_what_they_may_spend(
         )
     await store.set("UPDATE budgets SET spent_pico = 1000000000000")
 
-    standing = await store.learning.standing(OWNER)
+    standing = await store.learning.standing(Asker(OWNER))
 
     assert standing == Standing({"helper": 2}, {"helper": 0.5}, 0.5)
-    assert await store.learning.standing("bob") == Standing()
+    assert await store.learning.standing(Asker("bob")) == Standing()
 
 
 async def test_a_session_has_reached_its_highest_tier_since_it_was_last_silent(

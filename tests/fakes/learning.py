@@ -5,21 +5,26 @@ from dataclasses import replace
 
 from domain.acceptance import Page
 from domain.errors import NotFoundError
-from domain.learning.books import Learnt, Reached, Remembered, Standing
+from domain.learning.books import Asker, Learnt, Reached, Remembered, Standing, Turns
 from domain.learning.feedback import Feedback, FeedbackFilter
 from domain.learning.lessons import RunFacts
 from tests.fakes.listing import paged, sees
+from tests.fakes.pins import FakePins
 from tests.fakes.runs import FakeRuns
 
 
 class FakeLearnBook:
     """A book in memory over the runs of a fake.
 
-    `rivals` is how many writes meet another process's first; `standings` is how agents stand.
+    `rivals` is how many writes meet another process's first; `standings` is how agents stand, and
+    `asked` who wanted to know; `last_turns` are those of a session.
     """
 
-    def __init__(self, runs: FakeRuns | None = None) -> None:
+    def __init__(self, runs: FakeRuns | None = None, pins: FakePins | None = None) -> None:
         self._runs = runs
+        self._pins = pins or FakePins()
+        self.asked: list[Asker] = []
+        self.last_turns: dict[tuple[str, str], Turns] = {}
         self.parts: dict[tuple[str, str], Remembered] = {}
         self.taken_in: dict[str, float | None] = {}
         self.said: list[Feedback] = []
@@ -53,8 +58,13 @@ class FakeLearnBook:
             self.said.append(learnt.feedback)
         return True
 
-    async def standing(self, owner: str) -> Standing:
-        return self.standings
+    async def standing(self, asker: Asker) -> Standing:
+        self.asked.append(asker)
+        pin = self._pins.pins.get(asker.owner)
+        return replace(self.standings, pinned=pin.agent_id if pin else None)
+
+    async def turns(self, owner: str, session_id: str) -> Turns:
+        return self.last_turns.get((owner, session_id), Turns())
 
     async def reached(self, owner: str, session_id: str) -> Reached:
         return self.reaches

@@ -10,6 +10,7 @@ from domain.agent import Agent, AgentKind, Limits
 from domain.auth import MintedKey, mint_key
 from domain.intake import IntakePorts, IntakeSettings
 from domain.learning.learning import Learning
+from domain.learning.pins import Pin
 from domain.principal import LOCAL_OWNER, ApiKey, Scope
 from domain.run import RunKind, RunSpec
 from domain.tiers import FixedTiers, ModelTier
@@ -35,6 +36,7 @@ from tests.fakes.money import (
     FakeModelHealth,
     FakePriceBook,
 )
+from tests.fakes.pins import FakePins
 from tests.fakes.proxy import FakeCalls, FakePrices, FakeRaw
 from tests.fakes.runs import FakeRuns
 from tests.fakes.schedules import FakeScheduler, FakeSchedules
@@ -73,7 +75,8 @@ class World:
         self.calls = FakeCalls()
         self.raw = FakeRaw()
         self.tiers: dict[ModelTier, tuple[str, ...]] = {}
-        self.learned = FakeLearnBook(self.runs)
+        self.pins = FakePins()
+        self.learned = FakeLearnBook(self.runs, self.pins)
         self.learning = Learning(self.learned, self.clock)
         self.add_agent("assistant", description="general help with anything")
 
@@ -127,6 +130,7 @@ class World:
         self.schedules.furnish()
         self.goals.furnish()
         self.budgets.furnish()
+        await self.pins.put_pin(Pin(LOCAL_OWNER, "assistant", "local", NOW))
         minted = mint_key(b"k" * 32)
         key = ApiKey(
             key_id="key_01k9",
@@ -184,6 +188,7 @@ class World:
             scheduler=self.scheduler,
             keys=self.keys,
             agent_health=self.health,
+            pins=self.pins,
             model_health=self.model_health,
             clock=self.clock,
             workers=FakeWorkers(),

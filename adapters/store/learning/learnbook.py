@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from adapters.store.database.tx import Engine, Tx
 from adapters.store.learning import choices, feedback, learned
 from adapters.store.learning.standing import standing
+from adapters.store.learning.turns import turns
 from domain.acceptance import Page
-from domain.learning.books import Learnt, Reached, Remembered, Standing
+from domain.learning.books import Asker, Learnt, Reached, Remembered, Standing, Turns
 from domain.learning.feedback import Feedback, FeedbackFilter
 from domain.learning.lessons import RunFacts
 from domain.ports import Clock
@@ -43,9 +44,14 @@ class SqlLearnBook:
             return False
         return True
 
-    async def standing(self, owner: str) -> Standing:
+    async def standing(self, asker: Asker) -> Standing:
         """Return how the owner's agents stand now."""
-        return await self._engine.read(lambda tx: standing(tx, owner))
+        now = self._clock.now_ms()
+        return await self._engine.read(lambda tx: standing(tx, asker, now))
+
+    async def turns(self, owner: str, session_id: str) -> Turns:
+        """Return the last turns of a session."""
+        return await self._engine.read(lambda tx: turns(tx, owner, session_id))
 
     async def reached(self, owner: str, session_id: str) -> Reached:
         """Return how far a session has come."""

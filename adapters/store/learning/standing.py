@@ -1,28 +1,47 @@
-"""How agents stand now: what they have open, and what is left of their budgets."""
+"""How agents stand now: what they have open, what is left of budgets, and who is pinned."""
 
-from adapters.store.database.tx import Tx
-from domain.budget import BudgetScope
-from domain.learning.books import Standing
+from adapters.store.database.tx import Row, Tx
+from adapters.store.learning.pins import find_pin
+from domain.budget import BudgetScope, Period, day_of
+from domain.learning.books import Asker, Standing
 
 _OPEN = (
     "SELECT agent_id, count(*) AS n FROM runs WHERE state IN ('CREATED', 'RUNNING')"
     " AND owner = :owner AND agent_id IS NOT NULL GROUP BY agent_id"
 )
 _BUDGETS = (
-    "SELECT scope, scope_id, limit_pico, reserved_pico, spent_pico FROM budgets"
-    " WHERE owner = :owner AND scope IN ('agent', 'global') AND limit_pico > 0"
+    "SELECT scope, scope_id, limit_pico, reserved_pico, spent_pico, period, day FROM budgets"
+    " WHERE owner = :owner AND limit_pico > 0 AND (scope IN ('agent', 'global')"
+    " OR (scope = 'session' AND scope_id = :session_id)"
+    " OR (scope = 'goal' AND scope_id = :goal_id) OR (scope = 'key' AND scope_id = :key_id))"
 )
 
 
-def standing(tx: Tx, owner: str) -> Standing:
-    """Return how the owner's agents stand."""
+def standing(tx: Tx, asker: Asker, now: int) -> Standing:
+    """Return how the owner's agents stand, for whoever asks."""
     used: dict[str, float] = {}
     spent = 0.0
-    for row in tx.all(_BUDGETS, owner=owner):
-        share = (row["reserved_pico"] + row["spent_pico"]) / row["limit_pico"]
+    rows = tx.all(
+        _BUDGETS,
+        owner=asker.owner,
+        session_id=asker.session_id or "",
+        goal_id=asker.goal_id or "",
+        key_id=asker.key_id or "",
+    )
+    for row in rows:
+        share = _share(row, now)
         if row["scope"] == BudgetScope.AGENT:
             used[row["scope_id"]] = max(share, used.get(row["scope_id"], 0.0))
         else:
             spent = max(share, spent)
-    open_runs = {row["agent_id"]: row["n"] for row in tx.all(_OPEN, owner=owner)}
-    return Standing(open_runs, used, spent)
+    open_runs = {row["agent_id"]: row["n"] for row in tx.all(_OPEN, owner=asker.owner)}
+    pin = find_pin(tx, asker.owner)
+    return Standing(open_runs, used, spent, pin["agent_id"] if pin else None)
+
+
+def _share(row: Row, now: int) -> float:
+    """Return which share of a budget is held or spent in the present period."""
+    # Its row is of the day of its last call: nobody writes at midnight.
+    is_over = row["period"] == Period.DAY and row["day"] < day_of(now)
+    spent = 0 if is_over else row["spent_pico"]
+    return float((row["reserved_pico"] + spent) / row["limit_pico"])

@@ -62,6 +62,14 @@ def add_to(metadata: MetaData) -> None:
         PrimaryKeyConstraint("owner", "name"),
     )
     Table(
+        "agent_pins",
+        metadata,
+        Column("owner", Text, primary_key=True),
+        Column("agent_id", Text, nullable=False),
+        Column("pinned_by", Text, nullable=False),
+        Column("pinned_at", BigInteger, nullable=False),
+    )
+    Table(
         "agent_health",
         metadata,
         Column("owner", Text, nullable=False),

@@ -107,6 +107,27 @@ def test_a_pin_skips_scoring_as_long_as_the_agent_can() -> None:
     assert chosen(ask, candidates(tutor={"is_healthy": False})).agent_id == "guide"
 
 
+def test_a_pinned_agent_that_cannot_is_left_out_first_and_with_the_reason() -> None:
+    ask = replace(ASK, pinned="tutor", tools=frozenset({"search"}))
+    able: dict[str, Any] = {"tools": frozenset({"search"})}
+    few = chosen(ask, candidates(guide=able), luck=0.0)
+    many = [Candidate(Card(f"agent{number}", "x"), is_open=True) for number in range(SHOWN)]
+    gone = chosen(replace(ASK, pinned="poet"), [*many, *candidates()], luck=0.0)
+
+    assert few.agent_id == gone.agent_id == "guide"
+    assert not few.explored
+    assert few.as_route()["excluded"] == {
+        "tutor": "it is pinned, but it does not take search",
+        "cook": "it does not take search",
+    }
+    shown = gone.as_route()["excluded"]
+    assert isinstance(shown, dict)
+    assert next(iter(shown.items())) == (
+        "poet",
+        "it is pinned, but there is no such active agent",
+    )
+
+
 def test_in_doubt_the_generalist_does_the_work() -> None:
     unmatched = chosen(Ask("run_1", "xyzzy"), default="tutor")
     torn = chosen(Ask("run_1", "algebra recipes"), default="guide")

@@ -8,8 +8,9 @@ from domain.agent import AgentKind
 from domain.agenthealth import Health, HealthRecord
 from domain.errors import AgentUnavailableError, InvalidRequestError, NotFoundError
 from domain.learning.agents import AgentChooser, Picked, Wanted, luck_of
-from domain.learning.books import Standing
+from domain.learning.books import Asker, Standing, Turns
 from domain.learning.feedback import Feedback
+from domain.learning.pins import Pin
 from tests.fakes.clock import NOW
 from tests.fakes.world import World
 from tests.unit.domain.learning.scenes import facts
@@ -105,6 +106,100 @@ async def test_a_session_keeps_its_agent(world: World) -> None:
         "scores": {},
     }
     assert fresh.agent.agent_id == "tutor"
+
+
+async def test_a_pin_decides_where_neither_request_nor_session_does(world: World) -> None:
+    await world.pins.put_pin(Pin("ann", "cook", "ann", NOW))
+    session = world.directory.make("ann", "s")
+    world.directory.sessions["ann", "s"] = session.model_copy(update={"agent_id": "tutor"})
+
+    assert (await pick(world)).route == {
+        "kind": "agent",
+        "agent_id": "cook",
+        "reason": "cook is pinned",
+        "scores": {"cook": 1.0},
+    }
+    assert (await pick(world, agent_id="tutor")).agent.agent_id == "tutor"
+    assert (await pick(world, session_id="s")).agent.agent_id == "tutor"
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+async def test_a_pinned_agent_that_is_unwell_or_gone_leaves_the_choice_to_the_scores(
+    world: World, is_gone: bool
+) -> None:
+    world.add_agent("poet", kind=AgentKind.HTTP, endpoint="http://localhost:1")
+    world.health.records[None, "poet"] = HealthRecord(said=Health.UNHEALTHY, seen_at=NOW)
+    await world.pins.put_pin(Pin("ann", "nobody" if is_gone else "poet", "ann", NOW))
+
+    picked = await pick(world)
+
+    assert picked.agent.agent_id == "tutor"
+    assert picked.route is not None
+    excluded = picked.route["excluded"]
+    assert isinstance(excluded, dict)
+    first = "nobody" if is_gone else "poet"
+    assert next(iter(excluded)) == first
+    assert excluded[first].startswith("it is pinned, but ")
+
+
+def context(picked: Picked, agent_id: str) -> float:
+    assert picked.route is not None
+    return float(picked.route["criteria"][agent_id]["context_relevance"])  # type: ignore[index]
+
+
+async def test_the_last_turns_of_its_session_count(world: World) -> None:
+    good = facts(agent_id="cook", request="sourdough starter and rye")
+    world.learned.facts_of["run_1"] = good
+    await world.learning.rate("ann", Feedback("fb_1", "ann", "run_1", 1.0, "ann"))
+    recent = ("my sourdough is flat",)
+    world.learned.last_turns = {
+        ("ann", "liked"): Turns(recent, "cook"),
+        ("ann", "disliked"): Turns(recent, "cook", is_disliked=True),
+    }
+
+    fresh = context(await pick(world, session_id="new"), "cook")
+    liked = context(await pick(world, session_id="liked"), "cook")
+    disliked = context(await pick(world, session_id="disliked"), "cook")
+
+    assert (fresh, liked, disliked) == (0.2, 1.0, 0.7)
+
+
+async def test_whose_budgets_count_is_who_asks_and_what_for(world: World) -> None:
+    await pick(world, session_id="s", goal_id="goal_1", key_id="key_1")
+
+    assert world.learned.asked == [Asker("ann", "s", "goal_1", "key_1")]
+
+
+async def test_only_an_agent_that_holds_the_required_tools_is_chosen(world: World) -> None:
+    world.add_agent("clerk", description="files papers", tools=("files", "mail"))
+
+    picked = await pick(world, tools=frozenset({"mail"}))
+
+    assert picked.agent.agent_id == "clerk"
+    assert picked.route is not None
+    assert picked.route["excluded"] == {
+        "cook": "it does not take mail",
+        "tutor": "it does not take mail",
+    }
+
+
+async def test_tools_that_no_agent_holds_are_named(world: World) -> None:
+    world.add_agent("clerk", tools=("files",))
+    world.add_agent("poster", tools=("mail",))
+    session = world.directory.make("ann", "s")
+    world.directory.sessions["ann", "s"] = session.model_copy(update={"agent_id": "cook"})
+    both = frozenset({"files", "mail"})
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"tools": both | {"fax"}}, "no agent holds fax, which the run requires"),
+        ({"tools": both}, "no agent holds all of files, mail, which the run requires"),
+        ({"tools": both, "agent_id": "clerk"}, "agent clerk does not hold mail"),
+        ({"tools": both, "session_id": "s"}, "agent cook does not hold files, mail"),
+    ]
+
+    for fields, said in refused:
+        with pytest.raises(InvalidRequestError, match=said) as error:
+            await pick(world, **fields)
+        assert error.value.field == "requires.tools"
 
 
 async def test_the_unhealthy_are_not_chosen(world: World) -> None:

@@ -9,7 +9,7 @@ from domain.choosing.cards import Card
 from domain.choosing.words import read
 from domain.errors import NotFoundError, StoreUnavailableError
 from domain.learning import learning as module
-from domain.learning.books import Learnt, NothingLearned, Remembered
+from domain.learning.books import Asker, Learnt, NothingLearned, Remembered, Turns
 from domain.learning.feedback import Feedback, FeedbackFilter, FeedbackStatus
 from domain.learning.learning import ABSORB_MS, Learning, nothing_learned
 from domain.run import RunState
@@ -189,8 +189,9 @@ async def test_a_process_that_keeps_nothing_knows_nothing() -> None:
     learning, book = nothing_learned(), NothingLearned()
 
     assert (await learning.recall("ann")).words == {}
-    assert (await learning.standing("ann")).open_runs == {}
+    assert (await learning.standing(Asker("ann"))).open_runs == {}
     assert (await learning.reached("ann", "s")).tier is None
+    assert await learning.turns("ann", "s") == Turns()
     assert (await learning.list_feedback("ann", FeedbackFilter(), Page()))[0] == ()
     assert await book.load("ann", ["weights"]) == {}
     assert await book.keep("ann", Learnt())
