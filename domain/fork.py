@@ -162,7 +162,7 @@ class Forking:
             if source.run.kind is RunKind.TOOL or spec.agent_kind is not AgentKind.LLM:
                 raise InvalidRequestError("only a run of an agent of kind llm has models")
             check_models(edits.models, self._ports.models)
-            changes["models"] = edits.models
+            changes |= {"models": edits.models, "cascade": None}
         if edits.limits != Limits():
             allowed = await self._allowed(who, source)
             changes["limits"] = recap(spec.limits, edits.limits, allowed)
