@@ -65,3 +65,9 @@ def with_chain(spec: RunSpec, chain: Chain) -> RunSpec:
     """Return a snapshot with the models of a chain."""
     taken = {"models": chain.models, "rungs": chain.rungs, "cascade": chain.cascade}
     return spec.model_copy(update=taken)
+
+
+def with_models(spec: RunSpec, models: tuple[str, ...]) -> RunSpec:
+    """Return a snapshot with other models; if it climbs, each is above the one before."""
+    rungs = tuple(range(1, len(models))) if spec.rungs else ()
+    return with_chain(spec, Chain(models, rungs))

@@ -8,7 +8,7 @@ from domain.errors import NotFoundError
 from domain.learning.books import Learnt, Reached, Remembered
 from domain.learning.learning import Learning
 from domain.learning.models import LearnedRouter
-from domain.routing.chaining import Chain, chain_of, with_chain
+from domain.routing.chaining import Chain, chain_of, with_chain, with_models
 from domain.routing.deciding import SESSION_IDLE_MS
 from domain.routing.grading import Graded, Verifier
 from domain.routing.ladder import Ladder
@@ -212,3 +212,17 @@ async def test_fixed_tiers_climb_nowhere() -> None:
     chain = await chain_of(("auto",), EASY, FixedTiers({}, ("c/usual",)))
 
     assert (chain.models, chain.tier, chain.rungs) == (("c/usual",), None, ())
+
+
+@pytest.mark.parametrize(
+    ("climbs", "models", "rungs"),
+    [(True, ("y/a", "y/b", "y/c"), (1, 2)), (True, ("y/a",), ()), (False, ("y/a", "y/b"), ())],
+)
+async def test_other_models_forget_what_was_expected_of_the_first(
+    climbs: bool, models: tuple[str, ...], rungs: tuple[int, ...]
+) -> None:
+    spec = with_chain(RunSpec(), await resolved(("tier:simple",), climbs=climbs))
+
+    other = with_models(spec, models)
+
+    assert (other.models, other.rungs, other.cascade) == (models, rungs, None)
