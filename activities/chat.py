@@ -21,7 +21,7 @@ from activities.live import LiveAttempt
 from activities.simpler import WrittenAnswer, is_simpler, level_of
 from activities.steps import StepFrame
 from activities.tickets import sort_calls
-from activities.weakness import escalation, weakness
+from activities.weakness import Look, look_at
 from domain.anew import asked_again
 from domain.chat import (
     ChatChunk,
@@ -207,9 +207,9 @@ class ChatActivities:
     async def _close(self, call: _Call, end: StreamEnd, writer: DeltaWriter) -> ChatReply:
         text = "".join(call.streamed)
         bill = self._meter(call).bill(end.usage, self._latency(call), end.stop_reason)
-        weak = weakness(call.order, text, end)
-        if weak is not None:
-            return await self._close_weak(call, text, bill, weak, writer)
+        look = look_at(call.order, call.opened.spec, text, end)
+        if look.weak is not None:
+            return await self._close_weak(call, text, bill, look, writer)
         rest = await writer.rest()
         turn = int(call.order.step_id.split("-")[1])
         sorted_calls = sort_calls(end.tool_calls, call.opened.spec.tools, turn, self._ids)
@@ -235,8 +235,8 @@ class ChatActivities:
         )
         is_final = not called and reply.cut_by is None
         closing = Closing(
-            result=reply.model_dump(mode="json"),
-            events=self._final_events(call) if is_final else (),
+            result=reply.model_dump(mode="json") | look.on_record(),
+            events=(*look.events, *(self._final_events(call) if is_final else ())),
             messages=(message,),
             tool_calls=tuple(created),
             refused=tuple(refused),
@@ -251,15 +251,15 @@ class ChatActivities:
         return reply
 
     async def _close_weak(
-        self, call: _Call, text: str, bill: CallBill, weak: str, writer: DeltaWriter
+        self, call: _Call, text: str, bill: CallBill, look: Look, writer: DeltaWriter
     ) -> ChatReply:
         """Put an answer aside that a higher tier is to better; it is on the bill all the same."""
         await writer.abandon()
-        reply = ChatReply(usage=bills.add(call.opened.usage, bill, turns=0), weak=weak)
+        reply = ChatReply(usage=bills.add(call.opened.usage, bill, turns=0), weak=look.weak)
         closing = Closing(
-            result={**reply.model_dump(mode="json"), "answer": text},
-            events=(escalation(call.order, weak),),
-            bill=replace(bill, error={"code": "weak_answer", "message": weak}),
+            result={**reply.model_dump(mode="json"), "answer": text, **look.on_record()},
+            events=look.events,
+            bill=replace(bill, error={"code": "weak_answer", "message": look.weak or ""}),
         )
         await self._frame.book.close(call.attempt, closing)
         return reply

@@ -112,13 +112,15 @@ DATA_OF: dict[EventType, dict[str, str]] = {
     },
     EventType.MODEL_FALLBACK: {"from": "model that failed", "to": "next model", "reason": "code"},
     EventType.ROUTE_DECIDED: {
-        "kind": "agent, tier, or escalation: a higher tier is asked after a weak answer",
+        "kind": "agent, tier, or escalation: whether a higher tier is asked after a flawed answer",
         "agent_id": "chosen; of kind agent",
-        "tier": "chosen; of kind tier, null where none is configured",
-        "escalated_from": "of an escalation: the model whose answer was too weak",
-        "step": "of an escalation: the call whose answer does not count",
+        "tier": "chosen; of kind tier, null where none is configured; of an escalation where to, or"
+        " where it stays, left out where models are named",
+        "escalated_from": "the model whose answer was too weak; left out where the answer counts",
+        "step": "of an escalation: the call whose answer was looked at",
         "reason": "a sentence",
-        "scores": "what it was decided by, per agent or tier",
+        "scores": "what it was decided by, per agent or tier; of an escalation wrong (how likely it"
+        " is), gain and price, none where any flaw goes up",
         "criteria": "per agent its criteria, each 0 to 1; the next two are of kind agent too",
         "weights": "what each criterion counts for",
         "excluded": "per agent why it could not do it; left out if there is none",

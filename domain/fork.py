@@ -14,6 +14,7 @@ from domain.errors import InvalidRequestError, NotFoundError
 from domain.handover import HandOver, Spawn
 from domain.intake import IntakePorts, IntakeSettings
 from domain.principal import Principal
+from domain.routing.chaining import with_models
 from domain.run import Run, RunKind, RunSpec
 from domain.snapshot import check_models, recap
 
@@ -162,7 +163,7 @@ class Forking:
             if source.run.kind is RunKind.TOOL or spec.agent_kind is not AgentKind.LLM:
                 raise InvalidRequestError("only a run of an agent of kind llm has models")
             check_models(edits.models, self._ports.models)
-            changes["models"] = edits.models
+            spec = with_models(spec, edits.models)
         if edits.limits != Limits():
             allowed = await self._allowed(who, source)
             changes["limits"] = recap(spec.limits, edits.limits, allowed)

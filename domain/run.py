@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from domain.agent import AgentKind, Degradation, Limits
 from domain.errors import ConflictError, LimitReachedError
 from domain.money import to_pico, to_usd
+from domain.tiers import Cascade
 from domain.tool import ToolSpec
 
 
@@ -125,6 +126,8 @@ class RunSpec(BaseModel):
     endpoint: str | None = None
     rungs: tuple[int, ...] = ()
     """Places in `models` where a higher tier begins."""
+    cascade: Cascade | None = None
+    """What a flawed answer is weighed by; None: any flaw goes up."""
     degradation: Degradation = Degradation()
     limits: Limits = Limits()
     context: dict[str, Any] = Field(default_factory=dict)

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from pydantic import BaseModel, ConfigDict
+
 from domain.errors import NotFoundError
+from domain.routing.grading import Graded, Verifier
 
 AUTO = "auto"
 TIER_PREFIX = "tier:"
@@ -49,6 +52,45 @@ class Question:
     """An even draw from 0..1; the low end of it may try a stronger tier. 1 tries nothing."""
 
 
+class Level(BaseModel):
+    """A tier in a chain that climbs, and what was expected of it for the request."""
+
+    model_config = ConfigDict(frozen=True)
+
+    place: int
+    """Where in the chain its models begin."""
+    tier: ModelTier
+    quality: float
+    """0..1."""
+    cost: float
+    """Of a usual call, as a share of the cost reference."""
+
+
+class Cascade(BaseModel):
+    """What is known, as a run is accepted, to weigh whether a flawed answer is worth going up."""
+
+    model_config = ConfigDict(frozen=True)
+
+    levels: tuple[Level, ...] = ()
+    task_class: str = ""
+    graded: Graded = Graded()
+    """How the look did on answers of this class."""
+
+    def moved(self, places: Mapping[int, int]) -> "Cascade":
+        """Return it for another chain: where each level begins there; others are left out."""
+        levels = {
+            places[level.place]: level.model_copy(update={"place": places[level.place]})
+            for level in self.levels
+            if level.place in places
+        }
+        return self.model_copy(update={"levels": tuple(levels.values())})
+
+    @property
+    def verifier(self) -> Verifier:
+        """What is known of the look, as far as this run needs it."""
+        return Verifier(classes={self.task_class: self.graded})
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """The chain of models to ask, and why it is that one."""
@@ -58,6 +100,8 @@ class Choice:
     decision: dict[str, Any] = field(default_factory=dict)
     rungs: tuple[int, ...] = ()
     """Places in `models` where a higher tier begins."""
+    cascade: Cascade | None = None
+    """What is expected of the tiers; None where it does not climb, or nothing was judged."""
 
 
 class ModelRouter(Protocol):

@@ -14,7 +14,8 @@ class DecisionOut(Shape):
     """One decision: an agent, a tier of models, or going up to a higher one.
 
     `detail` is all that it was weighed by: of an agent `criteria`, `weights` and who was
-    `excluded`; of a tier `qualities`, `complexity` and its `parts`.
+    `excluded`; of a tier `qualities`, `complexity` and its `parts`. An escalation has
+    `escalated_from` where it went up; its `scores` are `wrong`, `gain` and `price`.
     """
 
     seq: int

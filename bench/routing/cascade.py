@@ -6,7 +6,8 @@ from random import Random
 
 from bench.bars import Figure
 from bench.routing.data import Outcome, Recorded
-from domain.routing.cascade import PASSES_BAD, PASSES_GOOD, Step, Verifier, escalate
+from domain.routing.cascade import Step, escalate
+from domain.routing.grading import PASSES_BAD, PASSES_GOOD, Verifier
 from domain.routing.verifying import Flaw, Verdict
 from domain.tiers import ModelTier
 

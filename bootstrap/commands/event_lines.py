@@ -58,10 +58,10 @@ def _tool_result(data: Data) -> str:
 
 
 def _decided(data: Data) -> str:
-    """Return the agent or tier that was chosen, or from where it goes up."""
-    chosen = data.get("agent_id") or data.get("tier")
+    """Return from where it goes up, or the agent or tier that was chosen."""
     below = data.get("escalated_from")
-    return str(chosen or (f"above {below}" if below else "the usual models"))
+    chosen = data.get("agent_id") or data.get("tier")
+    return f"above {below}" if below else str(chosen or "the usual models")
 
 
 _SUMMARY: dict[str, Callable[[Data], str]] = {

@@ -48,6 +48,8 @@ class RunFacts:
     """Those of the agent that was chosen."""
     went_up: bool = False
     """An answer of the tier was too weak, and a higher one was asked."""
+    passed: bool | None = None
+    """Whether the look found no flaw in its answers; None where nobody looked."""
     is_rated: bool = False
     """The same person rated it before."""
 

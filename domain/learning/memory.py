@@ -14,7 +14,7 @@ from domain.choosing.criteria import Known
 from domain.choosing.weights import CRITERIA
 from domain.choosing.words import read
 from domain.learning.lessons import Lesson, utility
-from domain.routing.cascade import Verifier
+from domain.routing.grading import Verifier
 from domain.routing.outcomes import Outcomes
 
 Part = TypeVar("Part", bound=BaseModel)
@@ -86,6 +86,7 @@ class Memory:
             words=self._words_after(facts.agent_id, lesson),
             known=self._known_after(facts.agent_id, lesson),
             tiers=self._tiers_after(lesson),
+            verifier=self._verifier_after(lesson),
         )
 
     def _words_after(self, agent_id: str, lesson: Lesson) -> Mapping[str, AgentWords]:
@@ -117,6 +118,14 @@ class Memory:
         # What came out in the end is another tier's work.
         quality = 0.0 if facts.went_up else lesson.quality
         return self.tiers.after(facts.task_class or "", facts.tier, quality, facts.predicted)
+
+    def _verifier_after(self, lesson: Lesson) -> Verifier:
+        facts = lesson.facts
+        if facts.task_class is None or facts.passed is None or not lesson.is_label:
+            return self.verifier
+        # What was rated is the better answer; the one below it counts as wrong, as for its tier.
+        is_good = lesson.is_good and not facts.went_up
+        return self.verifier.after(facts.task_class, is_good=is_good, passed=facts.passed)
 
 
 def _or(part: Part, text: str | None) -> Part:

@@ -4,15 +4,17 @@ Knows ports only; how it is decided is in `domain.routing`.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from domain.chat import TokenUsage
 from domain.learning.learning import Learning
+from domain.learning.memory import Memory
 from domain.ports import Clock, PriceList
 from domain.routing.classes import task_class_of
-from domain.routing.complexity import Around, complexity_of
+from domain.routing.complexity import Around, Complexity, complexity_of
 from domain.routing.deciding import TierAsk, TierDecision, decide, session_floor
 from domain.routing.ladder import LADDER, Climb, Ladder
-from domain.tiers import Choice, ModelTier, Question
+from domain.tiers import Cascade, Choice, Level, ModelTier, Question
 
 _USUAL_CALL = TokenUsage(input_tokens=1000, output_tokens=500)
 """What prices of tiers are compared by."""
@@ -23,6 +25,31 @@ _UNPRICED: Mapping[ModelTier, float] = {
     ModelTier.CRITICAL: 2.0,
 }
 """Shares of the cost reference where a price is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What a look at the question came to, and what was learned before it."""
+
+    complexity: Complexity
+    task_class: str
+    costs: Mapping[ModelTier, float]
+    memory: Memory
+
+    def cascade(self, climb: Climb) -> Cascade:
+        """Return what is to be expected of every tier of a climb."""
+        places = zip((0, *climb.rungs), climb.tiers, strict=True)
+        levels = tuple(self._level(place, tier) for place, tier in places)
+        return Cascade(
+            levels=levels,
+            task_class=self.task_class,
+            graded=self.memory.verifier.graded(self.task_class),
+        )
+
+    def _level(self, place: int, tier: ModelTier) -> Level:
+        predicted = self.complexity.quality(tier)
+        expected = self.memory.tiers.estimate(self.task_class, tier, predicted)
+        return Level(place=place, tier=tier, quality=expected.mean, cost=self.costs[tier])
 
 
 class LearnedRouter:
@@ -42,30 +69,40 @@ class LearnedRouter:
                 "tier": tier.value,
                 "reason": "asked for by name",
             }
-            return self._choice(tier, question, named)
+            climb = self._climb(tier, question)
+            judged = await self._judge(question) if climb.rungs else None
+            return _choice(tier, named, climb, judged)
         if not self._ladder.served():
             reason = "no tiers are configured: the usual models"
             return Choice(
                 self._ladder.usual, None, {"kind": "tier", "tier": None, "reason": reason}
             )
-        decision = await self._decide(question)
-        return self._choice(decision.tier, question, decision.as_route())
+        judged = await self._judge(question)
+        decision = await self._decide(question, judged)
+        climb = self._climb(decision.tier, question)
+        return _choice(decision.tier, decision.as_route(), climb, judged)
 
-    def _choice(self, tier: ModelTier, question: Question, decision: dict[str, object]) -> Choice:
-        climb = self._ladder.climb(tier) if question.climbs else Climb(self._ladder.chain(tier))
-        return Choice(climb.models, tier, decision, climb.rungs)
+    def _climb(self, tier: ModelTier, question: Question) -> Climb:
+        return self._ladder.climb(tier) if question.climbs else Climb(self._ladder.chain(tier))
 
-    async def _decide(self, question: Question) -> TierDecision:
+    async def _judge(self, question: Question) -> _Judged:
         around = Around(question.tools, max(0, question.messages - 1))
-        ask = TierAsk(
+        return _Judged(
             complexity=complexity_of(question.text, around),
             task_class=task_class_of(question.text),
             costs=self.costs(),
+            memory=await self._learning.recall(question.owner or ""),
+        )
+
+    async def _decide(self, question: Question, judged: _Judged) -> TierDecision:
+        ask = TierAsk(
+            complexity=judged.complexity,
+            task_class=judged.task_class,
+            costs=judged.costs,
             served=self._ladder.served(),
             floor=await self._floor(question),
         )
-        memory = await self._learning.recall(question.owner or "")
-        return decide(ask, memory.tiers, question.luck)
+        return decide(ask, judged.memory.tiers, question.luck)
 
     async def _floor(self, question: Question) -> ModelTier | None:
         if question.owner is None or question.session_id is None:
@@ -86,3 +123,10 @@ class LearnedRouter:
         models = self._ladder.chain(tier)
         cost = self._prices.cost(models[0], _USUAL_CALL) if models else None
         return None if cost is None else float(cost)
+
+
+def _choice(
+    tier: ModelTier, decision: dict[str, object], climb: Climb, judged: _Judged | None
+) -> Choice:
+    cascade = judged.cascade(climb) if judged is not None and climb.rungs else None
+    return Choice(climb.models, tier, decision, climb.rungs, cascade)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from domain.run import RunSpec
-from domain.tiers import Choice, ModelRouter, ModelTier, Question, is_choice, tier_of
+from domain.tiers import Cascade, Choice, ModelRouter, ModelTier, Question, is_choice, tier_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,8 @@ class Chain:
     """The tier that was chosen first, None where none was."""
     decision: dict[str, Any] = field(default_factory=dict)
     """Why, as `route_decided` says it; empty where nothing was to be chosen."""
+    cascade: Cascade | None = None
+    """What was expected of the tiers of the first choice."""
 
 
 async def chain_of(models: Sequence[str], question: Question, router: ModelRouter) -> Chain:
@@ -47,16 +49,25 @@ def _longer(chain: Chain, choice: Choice, *, climbs: bool) -> Chain:
     """Return the chain with the models of a choice behind it; rungs move along with them."""
     found = dict.fromkeys(chain.models)
     begins = {0, *choice.rungs} if climbs else set[int]()
-    rungs = list(chain.rungs)
+    moved = dict[int, int]()
     for place, model in enumerate(choice.models):
         if place in begins:
-            rungs.append(len(found))
+            moved[place] = len(found)
         found.setdefault(model)
     models = tuple(found)
-    kept = dict.fromkeys(rung for rung in rungs if 0 < rung < len(models))
-    return replace(chain, models=models, rungs=tuple(kept))
+    places = {old: new for old, new in moved.items() if new < len(models)}
+    rungs = dict.fromkeys(rung for rung in (*chain.rungs, *places.values()) if rung > 0)
+    cascade = choice.cascade.moved(places) if choice.cascade else chain.cascade
+    return replace(chain, models=models, rungs=tuple(rungs), cascade=cascade)
 
 
 def with_chain(spec: RunSpec, chain: Chain) -> RunSpec:
     """Return a snapshot with the models of a chain."""
-    return spec.model_copy(update={"models": chain.models, "rungs": chain.rungs})
+    taken = {"models": chain.models, "rungs": chain.rungs, "cascade": chain.cascade}
+    return spec.model_copy(update=taken)
+
+
+def with_models(spec: RunSpec, models: tuple[str, ...]) -> RunSpec:
+    """Return a snapshot with other models; if it climbs, each is above the one before."""
+    rungs = tuple(range(1, len(models))) if spec.rungs else ()
+    return with_chain(spec, Chain(models, rungs))

@@ -31,6 +31,8 @@ class Climb:
 
     models: tuple[str, ...]
     rungs: tuple[int, ...] = ()
+    tiers: tuple[ModelTier, ...] = ()
+    """The tier of the first models, and the one that begins at each rung."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,13 @@ class Ladder:
     def climb(self, tier: ModelTier) -> Climb:
         """Return the models of a tier and of every one above it, each model once."""
         models: dict[str, None] = dict.fromkeys(self.chain(tier))
-        rungs = []
+        rungs, tiers = list[int](), [tier]
         above = self.above(tier)
         while above is not None:
             fresh = [model for model in self.chains[above] if model not in models]
-            rungs += [len(models)] if fresh else []
+            if fresh:
+                rungs.append(len(models))
+                tiers.append(above)
             models.update(dict.fromkeys(fresh))
             above = self.above(above)
-        return Climb(tuple(models), tuple(rungs))
+        return Climb(tuple(models), tuple(rungs), tuple(tiers))

@@ -1,6 +1,7 @@
 """The contract of `LearnBook`, over both databases."""
 
 import asyncio
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -244,3 +245,30 @@ async def test_a_weak_answer_takes_its_session_one_tier_up(store: StoreBox) -> N
 
     assert reached.tier is ModelTier.MEDIUM
     assert facts.went_up
+
+
+async def close(store: StoreBox, run_id: str, step_id: str, look: bool | None) -> None:
+    """Put a closed model call on record, with what a look at its answer found."""
+    await store.set(
+        "INSERT INTO steps (run_id, step_id, state, attempt, temporal_run_id, scheduled_at_us,"
+        " task_token, worker_id, model, opened_at, result) VALUES (:run_id, :step_id, 'closed', 1,"
+        " 't', 1, :token, 'w', 'a/small', 1, :result)",
+        run_id=run_id,
+        step_id=step_id,
+        token=b"t",
+        result="{}" if look is None else json.dumps({"passed": look}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("looks", "passed"),
+    [((), None), ((None,), None), ((None, True), True), ((True, False), False)],
+)
+async def test_what_the_look_found_is_known_to_whoever_rates_the_run(
+    store: StoreBox, looks: tuple[bool | None, ...], passed: bool | None
+) -> None:
+    await store.runs.accept(chosen("run_1"))
+    for turn, look in enumerate(looks, 1):
+        await close(store, "run_1", f"llm-{turn}-1", look)
+
+    assert (await store.learning.facts(OWNER, "run_1", "ann")).passed is passed

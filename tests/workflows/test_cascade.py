@@ -1,8 +1,13 @@
 """A weak answer goes up: put aside and billed, not in the transcript, kept if none is better."""
 
+from typing import Any
+
 from domain.event import EventType
+from domain.learning.feedback import Feedback
+from domain.routing.grading import Graded
 from domain.run import Run, RunState
-from tests.workflows.stage import Stage
+from tests.workflows.conftest import Make
+from tests.workflows.stage import ANN, Stage
 
 LADDER = ("openai/small", "openai/large")
 
@@ -86,3 +91,58 @@ async def test_an_agent_that_does_not_escalate_takes_any_answer(stage: Stage) ->
 
     assert run.output is not None
     assert run.output["content"] == "half"
+
+
+DOUBT = "[[say='I am not sure about that.']]".replace("'", '"')
+TIERS = {"complex": ["openai/small"], "critical": ["openai/large"]}
+
+
+def prices(large: float) -> dict[str, Any]:
+    """Prices of a small model and of one that costs so many times as much."""
+    return {
+        f"openai/{name}": {"input_per_mtok_usd": usd, "output_per_mtok_usd": usd}
+        for name, usd in (("small", 1), ("large", large))
+    }
+
+
+async def climb_tiers(stage: Stage) -> tuple[Run, list[dict[str, Any]]]:
+    """Return a run that doubts itself in its tier, and what was decided after it was accepted."""
+    stage.provider.controls = {"small": DOUBT, "large": "[[say=whole]]"}
+    await stage.agent(models=("tier:complex",), escalate=True)
+    run = await stage.run("what is it?")
+    _, *decided = await stage.of_kind(run.run_id, EventType.ROUTE_DECIDED)
+    return run, decided
+
+
+async def rate(stage: Stage, run: Run, score: float) -> Graded:
+    """Rate a run and return how the look did on its class."""
+    learning = stage.storage.learning
+    await learning.rate(ANN.owner, Feedback("fb_1", ANN.owner, run.run_id, score, ANN.signature))
+    return (await learning.recall(ANN.owner)).verifier.graded("question")
+
+
+async def test_a_flawed_answer_goes_up_where_the_next_tier_is_worth_it(make_stage: Make) -> None:
+    async with make_stage(tiers=TIERS, prices=prices(large=2)) as stage:
+        run, (up,) = await climb_tiers(stage)
+
+        assert run.output is not None
+        assert run.output["content"] == "whole"
+        assert (up["kind"], up["tier"]) == ("escalation", "critical")
+        assert up["escalated_from"] == "openai/small"
+        assert up["scores"]["gain"] > up["scores"]["price"] == 0.3
+        assert await rate(stage, run, 1.0) == Graded(bad=1)
+
+
+async def test_a_flawed_answer_stays_where_the_next_tier_costs_too_much(make_stage: Make) -> None:
+    async with make_stage(tiers=TIERS, prices=prices(large=50)) as stage:
+        run, (stays,) = await climb_tiers(stage)
+
+        assert run.state is RunState.DONE
+        assert run.output is not None
+        assert run.output["content"] == "I am not sure about that."
+        assert [entry.model for entry in stage.provider.log] == ["small"]
+        assert (stays["kind"], stays["tier"]) == ("escalation", "complex")
+        assert "not sure" in stays["reason"]
+        assert stays["scores"]["gain"] < stays["scores"]["price"] == 7.5
+        assert "escalated_from" not in stays
+        assert await rate(stage, run, 1.0) == Graded(good=1)

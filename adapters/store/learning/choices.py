@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from adapters.store.database.tx import Row, Tx
@@ -71,7 +72,8 @@ def facts(tx: Tx, owner: str | None, run_id: str, by: str) -> RunFacts:
         run_id=run_id,
         by=by,
     )
-    return _facts_from(row, is_rated=rated is not None)
+    known = _facts_from(row, is_rated=rated is not None)
+    return replace(known, passed=_passed(tx, run_id))
 
 
 def ended(tx: Tx, owner: str, limit: int) -> Sequence[RunFacts]:
@@ -122,6 +124,17 @@ def _tier_of(row: Row) -> ModelTier:
     """Return the tier that a run came to: one above its first where that one's answer was weak."""
     first = rank(ModelTier(row["tier"]))
     return LADDER[min(first + bool(row["weak"]), len(LADDER) - 1)]
+
+
+def _passed(tx: Tx, run_id: str) -> bool | None:
+    """Return whether the look found no flaw in a run's answers; None where it saw none."""
+    rows = tx.all(
+        "SELECT result FROM steps WHERE run_id = :id AND state = 'closed' AND model IS NOT NULL",
+        id=run_id,
+    )
+    results = [json.loads(row["result"] or "{}") for row in rows]
+    looks = [result["passed"] for result in results if "passed" in result]
+    return all(looks) if looks else None
 
 
 def _facts_from(row: Row, *, is_rated: bool) -> RunFacts:

@@ -8,6 +8,7 @@ import pytest
 from api.app import create_app
 from domain.event import EventType
 from domain.principal import Scope
+from domain.tiers import Cascade
 from tests.fakes.world import World, fake_config
 from tests.unit.api.conftest import Connect
 
@@ -44,6 +45,19 @@ async def test_a_fork_is_a_run_of_its_own(client: httpx2.AsyncClient, furnished:
     assert (new.content, new.spec.models, new.priority) == ("in French", ("offline/echo",), 1)
     listed = (await client.get("/v1/runs?forked_from=run_01k9")).json()["runs"]
     assert [one["run_id"] for one in listed] == [run["run_id"]]
+
+
+async def test_a_fork_with_other_models_climbs_through_these(
+    client: httpx2.AsyncClient, furnished: World
+) -> None:
+    spec = furnished.runs.specs["run_01k9"]
+    climbing = {"models": ("a/small", "a/big"), "rungs": (1,), "cascade": Cascade()}
+    furnished.runs.specs["run_01k9"] = spec.model_copy(update=climbing)
+
+    await client.post(FORK, json={"from_turn": 2, "models": ["offline/echo"]})
+
+    new = furnished.runs.accepted[-1].spec
+    assert (new.models, new.rungs, new.cascade) == (("offline/echo",), (), None)
 
 
 async def test_a_retry_needs_no_body(client: httpx2.AsyncClient, furnished: World) -> None:

@@ -57,6 +57,7 @@ def test_pieces_of_one_attempt_stand_on_one_line() -> None:
         (event("route_decided", agent_id="a", reason="r"), "a: r"),
         (event("route_decided", tier="simple", reason="r"), "simple: r"),
         (event("route_decided", escalated_from="m", reason="r"), "above m: r"),
+        (event("route_decided", escalated_from="m", tier="complex", reason="r"), "above m: r"),
         (event("route_decided", tier=None, reason="r"), "the usual models: r"),
         (event("run_failed", code="c", message="m"), "c: m"),
         (event("run_cancelled", reason=None), ""),

@@ -1,12 +1,14 @@
 """What a lesson changes in memory, and that nothing is lost on the way to the store and back."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from domain.choosing.weights import CRITERIA
 from domain.learning.lessons import ENDED, RATED, of_end, of_rating, utility
 from domain.learning.memory import Memory
+from domain.routing.grading import Graded, Verifier
 from domain.run import RunState
 from domain.tiers import ModelTier
 from tests.unit.domain.learning.scenes import facts
@@ -66,6 +68,34 @@ def test_a_tier_whose_answer_was_too_weak_did_not_do_whatever_came_after() -> No
 
     assert alone.tiers.tallies["question"][ModelTier.SIMPLE].quality == 1.0
     assert helped.tiers.tallies["question"][ModelTier.SIMPLE].quality == 0.0
+
+
+@pytest.mark.parametrize(
+    ("seen", "rating", "graded"),
+    [
+        ({"passed": True}, 1.0, Graded(good=1, good_passed=1)),
+        ({"passed": True}, -1.0, Graded(bad=1, bad_passed=1)),
+        ({"passed": False}, 1.0, Graded(good=1)),
+        ({"passed": False}, -1.0, Graded(bad=1)),
+        ({"passed": False, "went_up": True}, 1.0, Graded(bad=1)),
+        ({"passed": None}, 1.0, Graded()),
+        ({"passed": True, "task_class": None}, 1.0, Graded()),
+    ],
+)
+def test_a_rating_grades_the_look_at_the_answer(
+    seen: dict[str, Any], rating: float, graded: Graded
+) -> None:
+    memory = Memory().after(of_rating(replace(TIERED, **seen), rating, "ann"))
+
+    assert memory.verifier.graded("question") == graded
+    assert Memory().with_parts(memory.changed(Memory())).verifier == memory.verifier
+
+
+def test_a_run_that_merely_ended_grades_no_look() -> None:
+    lesson = of_end(replace(TIERED, passed=True))
+    assert lesson is not None
+
+    assert Memory().after(lesson).verifier == Verifier()
 
 
 def test_a_bad_rating_is_no_label_for_words() -> None:

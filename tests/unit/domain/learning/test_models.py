@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from domain.errors import NotFoundError
-from domain.learning.books import Reached
+from domain.learning.books import Learnt, Reached, Remembered
 from domain.learning.learning import Learning
 from domain.learning.models import LearnedRouter
-from domain.routing.chaining import Chain, chain_of, with_chain
+from domain.routing.chaining import Chain, chain_of, with_chain, with_models
 from domain.routing.deciding import SESSION_IDLE_MS
+from domain.routing.grading import Graded, Verifier
 from domain.routing.ladder import Ladder
 from domain.run import RunSpec
 from domain.tiers import FixedTiers, ModelTier, Question
@@ -20,6 +21,10 @@ from tests.fakes.proxy import FakePrices
 TIERS: dict[ModelTier, tuple[str, ...]] = {
     ModelTier.SIMPLE: ("a/small",),
     ModelTier.COMPLEX: ("a/big", "b/big"),
+}
+LADDER: dict[ModelTier, tuple[str, ...]] = {
+    ModelTier.MEDIUM: ("a/middling",),
+    ModelTier.COMPLEX: ("a/big",),
 }
 EASY = Question("hi")
 
@@ -64,6 +69,49 @@ async def test_a_run_that_climbs_takes_the_higher_tiers_along(book: FakeLearnBoo
     choice = await router(book).choose(ModelTier.SIMPLE, Question("hi", climbs=True))
 
     assert (choice.models, choice.rungs) == (("a/small", "a/big", "b/big"), (1,))
+
+
+async def test_a_run_that_climbs_takes_along_what_is_expected_of_its_tiers(
+    book: FakeLearnBook,
+) -> None:
+    made = router(book, LADDER)
+    choice = await made.choose(ModelTier.MEDIUM, Question("hi", climbs=True))
+    decided = await made.choose(None, Question("hi", climbs=True))
+
+    assert choice.cascade is not None
+    low, high = choice.cascade.levels
+    costs = made.costs()
+    assert (low.place, low.tier, low.cost) == (0, ModelTier.MEDIUM, costs[ModelTier.MEDIUM])
+    assert (high.place, high.tier, high.cost) == (1, ModelTier.COMPLEX, costs[ModelTier.COMPLEX])
+    assert {"medium": low.quality, "complex": high.quality} == pytest.approx(
+        decided.decision["qualities"], abs=1e-4
+    )
+    assert choice.cascade.task_class == "other"
+    assert decided.cascade == choice.cascade
+
+
+async def test_a_run_takes_along_how_the_look_did_on_its_class(book: FakeLearnBook) -> None:
+    known = Verifier().after("other", is_good=True, passed=False)
+    await book.keep("ann", Learnt({"verifier": Remembered(known.model_dump_json(), 0)}))
+    made = router(book, LADDER)
+
+    mine = await made.choose(ModelTier.MEDIUM, Question("hi", owner="ann", climbs=True))
+    other = await made.choose(ModelTier.MEDIUM, Question("why?", owner="ann", climbs=True))
+
+    assert mine.cascade is not None
+    assert mine.cascade.graded == Graded(good=1)
+    assert other.cascade is not None
+    assert other.cascade.graded == Graded()
+
+
+@pytest.mark.parametrize(
+    ("tier", "climbs"),
+    [(ModelTier.SIMPLE, False), (ModelTier.COMPLEX, True), (None, False)],
+)
+async def test_a_run_that_climbs_nowhere_takes_nothing_along(
+    book: FakeLearnBook, tier: ModelTier | None, climbs: bool
+) -> None:
+    assert (await router(book).choose(tier, Question("hi", climbs=climbs))).cascade is None
 
 
 async def test_within_a_session_the_tier_only_goes_up_until_a_day_is_over(
@@ -127,6 +175,26 @@ async def test_rungs_move_with_what_stands_before_them() -> None:
     assert with_chain(RunSpec(), climbing).rungs == (1, 2)
 
 
+def places(chain: Chain) -> dict[int, ModelTier]:
+    levels = chain.cascade.levels if chain.cascade else ()
+    return {level.place: level.tier for level in levels}
+
+
+async def test_what_is_expected_of_tiers_moves_with_their_models() -> None:
+    simple, complex_ = ModelTier.SIMPLE, ModelTier.COMPLEX
+    behind = await resolved(("x/own", "tier:simple", "y/own"), climbs=True)
+    known = await resolved(("a/small", "tier:simple"), climbs=True)
+    whole = await resolved(("a/big", "b/big", "a/small", "tier:simple", "z/new"), climbs=True)
+    second = await resolved(("tier:simple", "tier:complex"), climbs=True)
+
+    assert places(behind) == {1: simple, 2: complex_}
+    assert places(known) == {1: complex_}
+    assert (whole.rungs, places(whole)) == ((1, 2, 3), {})
+    assert places(second) == {0: simple, 1: complex_}
+    assert with_chain(RunSpec(), behind).cascade == behind.cascade
+    assert places(await resolved(("x/a", "x/b"), climbs=True)) == {}
+
+
 async def test_in_a_plain_chain_that_climbs_each_model_is_above_the_one_before() -> None:
     climbing = await resolved(("x/a", "x/b", "x/a", "x/c"), climbs=True)
     flat = await resolved(("x/a", "x/b"))
@@ -144,3 +212,17 @@ async def test_fixed_tiers_climb_nowhere() -> None:
     chain = await chain_of(("auto",), EASY, FixedTiers({}, ("c/usual",)))
 
     assert (chain.models, chain.tier, chain.rungs) == (("c/usual",), None, ())
+
+
+@pytest.mark.parametrize(
+    ("climbs", "models", "rungs"),
+    [(True, ("y/a", "y/b", "y/c"), (1, 2)), (True, ("y/a",), ()), (False, ("y/a", "y/b"), ())],
+)
+async def test_other_models_forget_what_was_expected_of_the_first(
+    climbs: bool, models: tuple[str, ...], rungs: tuple[int, ...]
+) -> None:
+    spec = with_chain(RunSpec(), await resolved(("tier:simple",), climbs=climbs))
+
+    other = with_models(spec, models)
+
+    assert (other.models, other.rungs, other.cascade) == (models, rungs, None)

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.routing.cascade import Graded, Step, Verifier, escalate
+from domain.routing.cascade import Step, escalate, step_of
+from domain.routing.grading import Graded, Verifier
 from domain.routing.verifying import Flaw, Verdict
-from domain.tiers import ModelTier
+from domain.run import RunSpec
+from domain.tiers import Cascade, Level, ModelTier
 
 PASSED = Verdict(None, "fine")
 DOUBT = Verdict(Flaw.LOW_CONFIDENCE, "it doubts")
@@ -82,9 +84,52 @@ def test_going_up_is_put_on_record_with_its_sum() -> None:
     stayed = escalate(STEP, PASSED, Verifier()).as_route(STEP)
 
     assert route["kind"] == "escalation"
-    assert (route["tier"], route["escalated_from"]) == ("complex", "simple")
+    assert route["tier"] == "complex"
     assert set(route["scores"]) == {"wrong", "gain", "price"}  # type: ignore[call-overload]
     assert stayed["tier"] == "simple"
+
+
+CLIMBING = RunSpec(
+    models=("a/small", "b/small", "a/big", "x/own"),
+    rungs=(2, 3),
+    cascade=Cascade(
+        levels=(
+            Level(place=0, tier=ModelTier.SIMPLE, quality=0.6, cost=0.1),
+            Level(place=2, tier=ModelTier.COMPLEX, quality=0.8, cost=1.0),
+        ),
+        task_class="math",
+    ),
+)
+
+
+@pytest.mark.parametrize("model", ["a/small", "b/small"])
+def test_every_model_of_a_tier_has_the_next_tier_above_it(model: str) -> None:
+    step = step_of(CLIMBING, model)
+
+    assert step == Step(ModelTier.SIMPLE, ModelTier.COMPLEX, 0.6, 0.8, 1.0, "math")
+
+
+@pytest.mark.parametrize("model", ["a/big", "x/own", "c/other"])
+def test_where_nothing_is_known_of_what_is_above_there_is_no_sum(model: str) -> None:
+    assert step_of(CLIMBING, model) is None
+
+
+def test_a_snapshot_of_before_has_no_sum() -> None:
+    before = RunSpec.model_validate_json('{"models": ["a/small", "a/big"], "rungs": [1]}')
+
+    assert before.cascade is None
+    assert step_of(before, "a/small") is None
+
+
+def test_what_a_run_takes_along_is_read_back_the_same() -> None:
+    assert RunSpec.model_validate_json(CLIMBING.model_dump_json()) == CLIMBING
+
+
+def test_a_run_knows_of_the_look_what_was_known_of_its_class() -> None:
+    cascade = Cascade(task_class="x", graded=useless().graded("x"))
+
+    assert not cascade.verifier.graded("x").is_trusted
+    assert cascade.verifier.graded("y").is_trusted
 
 
 @given(st.floats(0.01, 0.99), st.floats(0, 1), st.floats(0, 3))

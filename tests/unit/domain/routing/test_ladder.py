@@ -28,10 +28,10 @@ def test_above_is_the_next_tier_that_has_other_models() -> None:
 @pytest.mark.parametrize(
     ("tier", "climb"),
     [
-        (SIMPLE, Climb(("a/small", "a/big", "b/big"), (1,))),
-        (MEDIUM, Climb(("c/usual", "a/big", "b/big"), (1,))),
-        (COMPLEX, Climb(("a/big", "b/big"))),
-        (CRITICAL, Climb(("c/usual",))),
+        (SIMPLE, Climb(("a/small", "a/big", "b/big"), (1,), (SIMPLE, COMPLEX))),
+        (MEDIUM, Climb(("c/usual", "a/big", "b/big"), (1,), (MEDIUM, COMPLEX))),
+        (COMPLEX, Climb(("a/big", "b/big"), (), (COMPLEX,))),
+        (CRITICAL, Climb(("c/usual",), (), (CRITICAL,))),
     ],
 )
 def test_a_climb_holds_the_higher_tiers_and_where_they_begin(tier: ModelTier, climb: Climb) -> None:
@@ -41,7 +41,7 @@ def test_a_climb_holds_the_higher_tiers_and_where_they_begin(tier: ModelTier, cl
 def test_a_climb_holds_each_model_once() -> None:
     ladder = Ladder({SIMPLE: ("x", "y"), MEDIUM: ("y",), COMPLEX: ("x", "z")})
 
-    assert ladder.climb(SIMPLE) == Climb(("x", "y", "z"), (2,))
+    assert ladder.climb(SIMPLE) == Climb(("x", "y", "z"), (2,), (SIMPLE, COMPLEX))
 
 
 @given(st.dictionaries(st.sampled_from(LADDER), st.lists(st.sampled_from("abcd"), min_size=1)))
@@ -53,6 +53,7 @@ def test_rungs_lie_within_the_climb_in_order(chains: dict[ModelTier, list[str]])
     assert len(set(climb.models)) == len(climb.models)
     assert list(climb.rungs) == sorted(set(climb.rungs))
     assert all(0 < rung < len(climb.models) for rung in climb.rungs)
+    assert len(climb.tiers) == len(climb.rungs) + 1
 
 
 @given(st.sampled_from(LADDER), st.sampled_from([None, *LADDER]))
