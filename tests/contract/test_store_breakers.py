@@ -132,16 +132,47 @@ def limited(**per_minute: int) -> SpendingRules:
 
 async def test_a_provider_gets_no_more_requests_a_minute_than_it_takes(store: StoreBox) -> None:
     steps = await book(store, limited(requests=3), runs=10)
+    going_on = replace(PLAN, has_next=True)
 
-    openings = await asyncio.gather(*(steps.open(execution(f"run_{n}"), PLAN) for n in range(1, 9)))
+    openings = await asyncio.gather(
+        *(steps.open(execution(f"run_{n}"), going_on) for n in range(1, 9))
+    )
     refused = [o for o in openings if isinstance(o, Withheld)]
     store.clock.now += 20_000
     later = [await steps.open(execution(f"run_{n}"), PLAN) for n in (9, 10)]
 
     assert len(refused) == 5
     assert {o.code for o in refused} == {"model_rate_limited"}
-    assert all(0 < (o.wait_ms or 0) <= 20_000 for o in refused)
+    assert all(0 < (o.wait_ms or 0) <= 20_000 for o in refused), "who goes on keeps no place"
     assert [isinstance(opening, Opened) for opening in later] == [True, False]
+
+
+async def test_who_asks_first_has_it_first(store: StoreBox) -> None:
+    steps = await book(store, limited(requests=3), runs=7)
+
+    openings = [await steps.open(execution(f"run_{n}"), PLAN) for n in range(1, 7)]
+    waits = [opening.wait_ms or 0 for opening in openings if isinstance(opening, Withheld)]
+    store.clock.now += 20_000
+    too_late = await steps.open(execution("run_7"), PLAN)
+    too_soon = await steps.open(execution("run_5"), PLAN)
+    first = await steps.open(execution("run_4"), PLAN)
+
+    assert [round(wait / 10_000) for wait in waits] == [2, 4, 6], "no two come back at once"
+    assert isinstance(too_late, Withheld)
+    assert round((too_late.wait_ms or 0) / 10_000) == 6
+    assert isinstance(too_soon, Withheld)
+    assert round((too_soon.wait_ms or 0) / 10_000) == 2
+    assert isinstance(first, Opened)
+
+
+async def test_a_place_in_the_line_is_lost_by_who_does_not_come_back(store: StoreBox) -> None:
+    steps = await book(store, limited(requests=1), runs=3)
+    await steps.open(execution("run_1"), PLAN)
+    assert isinstance(await steps.open(execution("run_2"), PLAN), Withheld)
+
+    store.clock.now += 60_000 + 11_000
+
+    assert isinstance(await steps.open(execution("run_3"), PLAN), Opened)
 
 
 async def test_tokens_are_counted_as_well(store: StoreBox) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from adapters.store.database.urls import Database, SqliteFile, parse_database_url
 from domain.errors import SetupError, StoreUnavailableError
 
-HEAD = "0011"
+HEAD = "0012"
 """The newest revision; a test compares it with the files."""
 BUSY_SECONDS = 30.0
 """How long to wait for another process that is upgrading."""

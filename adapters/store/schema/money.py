@@ -3,7 +3,16 @@
 A part of `tables.py`, which is where tables are looked for. Money is picodollars.
 """
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+)
 
 
 def add_to(metadata: MetaData) -> None:
@@ -101,4 +110,14 @@ def add_to(metadata: MetaData) -> None:
         Column("name", Text, primary_key=True),
         Column("level_milli", BigInteger, nullable=False),
         Column("updated_at", BigInteger, nullable=False),
+    )
+    Table(
+        "rate_waits",
+        metadata,
+        Column("name", Text, nullable=False),
+        Column("waiter", Text, nullable=False),
+        Column("need_milli", BigInteger, nullable=False),
+        Column("asked_at", BigInteger, nullable=False),
+        Column("until", BigInteger, nullable=False),
+        PrimaryKeyConstraint("name", "waiter"),
     )

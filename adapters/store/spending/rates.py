@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from adapters.store.database.tx import Tx
+from adapters.store.spending import waits
 from domain.step import Withheld
 
 _MINUTE_MS = 60_000
@@ -11,11 +12,17 @@ _TOKENS = ":tokens"
 
 
 def take(
-    tx: Tx, model: str, tokens: int, per_minute: Mapping[str, int], now: int
+    tx: Tx,
+    model: str,
+    tokens: int,
+    per_minute: Mapping[str, int],
+    now: int,
+    waiter: str | None = None,
 ) -> Withheld | None:
     """Take one request and its tokens out of the buckets of a model; say so if they lack.
 
-    Nothing is taken then. A call larger than a whole bucket waits for a full one.
+    Nothing is taken then. A call larger than a whole bucket waits for a full one. Who asks first
+    has it first: a `waiter` that comes back keeps its place, one that does not loses it.
     """
     wanted = _wanted(model, tokens, per_minute)
     levels = {}
@@ -23,13 +30,18 @@ def take(
         rate = per_minute[name]
         level = _level(tx, name, rate, now)
         need = min(amount, rate) * _MILLI
-        if level < need:
-            wait = -(-(need - level) * _MINUTE_MS // (rate * _MILLI))
+        lacks = need + waits.ahead_of(tx, name, waiter, now) - level
+        if lacks > 0:
+            wait = max(1, -(-lacks * _MINUTE_MS // (rate * _MILLI)))
+            if waiter is not None:
+                waits.stand(tx, name, waiter, need, now, wait)
             said = f"the rate of {name} ({rate} a minute) is used up"
-            return Withheld("model_rate_limited", said, max(1, wait))
+            return Withheld("model_rate_limited", said, wait)
         levels[name] = level - amount * _MILLI
     for name, level in levels.items():
         _put(tx, name, level, now)
+    if waiter is not None and levels:
+        waits.leave(tx, waiter)
     return None
 
 

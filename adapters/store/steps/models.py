@@ -104,7 +104,9 @@ def admit(
         return run, _without_budget(tx, run, who, found, question, now)
     run = _answered(tx, run, question, now)
     size = found.bound.input_tokens + found.bound.output_tokens
-    withheld = rates.take(tx, plan.model, size, rules.per_minute, now)
+    # One that may go to another model keeps no place: nobody waits for it to come back.
+    waiter = None if plan.has_next else caller
+    withheld = rates.take(tx, plan.model, size, rules.per_minute, now, waiter)
     if withheld is not None:
         health.free_probe(tx, plan.model, caller)
         return run, withheld
