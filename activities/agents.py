@@ -77,6 +77,7 @@ class _Call:
     attempt: Attempt
     started_ms: int
     is_sent: bool = False
+    states: int = 0
     pieces: list[str] = field(default_factory=list)
 
     @property
@@ -88,7 +89,8 @@ class _Call:
     @property
     def is_priced(self) -> bool:
         """Whether it is known what the agent's tokens cost, so that money is held for them."""
-        return self.opened.bound != NOTHING_BOUND
+        bound = self.opened.bound
+        return bound.pico is not None and bound != NOTHING_BOUND
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,12 +242,14 @@ class AgentActivities:
                     _check_tokens(call.opened.spec.limits.max_tokens, live.progress)
                     writer.feed(chunk.text)
                 else:
-                    await self._note(call.attempt, chunk, len(call.pieces))
+                    await self._note(call, chunk)
         raise AgentUnavailableError(f"agent {invocation.agent_id} ended without `done`")
 
-    async def _note(self, attempt: Attempt, state: AgentState, place: int) -> None:
+    async def _note(self, call: _Call, state: AgentState) -> None:
+        attempt = call.attempt
+        call.states += 1
         data = {"state": state.state, "detail": state.detail, "step": attempt.step_id}
-        key = f"{attempt.step_id}:{attempt.number}:state:{place}:{state.state}"
+        key = f"{attempt.step_id}:{attempt.number}:state:{call.states}"
         draft = EventDraft(type=EventType.AGENT_STATE, key=key, data=data)
         await self._frame.book.append_events(attempt, [draft])
 
@@ -325,10 +329,9 @@ def _check_tokens(most: int | None, streamed_chars: int) -> None:
 def _usage(done: AgentDone) -> TokenUsage | None:
     """Return the tokens that an agent says it used, None when it says nothing of them."""
     used = done.usage
+    total = used.get("total_tokens", used.get("tokens", 0))
     said = TokenUsage(
         input_tokens=used.get("prompt_tokens", 0),
-        output_tokens=used.get(
-            "completion_tokens", used.get("total_tokens", used.get("tokens", 0))
-        ),
+        output_tokens=used.get("completion_tokens", max(0, total - used.get("prompt_tokens", 0))),
     )
     return said if said.input_tokens + said.output_tokens else None

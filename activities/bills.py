@@ -12,7 +12,7 @@ from domain.errors import (
     ReplyTooLargeError,
     StreamIncompleteError,
 )
-from domain.money import to_pico, to_usd
+from domain.money import MOST_PICO, to_pico, to_usd
 from domain.order import ChatOrder
 from domain.ports import PriceList
 from domain.run import RunUsage
@@ -76,7 +76,7 @@ class Meter:
         if self.opened.price is not None:
             return self.opened.price.cost(usage)
         cost = self.prices.cost(self.model, usage)
-        return None if cost is None else to_pico(cost)
+        return None if cost is None else min(MOST_PICO, to_pico(cost))
 
     def bill(self, usage: TokenUsage | None, latency_ms: int, stop_reason: str | None) -> CallBill:
         """Return the bill of a call that ended; without a usage it is all that was held."""

@@ -160,7 +160,8 @@ def openai_problem(error: errors.OrchestratorError) -> Problem:
     if said is None or isinstance(error, errors.ModelAuthError):
         return _with_wait(replace(problem, status=status), error)
     if isinstance(error, errors.ModelRequestError | errors.ModelUnavailableError):
-        status = said.status if 400 <= said.status < 600 else status
+        # A redirect is followed by nobody, and the caller can do nothing about it.
+        status = said.status if 400 <= said.status < 600 else 502
     where = problem.where
     if said.param:
         where = ({"field": said.param, "message": said.message},)

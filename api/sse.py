@@ -57,6 +57,7 @@ class EventStream(Response):
         self._keeper = keeper
         self._chunks = chunks
         self._why: str | None = None
+        self._failure: OrchestratorError | None = None
         self._is_over = False
         self._pumping: asyncio.Task[object] | None = None
         self._sending = 0
@@ -120,6 +121,13 @@ class EventStream(Response):
         """Return the frame that every stream begins with: how soon a reader may reconnect."""
         return b"retry: %d\n\n" % self._keeper.config.retry_ms
 
+    def last_words(self, why: str | None, failure: OrchestratorError | None) -> bytes:
+        """Return the last frame; nothing where a reader resumes by itself.
+
+        `why` is what ended the stream from outside, `failure` what its source failed with.
+        """
+        return self.farewell if why == "shutdown" and failure is None else b""
+
     async def ping(self) -> None:
         """Show proxies, and ourselves, that the connection lives."""
         await self.write(_PING)
@@ -140,6 +148,7 @@ class EventStream(Response):
             task.uncancel()
         except OrchestratorError as error:
             _LOG.warning("an event stream ended early; its reader may resume: %s", error)
+            self._failure = error
         finally:
             self._pumping = None
             self._is_over = True
@@ -150,7 +159,7 @@ class EventStream(Response):
         if self._why == "stalled":
             await asyncio.wait({watcher}, timeout=_ABORT_SECONDS)
             return
-        last = self.farewell if self._why == "shutdown" else b""
+        last = self.last_words(self._why, self._failure)
         await self._send({"type": "http.response.body", "body": last, "more_body": False})
 
     async def _watch(self, receive: Receive) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+from collections.abc import Awaitable, Callable
 
 from pydantic import BaseModel
 
@@ -14,13 +15,16 @@ from api.requests import StartRunBody
 from api.services import Services
 from api.tail import EarlyTail, Tail
 from api.waiting import follow
-from domain.acceptance import Accepted, IdempotencyKey
+from domain.acceptance import Accepted, IdempotencyKey, NewRun
 from domain.agent import Limits
 from domain.errors import InvalidRequestError
 from domain.event import EventType
 from domain.intake import StartRun
 from domain.run import Run
 from domain.session import OnBusy
+
+Accept = Callable[[Callable[[NewRun], None]], Awaitable[Accepted]]
+"""Has a run accepted; what it is given sees the run before it exists."""
 
 
 def claim(
@@ -68,9 +72,16 @@ def start_of(body: StartRunBody, idempotency: IdempotencyKey | None, now_ms: int
 
 async def start_and_tail(desk: Services, access: Access, ask: StartRun) -> tuple[Accepted, Tail]:
     """Start a run with a reader of its events in place before it exists."""
+    return await accept_and_tail(
+        desk, lambda before: desk.intake.start_run(access.who, ask, before)
+    )
+
+
+async def accept_and_tail(desk: Services, accept: Accept) -> tuple[Accepted, Tail]:
+    """Have a run accepted with a reader of its events in place before it exists."""
     early = EarlyTail(desk.events)
     try:
-        accepted = await desk.intake.start_run(access.who, ask, early.subscribe)
+        accepted = await accept(early.subscribe)
     except BaseException:
         await early.drop()
         raise

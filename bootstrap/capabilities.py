@@ -117,7 +117,9 @@ def build_capabilities(settings: Settings, api: str | None, *engine: str | None)
     own_ports = _ports_here(platform_url, *engine)
     allowed = settings.allow_private_hosts
     for_tools = AddressPolicy(allowed, own_ports=own_ports)
-    is_laptop = is_loopback(settings.host if api else _host_of(platform_url))
+    # A worker alone does not see who reaches the API: it has to be told, not guessed by default.
+    is_told = "api_url" in settings.model_fields_set and is_loopback(_host_of(platform_url))
+    is_laptop = is_loopback(settings.host) if api else is_told
     for_agents = AddressPolicy((*allowed, *LOOPBACK) if is_laptop else allowed, own_ports=own_ports)
     tool_client = guarded_client(for_tools)
     agent_client = guarded_client(for_agents)

@@ -92,6 +92,8 @@ class Report:
     capabilities: tuple[str, ...] | None = None
     is_there: bool = True
     """Whether the agent itself said it; False when nothing answered."""
+    is_word: bool = True
+    """Whether it says how it is. What it said before stands while it only answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +242,8 @@ def after_report(
 ) -> HealthRecord:
     """Return the record after a check or a heartbeat."""
     said = record.said
-    if report.is_there:
+    stands = not report.is_word and said is not Health.UNKNOWN
+    if report.is_there and not stands:
         said = Health.UNHEALTHY if report.error else Health.HEALTHY
     is_well = report.is_there and report.error is None
     return replace(
@@ -249,7 +252,7 @@ def after_report(
         seen_at=now_ms if is_well else record.seen_at,
         checked_at=now_ms if is_check else record.checked_at,
         # Why the circuit is not closed stays to be read.
-        error=record.error if is_well and record.failures else report.error,
+        error=record.error if is_well and (stands or record.failures) else report.error,
         version=report.version if report.version is not None else record.version,
         capabilities=record.capabilities if report.capabilities is None else report.capabilities,
     )

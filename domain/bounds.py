@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from domain.chat import ChatMessage, TokenUsage
 from domain.event import encode_json
-from domain.money import to_pico
+from domain.money import MOST_PICO, to_pico
 from domain.run import RunSpec
 
 MESSAGE_TOKENS = 16
@@ -50,7 +50,7 @@ class Rates:
         """Return what so many tokens cost at most."""
         if self.input is None or self.output is None:
             return None
-        return self.input * input_tokens + self.output * output_tokens
+        return min(MOST_PICO, self.input * input_tokens + self.output * output_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class PriceOverride:
             + self.cached_input_usd * cached
             + self.output_usd * usage.output_tokens
         )
-        return to_pico(total / _MILLION)
+        return min(MOST_PICO, to_pico(total / _MILLION))
 
     @property
     def rates(self) -> Rates:

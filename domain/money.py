@@ -9,6 +9,10 @@ PICO_PER_USD = 10**12
 _AMOUNT = re.compile(r"\d{1,6}(\.\d{1,12})?")
 
 
+MOST_PICO = 10**18
+"""A million USD: no call is taken to cost more, so that the sums of many fit the store."""
+
+
 def to_pico(usd: Decimal | str) -> int:
     """Return `usd` in picodollars, rounded up so that a ledger is never below the bill."""
     scaled = Decimal(usd) * PICO_PER_USD

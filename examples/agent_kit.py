@@ -16,9 +16,11 @@ other agents. Off a laptop registering needs an API key with the scope `admin` i
 ORCHESTRATOR_API_KEY; or somebody else registers the agent and gives it its token as AGENT_TOKEN.
 """
 
+import http.client
 import json
 import os
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +29,10 @@ from typing import Any
 
 Json = dict[str, Any]
 Handler = Callable[["Call"], Iterable[str]]
+
+AWAY = {502, 503, 504}
+PATIENCE_SECONDS = 600
+STATE_SECONDS = 30
 
 
 class AgentError(Exception):
@@ -52,7 +58,7 @@ class Platform:
         """Send one request and return the open answer.
 
         Raises:
-            AgentError: it was refused, or nobody answered.
+            AgentError: it was refused, or (`platform_away`) nobody answered.
         """
         headers = {"Content-Type": "application/json"}
         if self._token:
@@ -66,8 +72,9 @@ class Platform:
             return urllib.request.urlopen(request)
         except urllib.error.HTTPError as error:
             said = error.read(2000).decode("utf-8", "replace")
-            raise AgentError("platform_refused", f"POST {path}: {error.code} {said}") from error
-        except OSError as error:
+            code = "platform_away" if error.code in AWAY else "platform_refused"
+            raise AgentError(code, f"POST {path}: {error.code} {said}") from error
+        except (OSError, http.client.HTTPException) as error:
             raise AgentError("platform_away", f"POST {path}: {error}") from error
 
 
@@ -93,12 +100,11 @@ class Call:
         """Call a tool that the agent was registered with; return its result.
 
         A call is named by its place among the calls of this answer, so that it is not made again
-        when the question is sent again: ask for the same things in the same order.
+        when the question is sent again: ask for the same things in the same order. It may take as
+        long as a person takes to approve it.
         """
-        with self._platform.post(
-            f"/v1/tools/{name}/invoke", {"args": args, "run_id": self.run_id}, self._key()
-        ) as answer:
-            said = json.load(answer)
+        path, body = f"/v1/tools/{name}/invoke", {"args": args, "run_id": self.run_id}
+        said = self._answered(path, body, _outcome)
         if said["status"] != "succeeded":
             raise AgentError("tool_failed", f"tool {name} is {said['status']}: {said}")
         return said["result"]
@@ -106,17 +112,46 @@ class Call:
     def ask(self, agent_id: str, text: str) -> str:
         """Ask another agent inside the same run, and return its answer."""
         body = {"parent_run_id": self.run_id, "input_message": {"role": "user", "content": text}}
-        with self._platform.post(f"/v1/agents/{agent_id}:invoke", body, self._key()) as answer:
-            for event, data in events(answer):
-                if event == "done":
-                    return str(data["final_message"])
-                if event == "error":
-                    raise AgentError(data["code"], f"agent {agent_id}: {data['message']}")
-        raise AgentError("no_answer", f"agent {agent_id} ended without an answer")
+        event, data = self._answered(f"/v1/agents/{agent_id}:invoke", body, _end)
+        if event == "error":
+            raise AgentError(data["code"], f"agent {agent_id}: {data['message']}")
+        return str(data["final_message"])
 
-    def _key(self) -> str:
+    def _answered(self, path: str, body: Json, read: Callable[[Any], Any]) -> Any:
+        """Send one request until it has an end: repeated by its key, it is still the same one.
+
+        The orchestrator may be restarted meanwhile, and a person may take a while.
+        """
         self._asked += 1
-        return f"{self.run_id}-{len(self.messages)}-{self._asked}"
+        key = f"{self.run_id}-{len(self.messages)}-{self._asked}"
+        wait, waited, silent = 0.2, 0.0, 0.0
+        while True:
+            try:
+                with self._platform.post(path, body, key) as answer:
+                    found = read(answer)
+            except AgentError as error:
+                if error.code != "platform_away" or waited > PATIENCE_SECONDS:
+                    raise
+                found = None
+            except (OSError, http.client.HTTPException, ValueError):
+                found = None  # it was cut in the middle
+            if found is not None:
+                return found
+            if silent > STATE_SECONDS:
+                silent = 0.0
+                self.state("waiting", path)  # or raises GoneError: nobody reads the answer
+            time.sleep(wait)
+            waited, silent = waited + wait, silent + wait
+            wait = min(2 * wait, 5.0)
+
+
+def _outcome(answer: Any) -> Json | None:
+    said: Json = json.load(answer)
+    return None if said["status"] == "pending" else said
+
+
+def _end(answer: Any) -> tuple[str, Json] | None:
+    return next((found for found in events(answer) if found[0] in {"done", "error"}), None)
 
 
 def events(lines: Iterable[bytes]) -> Iterator[tuple[str, Json]]:

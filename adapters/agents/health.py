@@ -54,7 +54,7 @@ class HttpHealthProbe:
         ) as response:
             status = response.status_code
             if status in _NO_SUCH_PATH:
-                return Report()  # the protocol asks for POST /invoke only
+                return Report(is_word=False)  # the protocol asks for POST /invoke only
             if status != 200:
                 return _lost(f"GET /health answered {status}")
             body, is_more = await read_at_most(response, MAX_BODY_BYTES)

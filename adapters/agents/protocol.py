@@ -26,6 +26,8 @@ MAX_USAGE_FIELDS = 32
 
 MAX_STATES = 1000
 """`state` events of one answer; each of them becomes an entry of the run's log."""
+MAX_TOKENS = 10**9
+"""What one answer can have used; a counter above it counts nothing and is dropped."""
 
 
 class AnswerReader:
@@ -142,6 +144,6 @@ def _counters(usage: object) -> dict[str, int]:
     kept = {
         _clean(name[:100]): value
         for name, value in usage.items()
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS
     }
     return dict(list(kept.items())[:MAX_USAGE_FIELDS])

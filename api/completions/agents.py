@@ -21,13 +21,13 @@ from api.params import IDEMPOTENCY
 from api.replies import reply
 from api.routes.runs import headers_of
 from api.services import Services
-from api.starting import money_problem, start_and_tail, wait_for_answer
+from api.starting import Accept, accept_and_tail, money_problem, wait_for_answer
 from api.tail import Tail
-from domain.acceptance import Accepted, IdempotencyKey
+from domain.acceptance import Accepted, IdempotencyKey, NewRun
 from domain.chat import TokenUsage
 from domain.errors import NotSupportedError, leaves
 from domain.event import EventType, StoredEvent
-from domain.intake import StartRun
+from domain.intake import AskAgent, StartRun
 from domain.run import Run, RunState
 
 _NOT_FOR_AGENTS = ("tools", "functions", "response_format", "logprobs", "modalities")
@@ -46,24 +46,44 @@ async def answer(desk: Services, access: Access, ask: Ask, request: Request) -> 
         OrchestratorError, RefusedError: the run was not accepted, or failed.
     """
     _refuse(ask)
-    start = StartRun(
-        content=run_input(ask.body["messages"], in_session=ask.session_id is not None),
-        agent_id=ask.model.removeprefix(AGENT_PREFIX),
-        session_id=ask.session_id,
-        idempotency=_key(access, ask, request),
-    )
+    accept = _accept(desk, access, ask, _key(access, ask, request))
     if ask.is_stream:
         desk.keeper.admit(access)
-        accepted, tail = await start_and_tail(desk, access, start)
+        accepted, tail = await accept_and_tail(desk, accept)
         request.scope["run_id"] = accepted.run.run_id
         chunks = Chunks(_answer_id(accepted.run), accepted.run.created_at // 1000, ask.model)
         frames = _frames(tail, chunks, Retelling(committed=ask.is_committed), ask)
         return CompletionStream(desk.keeper, frames, access, _headers(accepted))
-    accepted = await desk.intake.start_run(access.who, start)
+    accepted = await accept(_nobody_reads)
     request.scope["run_id"] = accepted.run.run_id
     async with WhileThere(request.receive):
         run = await wait_for_answer(desk, accepted.run, desk.config.max_wait_seconds)
     return _whole(run, ask, _headers(accepted))
+
+
+def _accept(desk: Services, access: Access, ask: Ask, idempotency: IdempotencyKey | None) -> Accept:
+    """Return what has the run accepted: one of its own, or a child of the run it is tied to."""
+    agent_id = ask.model.removeprefix(AGENT_PREFIX)
+    content = run_input(ask.body["messages"], in_session=ask.session_id is not None)
+    if ask.run_id is None:
+        start = StartRun(
+            content=content,
+            agent_id=agent_id,
+            session_id=ask.session_id,
+            idempotency=idempotency,
+        )
+        return lambda before: desk.intake.start_run(access.who, start, before)
+    if ask.session_id is not None:
+        said = "an agent that is asked in a run (x-run-id) takes no x-session-id"
+        raise refuse(400, "invalid_header", said)
+    child = AskAgent(
+        agent_id=agent_id, parent_run_id=ask.run_id, content=content, idempotency=idempotency
+    )
+    return lambda before: desk.intake.ask_agent(access.who, child, before)
+
+
+def _nobody_reads(_new: NewRun) -> None:
+    """See a run before it exists, for nobody."""
 
 
 def _refuse(ask: Ask) -> None:
@@ -84,7 +104,7 @@ def _key(access: Access, ask: Ask, request: Request) -> IdempotencyKey | None:
         raise refuse(400, "invalid_header", "an Idempotency-Key has 1 to 255 printable characters")
     canonical = json.dumps(ask.body, sort_keys=True)
     return IdempotencyKey(
-        scope=f"chat_completions {access.caller} {ask.session_id or '-'}",
+        scope=f"chat_completions {access.caller} {ask.session_id or ask.run_id or '-'}",
         key=key,
         fingerprint=hashlib.sha256(canonical.encode("utf-8", "replace")).hexdigest(),
     )
@@ -96,6 +116,8 @@ def _headers(accepted: Accepted) -> dict[str, str]:
         **headers_of(run, accepted.replayed),
         "x-run-id": run.run_id,
         "x-session-id": run.session_id or "",
+        # There is a run now: the official client would make another one where that failed.
+        "x-should-retry": "false",
     }
 
 

@@ -15,13 +15,21 @@ from api.completions.naming import Names
 from api.completions.wire import error_chunk
 from api.ports import ApiConfig, ApiPorts
 from api.sse import EventStream, StreamKeeper
-from domain.errors import DrainingError
+from domain.errors import DrainingError, OrchestratorError, UnauthorizedError
 
 
 class CompletionStream(EventStream):
     """An open answer, as clients of OpenAI read it."""
 
     farewell = error_chunk(DrainingError("this process stops; ask again"))
+
+    def last_words(self, why: str | None, failure: OrchestratorError | None) -> bytes:
+        """Return why the answer is not whole: its reader cannot resume it."""
+        if failure is not None:
+            return error_chunk(failure)
+        if why == "revoked":
+            return error_chunk(UnauthorizedError("the key of this answer was revoked"))
+        return super().last_words(why, failure)
 
     def opening(self) -> bytes:
         """Return nothing: the official client takes every frame for a chunk."""

@@ -23,7 +23,8 @@ _UPSTREAM = frozenset(
         *("api_base", "base_url", "api_key", "api_type", "api_version", "endpoint", "url"),
         *("extra_headers", "default_headers", "headers", "extra_query", "default_query"),
         *("extra_body", "http_client", "proxy", "proxies", "organization", "project"),
-        *("custom_llm_provider", "llm_provider", "deployment_id", "azure_endpoint"),
+        *("models", "route", "provider", "custom_llm_provider", "llm_provider"),
+        *("deployment_id", "azure_endpoint"),
         *("azure_deployment", "azure_ad_token", "fallbacks", "mock_response", "model_list"),
     }
 )
@@ -150,6 +151,8 @@ def _messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
         raise _wrong("messages", "send a list of messages")
     if not all(isinstance(message, dict) for message in messages):
         raise _wrong("messages", "every message is an object")
+    if not all(isinstance(message.get("role"), str) for message in messages):
+        raise _wrong("messages", "every message has a role")
     return messages
 
 

@@ -30,7 +30,7 @@ class Names:
         if is_choice(ask.model):
             question = Question(
                 text=last_user_text(ask),
-                tools=len(ask.body.get("tools") or ()),
+                tools=_count(ask.body.get("tools")),
                 messages=len(ask.body["messages"]),
                 session_id=ask.session_id,
                 owner=access.who.owner,
@@ -65,3 +65,8 @@ class Names:
             raise why
         said = f"there is no model {name[:100]!a}; GET /v1/models lists them"
         raise ModelNotConfiguredError(said, field="model")
+
+
+def _count(tools: object) -> int:
+    """Return how many tools a request brings; what is wrong with them is their reader's word."""
+    return len(tools) if isinstance(tools, list) else 0

@@ -107,7 +107,7 @@ def _content(content: object) -> tuple[str, tuple[str, ...]]:
 
 def _part(part: object) -> tuple[str, str]:
     kind = part.get("type") if isinstance(part, dict) else None
-    if kind not in {"text", "image_url"}:
+    if not isinstance(kind, str) or kind not in {"text", "image_url"}:
         raise NotSupportedError(f"parts of type {kind!r:.50} cannot be sent", field="messages")
     value = cast("dict[str, Any]", part).get(kind)
     if isinstance(value, dict):

@@ -46,9 +46,10 @@ def _text(message: dict[str, Any]) -> str:
         raise _wrong("content is a text or a list of parts")
     texts = []
     for part in content:
-        if not isinstance(part, dict) or part.get("type") not in {"text", "refusal"}:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if not isinstance(kind, str) or kind not in {"text", "refusal"}:
             raise NotSupportedError("an agent is told text only", field="messages")
-        texts.append(str(part.get(part["type"], "")))
+        texts.append(str(part.get(kind, "")))
     return "\n".join(texts)
 
 

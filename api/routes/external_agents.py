@@ -25,8 +25,7 @@ from api.routes.runs import headers_of
 from api.services import Admin, AgentOrAdmin, AgentOrInvoker, Desk, Reader, Services
 from api.shapes.catalog import AgentBeatOut, CardOut, RegisteredOut, TokenOut
 from api.sse import EventStream
-from api.starting import claim
-from api.tail import EarlyTail
+from api.starting import accept_and_tail, claim
 from api.views import card_view, health_view, iso
 from domain.agent import Agent, AgentKind
 from domain.agenthealth import report_of
@@ -171,14 +170,11 @@ async def ask_agent(
         context=body.context,
         idempotency=claim(f"ask_agent {agent_id}", access, None, idempotency_key, body),
     )
-    early = EarlyTail(desk.events)
-    try:
-        accepted = await desk.intake.ask_agent(acting.who, ask, early.subscribe)
-    except BaseException:
-        await early.drop()
-        raise
+    accepted, tail = await accept_and_tail(
+        desk, lambda before: desk.intake.ask_agent(acting.who, ask, before)
+    )
     request.scope["run_id"] = accepted.run.run_id
-    frames = asked_frames(await early.settle(accepted))
+    frames = asked_frames(tail)
     return EventStream(desk.keeper, frames, access, headers_of(accepted.run, accepted.replayed))
 
 

@@ -57,7 +57,7 @@ async def test_an_agent_that_says_it_is_not_well_is_believed() -> None:
 
 @pytest.mark.parametrize("status", [404, 405, 501])
 async def test_an_agent_without_the_path_answers_at_least(status: int) -> None:
-    assert await report_of(http(status)) == Report()
+    assert await report_of(http(status)) == Report(is_word=False)
 
 
 @pytest.mark.parametrize(

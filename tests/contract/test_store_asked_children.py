@@ -24,6 +24,7 @@ from tests.contract.store_scenes import (
     events,
     execution,
     new_run,
+    new_tool_run,
     types,
 )
 
@@ -147,6 +148,20 @@ async def test_what_an_agent_asked_for_stops_with_a_parent_that_is_cancelled_or_
     rows = await store.all("SELECT run_id FROM runs WHERE cancel_asked_at IS NOT NULL")
     assert len(rows) == asked
     assert finished.stops_below == bool(asked)
+
+
+@pytest.mark.parametrize(("how", "stops"), [(CANCELLED, True), (FAILED, True), (DONE, False)])
+async def test_a_tool_call_stops_with_a_run_whose_agent_asked_for_it(
+    store: StoreBox, how: Any, stops: bool
+) -> None:
+    """It may wait for a person, whose word would come too late."""
+    parent_id = await parent(store)
+    await store.runs.accept(replace(new_tool_run("run_2"), parent_run_id=parent_id))
+
+    finished = await store.steps.finalize(parent_id, how)
+
+    row = await store.one("SELECT cancel_asked_at FROM runs WHERE run_id = 'run_2'")
+    assert (row["cancel_asked_at"] is not None, finished.stops_below) == (stops, stops)
 
 
 async def test_what_an_external_agent_asks_is_text_of_a_stranger(store: StoreBox) -> None:

@@ -10,7 +10,7 @@ Marks (`tests/stub/marks.py` has the syntax) stand in `input_message.content`:
 | mark | what the agent does |
 |---|---|
 | `tokens=5` `say="..."` `gap_ms=20` `first_ms=300` | what it says, when; default: the input |
-| `state=thinking detail="..."` | a `state` before the text |
+| `state=thinking detail="..." states=3` | a `state` before the text, so many times |
 | `status=500` `stall` `stall_after=2` | refuses; never answers; stops after so many deltas |
 | `no_done` | ends cleanly without `done` |
 | `reset_after=2` | cuts the connection |
@@ -110,7 +110,8 @@ async def _answer(exchange: Exchange, marks: Marks, said: str, run_id: str) -> N
         await exchange.sleep(0.02)
     if marks.has("state"):
         state = {"state": marks.text("state"), "detail": marks.text("detail")}
-        await pipe.send(_event("state", state))
+        for _ in range(int(marks.number("states", 1))):
+            await pipe.send(_event("state", state))
     await exchange.sleep(marks.number("first_ms") / 1000)
     text = await _deltas(exchange, pipe, marks, said, run_id)
     if text is not None:

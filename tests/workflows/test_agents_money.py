@@ -6,7 +6,7 @@ from domain.event import EventType
 from domain.principal import LOCAL_OWNER
 from domain.run import RunState
 from tests.stub.agent import StubAgent
-from tests.workflows.stage import Stage
+from tests.workflows.stage import ANN, Stage
 from tests.workflows.test_external_agents import own
 from tests.workflows.test_money import price, put_budget
 
@@ -71,3 +71,28 @@ async def test_a_call_that_broke_off_is_billed_at_what_was_held(stage: Stage) ->
     assert bill["cost_usd"] == budget.spent_usd == run.usage.cost_usd
     assert float(budget.spent_usd) > 4
     assert budget.reserved_usd == "0"
+
+
+async def test_what_an_agent_streamed_before_it_was_cancelled_is_on_the_ledger(
+    stage: Stage,
+) -> None:
+    async with StubAgent().serve() as server:
+        await own(stage, server.url)
+        run = await stage.start("[[endless gap_ms=20]]", "own")
+        await stage.seen(run.run_id, EventType.AGENT_STREAM_DELTA)
+
+        await stage.intake.cancel(ANN, run.run_id, None)
+        done = await stage.ended(run.run_id)
+
+    (bill,) = await stage.of_kind(run.run_id, EventType.LLM_CALL_DONE)
+    assert (bill["model"], bill["cost_usd"]) == (agent_model("own"), None)
+    assert (bill["estimated"], done.usage.cost_usd) == (True, None)
+
+
+async def test_every_state_of_an_agent_is_told(stage: Stage) -> None:
+    async with StubAgent().serve() as server:
+        await own(stage, server.url)
+
+        run = await stage.run("[[state=busy states=3]]", "own")
+
+    assert len(await stage.of_kind(run.run_id, EventType.AGENT_STATE)) == 3

@@ -203,19 +203,20 @@ def _stop_below(tx: Tx, run: Row, finish: Finish, now: int) -> None:
     """Have those stop that work for a run which ends before them.
 
     All that are below a cancelled run; and what a failed one was waiting for, or its agent asked
-    for: nobody would take their answers. What was let go works on for a failed or finished parent.
+    for, tools too: nobody would take their answers. What was let go works on for a failed or
+    finished parent.
     """
     why = f"run {run['run_id']} was {finish.state.value.lower()}"
     if finish.state is RunState.CANCELLED:
         mark_stopped(tx, run["run_id"], run["cancel_reason"] or why, now)
         return
-    if finish.state is RunState.DONE or not run["spawned"]:
+    if finish.state is RunState.DONE:
         return
     for child in tx.all(
         "SELECT c.run_id FROM runs c LEFT JOIN tool_calls t ON t.run_id = c.parent_run_id"
-        " AND t.step_id = c.parent_step WHERE c.parent_run_id = :id AND c.parent_step IS NOT NULL"
-        " AND (t.status = 'waiting_child' OR t.tool_call_id IS NULL)"
-        " AND c.ended_at IS NULL ORDER BY c.run_id",
+        " AND t.step_id = c.parent_step WHERE c.parent_run_id = :id AND c.ended_at IS NULL"
+        " AND (c.kind = 'tool' OR (c.parent_step IS NOT NULL"
+        " AND (t.status = 'waiting_child' OR t.tool_call_id IS NULL))) ORDER BY c.run_id",
         id=run["run_id"],
     ):
         ask_to_stop(tx, child["run_id"], why, now)

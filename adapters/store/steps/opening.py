@@ -104,7 +104,7 @@ def open_step(
         run = lock_run(tx, who.run_id)  # the gate has written to it
     if plan is not None and models.is_bounded(tx, run, plan, now):
         return _open_model(tx, run, step, who, now, Asked(plan, rules))
-    return _open_other(tx, run, step, who, now)
+    return _open_other(tx, run, step, who, plan, now)
 
 
 def _pass(tx: Tx, run: Row, step: Row | None, who: Execution, now: int) -> Opening | None:
@@ -213,12 +213,16 @@ def _rejected(tx: Tx, who: Execution, plan: CallPlan) -> tuple[str, str] | None:
     return (result["answer"], result["weak"]) if result.get("weak") else None
 
 
-def _open_other(tx: Tx, run: Row, step: Row | None, who: Execution, now: int) -> Opened:
-    """Open a step that asks no model."""
+def _open_other(
+    tx: Tx, run: Row, step: Row | None, who: Execution, plan: CallPlan | None, now: int
+) -> Opened:
+    """Open a step that holds nothing: no model is asked, or an agent whose price nobody knows."""
     is_tool = who.step_id.startswith("tool-")
+    if step is not None and step["state"] == StepState.OPEN:
+        run = models.end_dead(tx, run, step, now)
     if not is_tool:
         place_unseen(tx, run)
-    attempt = _put(tx, step, who, now, None, None)
+    attempt = _put(tx, step, who, now, plan, None)
     drafts = _opening_events(tx, run, step, who, attempt, None)
     if is_tool:
         drafts += toolcalls.dispatch(tx, who, attempt, now)

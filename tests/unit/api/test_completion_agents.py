@@ -115,6 +115,7 @@ async def test_a_run_that_fails_is_an_error(
     else:
         assert answer.status_code == status
         assert answer.headers["x-run-id"] == run_id
+        assert answer.headers["x-should-retry"] == "false", "a retry would make another run"
         error = answer.json()["error"]
     assert error["code"] == code
 
@@ -163,6 +164,29 @@ async def test_a_run_that_takes_long_goes_on(world: World, connect: Connect) -> 
     assert answer.status_code == 504
     assert answer.json()["error"]["code"] == "run_not_done"
     assert answer.headers["x-run-id"] in world.runs.runs
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_agent_that_is_asked_in_a_run_is_its_child(
+    client: httpx2.AsyncClient, world: World, stream: bool
+) -> None:
+    made = await client.post("/v1/runs", json={"input": "x", "agent_id": "assistant"})
+    parent = made.json()["run_id"]
+    headers = {"x-run-id": parent}
+
+    asking = asyncio.create_task(client.post(PATH, json=ask(stream=stream), headers=headers))
+    while len(world.runs.runs) < 2:
+        await asyncio.sleep(0.001)
+    child = next(reversed(world.runs.runs))
+    end(world, child)
+    answer = await asyncio.wait_for(asking, 10)
+    nobody = await client.post(PATH, json=ask(), headers={"x-run-id": "run_nope"})
+    both = await client.post(PATH, json=ask(), headers={**headers, "x-session-id": "s"})
+
+    assert answer.status_code == 200
+    assert world.runs.runs[child].parent_run_id == parent
+    assert nobody.status_code == 404
+    assert both.status_code == 400
 
 
 async def test_a_run_that_waits_for_money_is_not_waited_for(

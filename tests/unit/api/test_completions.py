@@ -310,6 +310,8 @@ async def test_the_scope_proxy_is_needed(world: World, connect: Connect) -> None
         ({"messages": []}, "messages"),
         ({"messages": "hi"}, "messages"),
         ({"messages": ["hi"]}, "messages"),
+        ({"messages": [{"content": "hi"}]}, "messages"),
+        ({"messages": [{"role": {}, "content": "hi"}]}, "messages"),
         ({"stream": "yes"}, "stream"),
         ({"stream_options": 7}, "stream_options"),
         ({"max_tokens": 0}, "max_tokens"),
@@ -318,6 +320,8 @@ async def test_the_scope_proxy_is_needed(world: World, connect: Connect) -> None
         ({"n": 1000}, "n"),
         ({"azure_ad_token": "x"}, "azure_ad_token"),
         ({"vertex_project": "x"}, "vertex_project"),
+        ({"models": ["openai/dear"]}, "models"),
+        ({"provider": {"order": ["x"]}}, "provider"),
     ],
 )
 async def test_what_cannot_be_understood_is_refused_by_name(
@@ -372,3 +376,50 @@ async def test_streams_end_with_an_error_when_the_process_stops(app: FastAPI, wo
     assert first.data == "1"
     assert json.loads(rest[-1].data)["error"]["code"] == "draining"
     assert reader.retry is None, "the official client would take it for a chunk"
+
+
+async def test_a_stream_whose_key_is_revoked_says_so(
+    app: FastAPI, world: World, connect: Connect
+) -> None:
+    world.raw.answers["raw/one"] = answering(b"data: 1\n\n", asyncio.Event())
+    operator = connect(app, world.add_key(Scope.ADMIN))
+    caller = world.add_key(Scope.PROXY)
+    body = json.dumps(ask(stream=True)).encode()
+    headers = {"content-type": "application/json", "authorization": f"Bearer {caller}"}
+    async with serving(app) as address:
+        reader = await Reader.request(address, PATH, method="POST", headers=headers, body=body)
+        await reader.take(1)
+        await operator.delete("/v1/keys/key_2")
+        rest = await reader.all()
+
+    assert json.loads(rest[-1].data)["error"]["code"] == "unauthorized"
+
+
+@pytest.mark.parametrize(
+    ("model", "fields"),
+    [
+        ("offline/echo", {"messages": [{"role": "user", "content": [{"type": []}]}]}),
+        ("auto", {"tools": 5}),
+        ("tier:simple", {"tools": True}),
+        ("agent:assistant", {"messages": [{"role": "user", "content": [{"type": []}]}]}),
+    ],
+)
+async def test_odd_types_are_the_callers_mistake(
+    client: httpx2.AsyncClient, world: World, model: str, fields: dict[str, Any]
+) -> None:
+    world.tiers[ModelTier.SIMPLE] = ("offline/echo",)
+
+    answer = await client.post(PATH, json=ask(model) | fields)
+
+    assert answer.status_code in {200, 400, 404}
+    assert answer.status_code == 200 or set(answer.json()) == {"error"}
+
+
+async def test_a_redirect_is_the_providers_failure(
+    client: httpx2.AsyncClient, world: World
+) -> None:
+    moved = ModelRequestError("raw answered 307")
+    moved.refusal = ProviderRefusal(307, "moved")
+    world.raw.answers["raw/one"] = answering(moved)
+
+    assert (await client.post(PATH, json=ask())).status_code == 502

@@ -79,6 +79,10 @@ def test_what_was_not_streamed_is_told_at_the_end() -> None:
     assert told(delta("a "), billed(), done("a b")) == ["a ", "", "b"]
 
 
+def test_an_answer_that_is_only_trimmed_is_the_same() -> None:
+    assert told(delta("a b \n"), done("a b")) == ["a b \n", ""]
+
+
 def test_a_call_that_is_tied_to_the_run_is_none_of_its_steps() -> None:
     assert told(delta("a"), billed(None), billed("call_1"), done("a")) == ["a", "", "", ""]
 

@@ -31,6 +31,7 @@ async def _may(settings: Settings, api: str | None, url: str) -> bool:
         ({"host": "192.168.1.5"}, "http://192.168.1.5:8080", False),
         ({"api_url": "http://localhost:8080"}, None, True),
         ({"api_url": "http://api.internal:8080"}, None, False),
+        ({}, None, False),  # a worker alone that was not told where the API is
         ({"host": "0.0.0.0", "allow_private_hosts": ("127.0.0.1",)}, API, True),
     ],
 )

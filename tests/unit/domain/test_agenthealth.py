@@ -107,6 +107,18 @@ def test_an_agent_that_says_so_is_unhealthy_at_once(word: str) -> None:
     assert status(check(record, WELL, T + 2), T + 2) is Health.HEALTHY
 
 
+def test_what_an_agent_said_stands_when_it_only_answers() -> None:
+    draining = after_report(HealthRecord(), report_of("draining", None, None), T, is_check=False)
+    answers = Report(is_word=False)
+
+    looked_at = check(draining, answers, T + 1)
+
+    assert status(looked_at, T + 1) is Health.UNHEALTHY
+    assert looked_at.error == "it says that it is draining"
+    assert status(check(HealthRecord(), answers, T), T) is Health.HEALTHY
+    assert status(check(looked_at, WELL, T + 2), T + 2) is Health.HEALTHY
+
+
 def test_what_an_agent_says_of_itself_is_cut_to_what_is_kept() -> None:
     many = ["x\0", "x\0", "", 7, "y" * 999, *[f"c{n}" for n in range(200)]]
 

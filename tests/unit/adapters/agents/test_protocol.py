@@ -61,6 +61,7 @@ def read(event: str, data: object) -> AgentChunk | None:
             AgentDone(final_message="a", usage={"tokens": 3}),
         ),
         ("done", {"final_message": "a", "usage": [1]}, AgentDone(final_message="a")),
+        ("done", {"final_message": "a", "usage": {"tokens": 2**53}}, AgentDone(final_message="a")),
         ("heartbeat", {"x": 1}, None),
         ("message", "not even JSON", None),
     ],
