@@ -56,6 +56,13 @@ class Desk:
         )
         return await self.keeping.create(new)
 
+    async def settled(self) -> Schedule:
+        """Make a schedule that has fired once: before, what deletes it may be overtaken."""
+        schedule = await self.make()
+        await self.trigger(schedule)
+        await self.stage.ended((await self.run_of(schedule)).run_id)
+        return schedule
+
     async def trigger(self, schedule: Schedule, overlap: Overlap | None = None) -> None:
         await self.keeping.trigger(LOCAL_OWNER, schedule.schedule_id, overlap)
 

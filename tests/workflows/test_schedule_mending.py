@@ -35,7 +35,7 @@ async def test_nonsense_of_one_owner_stops_no_mending(
 ) -> None:
     async with make_stage(passes=False) as stage:
         desk = Desk(stage)
-        bad, good, running = await desk.make(), await desk.make(), await desk.make(LONG)
+        bad, good, running = await desk.make(), await desk.settled(), await desk.make(LONG)
         await stage.change(
             "UPDATE schedules SET spec = :spec, revision = 2 WHERE uid = :uid",
             spec=NONSENSE,
@@ -78,7 +78,7 @@ async def test_what_temporal_refuses_is_said_and_changes_nothing(make_stage: Mak
 
 async def test_a_schedule_that_goes_while_it_is_changed_is_made_again(stage: Stage) -> None:
     desk = Desk(stage)
-    schedule = await desk.make()
+    schedule = await desk.settled()
     handle = stage.client.get_schedule_handle(temporal_schedule_id(schedule.uid))
     create, goes = stage.client.create_schedule, [True]
 

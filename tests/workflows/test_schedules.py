@@ -147,7 +147,7 @@ async def test_a_lost_wake_is_repeated(stage: Stage) -> None:
 async def test_the_row_is_the_record(make_stage: Make, spoil: str) -> None:
     async with make_stage(passes=False) as stage:
         desk = Desk(stage)
-        schedule = await desk.make()
+        schedule = await desk.settled()
         handle = stage.client.get_schedule_handle(temporal_schedule_id(schedule.uid))
         if spoil == "remove":
             await handle.delete()
@@ -168,9 +168,8 @@ async def test_the_row_is_the_record(make_stage: Make, spoil: str) -> None:
 
 async def test_a_deleted_schedule_fires_no_more(stage: Stage) -> None:
     desk = Desk(stage)
-    schedule = await desk.make()
-    await desk.trigger(schedule)
-    run = await stage.ended((await desk.run_of(schedule)).run_id)
+    schedule = await desk.settled()
+    (run,) = await stage.rows("SELECT run_id FROM runs")
 
     await desk.keeping.delete(LOCAL_OWNER, schedule.schedule_id)
 
@@ -182,7 +181,7 @@ async def test_a_deleted_schedule_fires_no_more(stage: Stage) -> None:
             id=f"fire-{schedule.uid}-late",
             task_queue=stage.settings.task_queue,
         )
-    assert await stage.rows("SELECT run_id FROM runs") == [{"run_id": run.run_id}]
+    assert await stage.rows("SELECT run_id FROM runs") == [run]
 
 
 async def test_what_was_paused_while_temporal_was_away_does_not_fire(make_stage: Make) -> None:
