@@ -36,6 +36,7 @@ def product(provider: StubProcess, tmp_path_factory: pytest.TempPathFactory) -> 
         idle_seconds=IDLE_SECONDS,
         attempt_seconds=ATTEMPT_SECONDS,
         retry_seconds=RETRY_SECONDS,
+        breaker_cooldown_seconds=2,  # three of many faults in a row are chance
         tools=",".join((*TARGETS, *stubborn_tools.TARGETS)),
     )
     made.start()
