@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from domain.acceptance import Page
 from domain.agent import Agent
 from domain.agenthealth import HealthSight
 from domain.choosing.asking import Ask, Candidate
@@ -16,11 +15,9 @@ from domain.choosing.choice import Choice, choose
 from domain.errors import AgentUnavailableError, InvalidRequestError, NotFoundError
 from domain.learning.books import Asker, Standing, Turns
 from domain.learning.learning import Learning
+from domain.learning.roster import active_agents
 from domain.records import Directory
 from domain.routing.classes import task_class_of
-
-_MOST_AGENTS = 1000
-"""Agents that take part in a choice; more are not looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +80,18 @@ class AgentChooser:
         return await self._best(wanted)
 
     async def _best(self, wanted: Wanted) -> Picked:
-        agents, _ = await self._directory.list_agents(wanted.owner, Page(limit=_MOST_AGENTS))
-        active = {agent.agent_id: agent for agent in agents if agent.status == "active"}
+        standing = await self._learning.standing(
+            Asker(wanted.owner, wanted.session_id, wanted.goal_id, wanted.key_id)
+        )
+        named = (standing.pinned, self._default)
+        active = await active_agents(self._directory, wanted.owner, named)
         if not active:
             raise InvalidRequestError("there is no agent; make one with POST /v1/agents")
         _check_held(wanted.tools, active.values())
         unhealthy = await self._health.unhealthy(wanted.owner)
         if unhealthy.issuperset(active):
             raise AgentUnavailableError("every agent is unhealthy; GET /v1/agents says why")
-        choice = await self._choose(wanted, active, unhealthy)
+        choice = await self._choose(wanted, active, standing, unhealthy)
         if choice is None:
             raise AgentUnavailableError(
                 "no agent that can do it is healthy and within its budget; try again later"
@@ -109,12 +109,13 @@ class AgentChooser:
         return session.agent_id
 
     async def _choose(
-        self, wanted: Wanted, agents: Mapping[str, Agent], unhealthy: Collection[str]
+        self,
+        wanted: Wanted,
+        agents: Mapping[str, Agent],
+        standing: Standing,
+        unhealthy: Collection[str],
     ) -> Choice | None:
         memory = await self._learning.recall(wanted.owner)
-        standing = await self._learning.standing(
-            Asker(wanted.owner, wanted.session_id, wanted.goal_id, wanted.key_id)
-        )
         turns = await self._turns(wanted)
         cards = [card_of(agent) for agent in agents.values()]
         ask = Ask(

@@ -7,6 +7,7 @@ import pytest
 from domain.agent import AgentKind
 from domain.agenthealth import Health, HealthRecord
 from domain.errors import AgentUnavailableError, InvalidRequestError, NotFoundError
+from domain.learning import roster
 from domain.learning.agents import AgentChooser, Picked, Wanted, luck_of
 from domain.learning.books import Asker, Standing, Turns
 from domain.learning.feedback import Feedback
@@ -211,3 +212,26 @@ async def test_the_unhealthy_are_not_chosen(world: World) -> None:
     del world.directory.agents[None, "cook"]
     with pytest.raises(AgentUnavailableError, match="every agent is unhealthy"):
         await pick(world)
+
+
+async def test_however_many_agents_there_are_the_best_is_found(world: World) -> None:
+    for number in range(1000):
+        world.add_agent(f"a{number:04}", owner="ann")
+    world.add_agent("writer", description="poems and stories", tools=("text",))
+
+    assert (await pick(world, "write poems")).agent.agent_id == "writer"
+    assert (await pick(world, tools=frozenset({"text"}))).agent.agent_id == "writer"
+
+
+async def test_the_pinned_and_the_default_agent_count_beyond_the_most(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roster, "MOST_AGENTS", 2)
+    for agent_id in ("aa", "ab", "ac"):
+        world.add_agent(agent_id, owner="ann")
+    assert (await pick(world, "xyzzy")).agent.agent_id == "cook"
+
+    await world.pins.put_pin(Pin("ann", "tutor", "ann", NOW))
+    picked = await pick(world, "xyzzy")
+    assert picked.route is not None
+    assert picked.route["reason"] == "tutor is pinned"
