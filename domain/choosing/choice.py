@@ -3,7 +3,7 @@
 Chance comes in as a number: the same request with the same luck is decided the same way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -22,7 +22,7 @@ LEAST_MARGIN = 0.03
 MOST_SPENT = 0.8
 """Share of the budget beyond which nothing is tried out."""
 SHOWN = 10
-"""Agents whose scores are put on record; the rest says nothing more about the choice."""
+"""Agents whose scores are put on record, besides the chosen, the default and the pinned one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,12 @@ class Choice:
     explored: bool = False
     propensity: float = 1.0
     """How likely this agent was to be chosen, chance included."""
+    named: tuple[str | None, ...] = ()
+    """The default and the pinned agent: on record wherever they stand."""
 
     def as_route(self) -> dict[str, object]:
         """Return the data of `route_decided`."""
-        shown = list(self.scores)[:SHOWN]
+        shown = self._shown(self.scores)
         data: dict[str, object] = {
             "kind": "agent",
             "agent_id": self.agent_id,
@@ -55,8 +57,13 @@ class Choice:
             data["explored"] = self.explored
             data["propensity"] = round(self.propensity, 4)
         if self.excluded:
-            data["excluded"] = dict(list(self.excluded.items())[:SHOWN])
+            data["excluded"] = {each: self.excluded[each] for each in self._shown(self.excluded)}
         return data
+
+    def _shown(self, agent_ids: Iterable[str]) -> list[str]:
+        """Return the first of them, and those that are shown wherever they stand."""
+        always = {self.agent_id, *self.named}
+        return [each for place, each in enumerate(agent_ids) if place < SHOWN or each in always]
 
 
 def choose(
@@ -93,6 +100,7 @@ def choose(
         excluded=excluded,
         explored=explored,
         propensity=EXPLORED / len(near) if explored else 1.0 - (EXPLORED if near else 0.0),
+        named=(default, ask.pinned),
     )
 
 

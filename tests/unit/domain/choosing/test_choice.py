@@ -250,6 +250,28 @@ def test_only_the_best_scores_are_put_on_record() -> None:
     assert len(route["scores"]) == SHOWN  # type: ignore[arg-type]
 
 
+def test_the_chosen_and_the_default_are_on_record_wherever_they_stand() -> None:
+    cards = [Card(f"agent{number:02}", "cake") for number in range(30)]
+    last: dict[str, Any] = {"queue": 90}
+    among = [Candidate(card, **(last if card.agent_id == "agent29" else {})) for card in cards]
+    ask = Ask("run_1", "cake")
+    choice = chosen(ask, among, default="agent29")
+    tried = chosen(ask, among, default="agent00", luck=EXPLORED * 0.99)
+    broken = [replace(each, is_open=True) for each in among]
+    left_out = chosen(ask, [*candidates(), *broken], default="agent29").as_route()
+
+    assert choice.agent_id == "agent29"
+    assert list(choice.scores)[-1] == "agent29"
+    assert tried.explored
+    assert list(tried.scores).index(tried.agent_id) >= SHOWN
+    for each in (choice, tried):
+        route = each.as_route()
+        assert route["scores"].keys() == route["criteria"].keys() >= {each.agent_id}  # type: ignore[attr-defined]
+        assert route["scores"].keys() >= set(each.named) - {None}  # type: ignore[attr-defined]
+    assert left_out["excluded"].keys() >= {"agent29"}  # type: ignore[attr-defined]
+    assert len(left_out["excluded"]) == SHOWN + 1  # type: ignore[arg-type]
+
+
 @given(st.floats(0, 1, exclude_max=True), st.text(max_size=40), st.integers(1, 5))
 def test_the_same_request_and_luck_are_decided_the_same_way(
     luck: float, text: str, priority: int
