@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from domain.choosing.asking import HIGH_PRIORITY, Ask, Candidate
-from domain.choosing.criteria import Known, Scores, exclusion, scores_of
+from domain.choosing.criteria import HOLDS, Known, Scores, exclusion, scores_of
 from domain.choosing.specialty import Specialty
 
 EXPLORED = 0.04
@@ -19,6 +19,12 @@ TIE = 0.01
 LEAST_TOP = 0.35
 LEAST_MARGIN = 0.03
 """Below either the choice is in doubt and the generalist does the work."""
+LEAST_MATCH = 0.05
+"""What the request has to say for an agent, else the choice is in doubt too: how well it went
+before, what it costs and who likes it say nothing of this request."""
+_EVEN = 0.5
+"""A match that all share alike says something above this only: what was learned divides what it
+does not know evenly."""
 MOST_SPENT = 0.8
 """Share of the budget beyond which nothing is tried out."""
 SHOWN = 10
@@ -141,12 +147,21 @@ def _settled(
     if len(ranked) == 1:
         return top, f"{top} is the only agent"
     values = sorted(totals.values(), reverse=True)
-    if values[0] >= LEAST_TOP and values[0] - values[1] >= LEAST_MARGIN:
+    is_clear = values[0] >= LEAST_TOP and values[0] - values[1] >= LEAST_MARGIN
+    fits = {agent_id: each["specialty_match"] for agent_id, each in criteria.items()}
+    # What tools add to the context is the same for all who can do it.
+    is_meant = criteria[top]["context_relevance"] >= HOLDS + LEAST_MATCH or _matches(top, fits)
+    if is_clear and is_meant:
         return top, f"{top} fits the request best"
     chosen = default if default in totals else top
-    matched = any(each["specialty_match"] for each in criteria.values())
+    matched = any(_matches(agent_id, fits) for agent_id in fits)
     doubt = "no agent stands out" if matched else "no description matches the request"
     return chosen, f"{doubt}; {chosen} is next"
+
+
+def _matches(agent_id: str, fits: dict[str, float]) -> bool:
+    """Whether the request says something for an agent, and not the same little for everybody."""
+    return fits[agent_id] > _EVEN or fits[agent_id] - min(fits.values()) >= LEAST_MATCH
 
 
 def _tried(ask: Ask, ranked: Sequence[str], totals: dict[str, float], agent_id: str) -> list[str]:

@@ -138,6 +138,43 @@ def test_in_doubt_the_generalist_does_the_work() -> None:
     assert torn.reason == "no agent stands out; guide is next"
 
 
+def liked(agent_id: str, times: int = 3) -> Known:
+    performance, preferences = Performance(), Preferences()
+    for _ in range(times):
+        performance = performance.after(agent_id, "", 1.0, weight=0.9)
+        preferences = preferences.after("ann", agent_id, 1.0)
+    return Known(performance=performance, preferences=preferences)
+
+
+@pytest.mark.parametrize("labels", [0, 1, 400])
+def test_who_is_liked_is_in_doubt_where_the_request_says_nothing_for_it(labels: int) -> None:
+    specialty = Specialty(CARDS)
+    for number in range(labels):
+        specialty.learn(CARDS[number % 3].agent_id if labels > 1 else "tutor", "12*7")
+    ask = Ask("run_1", "hello", user="ann")
+
+    among, known = candidates(), liked("tutor")
+    choice = choose(ask, among, specialty, known, "cook")
+    again = choose(replace(ask, last_agent="tutor"), among, specialty, known, "cook")
+
+    assert choice is not None
+    assert again is not None
+    assert next(iter(choice.scores)) == "tutor"
+    assert (choice.agent_id, choice.reason) == (
+        "cook",
+        "no description matches the request; cook is next",
+    )
+    assert again.reason == "tutor fits the request best"
+
+
+def test_who_is_liked_does_not_take_what_is_anothers() -> None:
+    ask, busy = replace(ASK, user="ann"), candidates(guide={"queue": 100})
+    choice = chosen(ask, busy, liked("tutor", 60), default="cook")
+
+    assert next(iter(choice.scores)) == "tutor"
+    assert choice.reason == "no agent stands out; cook is next"
+
+
 def test_a_top_that_is_low_is_in_doubt_however_clear() -> None:
     known = Known()
     for agent_id in ("cook", "tutor", "guide"):

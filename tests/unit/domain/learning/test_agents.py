@@ -235,3 +235,14 @@ async def test_the_pinned_and_the_default_agent_count_beyond_the_most(
     picked = await pick(world, "xyzzy")
     assert picked.route is not None
     assert picked.route["reason"] == "tutor is pinned"
+
+
+async def test_one_good_rating_makes_no_generalist_of_a_specialist(world: World) -> None:
+    world.add_agent("math", description="arithmetic: calculate sums and products")
+    assert (await pick(world, "12*7")).agent.agent_id == "math"
+
+    world.learned.facts_of["run_1"] = facts("run_1", agent_id="math", request="12*7")
+    await world.learning.rate("ann", Feedback("fb_1", "ann", "run_1", 1.0, "ann"))
+
+    assert (await pick(world, "hello")).agent.agent_id == "cook"
+    assert (await pick(world, "13*8")).agent.agent_id == "math"
