@@ -35,6 +35,7 @@ def intake_ports(
         health=storage.agent_health,
         learning=storage.learning,
         router=model_router(settings, storage, can),
+        prices=can.prices,
     )
 
 

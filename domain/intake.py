@@ -15,9 +15,10 @@ from domain.clients import HostedTools
 from domain.errors import NotFoundError
 from domain.event import encode_json
 from domain.handover import HandOver, Spawn
+from domain.learning.affording import Costs
 from domain.learning.agents import AgentChooser, Picked, Wanted, luck_of
 from domain.learning.learning import Learning, nothing_learned
-from domain.ports import Ids, ModelCatalog, RunGateway, Toolbox
+from domain.ports import Ids, ModelCatalog, PriceList, RunGateway, Toolbox
 from domain.principal import Principal
 from domain.records import Directory, RunBook
 from domain.routing.chaining import Chain, chain_of, with_chain
@@ -45,6 +46,8 @@ class IntakePorts:
     learning: Learning = field(default_factory=nothing_learned)
     router: ModelRouter | None = None
     """Chooses models for `auto` and tiers; None knows the default models only."""
+    prices: PriceList | None = None
+    """What the choice of an agent knows of costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,11 @@ class Intake:
         self._defaults = Defaults(settings.default_limits, settings.default_models)
         self._router = ports.router or FixedTiers({}, settings.default_models)
         self._chooser = AgentChooser(
-            ports.directory, ports.health, ports.learning, settings.default_agent_id
+            ports.directory,
+            ports.health,
+            ports.learning,
+            settings.default_agent_id,
+            Costs(ports.prices, settings.default_models),
         )
         self._hand_over = HandOver(spawn)
         self._stopping = Stopping(ports.runs, ports.gateway)

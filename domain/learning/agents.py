@@ -4,7 +4,7 @@ Knows ports only; how it is chosen is in `domain.choosing`.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from domain.agent import Agent
@@ -13,6 +13,7 @@ from domain.choosing.asking import Ask, Candidate
 from domain.choosing.cards import Card
 from domain.choosing.choice import Choice, choose
 from domain.errors import AgentUnavailableError, InvalidRequestError, NotFoundError
+from domain.learning.affording import Costs
 from domain.learning.books import Asker, Standing, Turns
 from domain.learning.learning import Learning
 from domain.learning.roster import active_agents
@@ -50,9 +51,15 @@ class AgentChooser:
     """Finds the agents of runs."""
 
     def __init__(
-        self, directory: Directory, health: HealthSight, learning: Learning, default: str | None
+        self,
+        directory: Directory,
+        health: HealthSight,
+        learning: Learning,
+        default: str | None,
+        costs: Costs,
     ) -> None:
         self._directory = directory
+        self._costs = costs
         self._health = health
         self._learning = learning
         self._default = default
@@ -132,7 +139,11 @@ class AgentChooser:
             last_disliked=turns.is_disliked,
         )
         candidates = [
-            _candidate(agent, card, standing, is_healthy=agent.agent_id not in unhealthy)
+            replace(
+                _candidate(agent, card, standing),
+                is_healthy=agent.agent_id not in unhealthy,
+                can_pay=self._costs.can_pay(agent, wanted.content, standing),
+            )
             for agent, card in zip(agents.values(), cards, strict=True)
         ]
         specialty = self._learning.specialty(wanted.owner, cards)
@@ -160,15 +171,12 @@ def _check_held(needed: frozenset[str], agents: Iterable[Agent]) -> None:
     raise InvalidRequestError(f"{who} {said}, which the run requires", field="requires.tools")
 
 
-def _candidate(agent: Agent, card: Card, standing: Standing, *, is_healthy: bool) -> Candidate:
-    used = standing.budget_used.get(agent.agent_id, 0.0)
+def _candidate(agent: Agent, card: Card, standing: Standing) -> Candidate:
     return Candidate(
         card=card,
         tools=frozenset(agent.tools),
-        is_healthy=is_healthy,
-        can_pay=used < 1.0,
         queue=standing.open_runs.get(agent.agent_id, 0),
-        budget_used=used,
+        budget_used=standing.budget_used.get(agent.agent_id, 0.0),
     )
 
 

@@ -8,11 +8,13 @@ from domain.agent import AgentKind
 from domain.agenthealth import Health, HealthRecord
 from domain.errors import AgentUnavailableError, InvalidRequestError, NotFoundError
 from domain.learning import roster
+from domain.learning.affording import Costs
 from domain.learning.agents import AgentChooser, Picked, Wanted, luck_of
 from domain.learning.books import Asker, Standing, Turns
 from domain.learning.feedback import Feedback
 from domain.learning.pins import Pin
 from tests.fakes.clock import NOW
+from tests.fakes.proxy import FakePrices
 from tests.fakes.world import World
 from tests.unit.domain.learning.scenes import facts
 
@@ -27,7 +29,8 @@ def world() -> World:
 
 
 async def pick(world: World, content: str = "help with algebra", **fields: Any) -> Picked:
-    chooser = AgentChooser(world.directory, world.health, world.learning, "cook")
+    costs = Costs(FakePrices(), ("openai/gpt-x",))
+    chooser = AgentChooser(world.directory, world.health, world.learning, "cook", costs)
     wanted = Wanted("run_7", "ann", "ann", content, **fields)
     return await chooser.pick(wanted)
 
@@ -246,3 +249,13 @@ async def test_one_good_rating_makes_no_generalist_of_a_specialist(world: World)
 
     assert (await pick(world, "hello")).agent.agent_id == "cook"
     assert (await pick(world, "13*8")).agent.agent_id == "math"
+
+
+async def test_an_agent_whose_budget_pays_no_call_is_left_out(world: World) -> None:
+    world.learned.standings = Standing(left={"tutor": 1})
+
+    picked = await pick(world)
+
+    assert picked.agent.agent_id == "cook"
+    assert picked.route is not None
+    assert picked.route["excluded"] == {"tutor": "its budget does not cover the run"}
