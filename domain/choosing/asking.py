@@ -42,9 +42,9 @@ class Candidate:
     """Types of attachments that it takes."""
     is_healthy: bool = True
     is_open: bool = False
-    """Its circuit breaker is open."""
+    """Its circuit breaker is open, or those of all its models are."""
     is_probing: bool = False
-    """Its breaker is half open and the one probe is under way."""
+    """Nothing else of it takes calls, and of a half-open circuit the one probe is under way."""
     is_quarantined: bool = False
     can_pay: bool = True
     """What a run of it may cost can be reserved."""

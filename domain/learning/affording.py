@@ -25,13 +25,17 @@ class Costs:
             return (agent_model(agent.agent_id),)
         return agent.models or self.default_models
 
+    def chain_of(self, agent: Agent) -> tuple[str, ...]:
+        """Return all that can answer for an agent, also what stands behind its models."""
+        return (*self.models_of(agent), *agent.degradation.models_behind())
+
     def can_pay(self, agent: Agent, content: str, standing: Standing) -> bool:
         """Whether its own budgets leave anything, and those that stop a run a small call.
 
         A small call is the request and the instructions, a token a byte as calls are held, with a
-        reply of `USEFUL_TOKENS`, asked of the agent's first model: never more than what is held
-        of the budget, so who is left out here would fail. Of a model without a known price, or
-        one that is yet to be chosen, nothing is said.
+        reply of `USEFUL_TOKENS`, asked of the agent's first model whose circuit is not open: never
+        more than what is held of the budget, so who is left out here would fail. Of a model
+        without a known price, or one that is yet to be chosen, nothing is said.
         """
         if standing.budget_used.get(agent.agent_id, 0.0) >= 1.0:
             return False
@@ -40,7 +44,7 @@ class Costs:
             return True
         said = len(f"{agent.instructions}{content}".encode("utf-8", "replace"))
         small = TokenUsage(input_tokens=said, output_tokens=USEFUL_TOKENS)
-        first = self.models_of(agent)[:1]
+        first = [each for each in self.models_of(agent) if each not in standing.open_models][:1]
         return all((self._cost(model, small, standing.prices) or 0) <= left for model in first)
 
     def _cost(self, model: str, usage: TokenUsage, told: Mapping[str, PriceOverride]) -> int | None:

@@ -15,6 +15,7 @@ from domain.choosing.choice import Choice, choose
 from domain.errors import AgentUnavailableError, InvalidRequestError, NotFoundError
 from domain.learning.affording import Costs
 from domain.learning.books import Asker, Standing, Turns
+from domain.learning.circuits import Way, way_of
 from domain.learning.learning import Learning
 from domain.learning.roster import active_agents
 from domain.records import Directory
@@ -140,15 +141,31 @@ class AgentChooser:
         )
         candidates = [
             replace(
-                _candidate(agent, card, standing),
+                self._candidate(agent, card, wanted, standing),
                 is_healthy=agent.agent_id not in unhealthy,
-                can_pay=self._costs.can_pay(agent, wanted.content, standing),
             )
             for agent, card in zip(agents.values(), cards, strict=True)
         ]
         specialty = self._learning.specialty(wanted.owner, cards)
         luck = luck_of(wanted.run_id, "agent")
-        return choose(ask, candidates, specialty, memory.known, self._default, luck)
+        choice = choose(ask, candidates, specialty, memory.known, self._default, luck)
+        if choice is not None or not any(each.is_open for each in candidates):
+            return choice
+        # A run that waits until a circuit closes is better than none.
+        waiting = [replace(each, is_open=False) for each in candidates]
+        return choose(ask, waiting, specialty, memory.known, self._default, luck)
+
+    def _candidate(self, agent: Agent, card: Card, wanted: Wanted, standing: Standing) -> Candidate:
+        way = way_of(self._costs.chain_of(agent), standing)
+        return Candidate(
+            card=card,
+            tools=frozenset(agent.tools),
+            is_open=way is Way.OPEN,
+            is_probing=way is Way.PROBING,
+            can_pay=self._costs.can_pay(agent, wanted.content, standing),
+            queue=standing.open_runs.get(agent.agent_id, 0),
+            budget_used=standing.budget_used.get(agent.agent_id, 0.0),
+        )
 
     async def _turns(self, wanted: Wanted) -> Turns:
         if wanted.session_id is None:
@@ -169,15 +186,6 @@ def _check_held(needed: frozenset[str], agents: Iterable[Agent]) -> None:
     nowhere = sorted(needed.difference(*(agent.tools for agent in among)))
     said = ", ".join(nowhere) or f"all of {', '.join(sorted(needed))}"
     raise InvalidRequestError(f"{who} {said}, which the run requires", field="requires.tools")
-
-
-def _candidate(agent: Agent, card: Card, standing: Standing) -> Candidate:
-    return Candidate(
-        card=card,
-        tools=frozenset(agent.tools),
-        queue=standing.open_runs.get(agent.agent_id, 0),
-        budget_used=standing.budget_used.get(agent.agent_id, 0.0),
-    )
 
 
 def card_of(agent: Agent) -> Card:

@@ -47,6 +47,10 @@ class Standing:
     """Picodollars that are not spent of an agent's own budgets that stop its runs, the least."""
     prices: Mapping[str, PriceOverride] = field(default_factory=dict)
     """By model, what was said over the API; read only where something is `left`."""
+    open_models: frozenset[str] = frozenset()
+    """Models whose circuit is open."""
+    probing_models: frozenset[str] = frozenset()
+    """Models whose circuit is half-open, while one call tries."""
 
 
 RECENT_MESSAGES = 3

@@ -1,8 +1,9 @@
-"""How agents stand now: what they have open, what is left of budgets, and who is pinned."""
+"""How agents stand now: their open runs, budgets, circuits of models, and who is pinned."""
 
 from adapters.store.database.tx import Row, Tx
 from adapters.store.learning.pins import find_pin
 from adapters.store.money.prices import read_prices
+from adapters.store.spending.health import circuits
 from domain.budget import BudgetScope, OnExhausted, Period, day_of
 from domain.learning.books import Asker, Standing
 
@@ -40,6 +41,7 @@ def standing(tx: Tx, asker: Asker, now: int) -> Standing:
             rest = row["limit_pico"] - _spent(row, now)
             left[agent_id] = min(rest, left.get(agent_id, rest))
     pin = find_pin(tx, asker.owner)
+    open_models, probing_models = circuits(tx, now)
     return Standing(
         open_runs={row["agent_id"]: row["n"] for row in tx.all(_OPEN, owner=asker.owner)},
         budget_used=used,
@@ -47,6 +49,8 @@ def standing(tx: Tx, asker: Asker, now: int) -> Standing:
         pinned=pin["agent_id"] if pin else None,
         left=left,
         prices=read_prices(tx) if left else {},
+        open_models=open_models,
+        probing_models=probing_models,
     )
 
 

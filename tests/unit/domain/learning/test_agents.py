@@ -259,3 +259,47 @@ async def test_an_agent_whose_budget_pays_no_call_is_left_out(world: World) -> N
     assert picked.agent.agent_id == "cook"
     assert picked.route is not None
     assert picked.route["excluded"] == {"tutor": "its budget does not cover the run"}
+
+
+async def test_an_agent_none_of_whose_models_takes_calls_is_left_out(world: World) -> None:
+    world.add_agent("tutor", description="explains algebra", models=("a/b", "a/c"))
+    one, both = frozenset({"a/b"}), frozenset({"a/b", "a/c"})
+
+    world.learned.standings = Standing(open_models=one)
+    assert (await pick(world)).agent.agent_id == "tutor"
+
+    world.learned.standings = Standing(open_models=both)
+    picked = await pick(world)
+    assert picked.agent.agent_id == "cook"
+    assert picked.route is not None
+    assert picked.route["excluded"] == {"tutor": "its circuit is open"}
+
+    static = {"static": "Ask me later."}
+    world.add_agent("tutor", description="algebra", models=("a/b",), degradation=static)
+    assert (await pick(world)).agent.agent_id == "tutor"
+
+
+async def test_while_one_call_tries_a_half_open_circuit_its_agent_is_not_available(
+    world: World,
+) -> None:
+    world.add_agent("tutor", description="explains algebra", models=("a/b",))
+    world.learned.standings = Standing(probing_models=frozenset({"a/b"}))
+
+    picked = await pick(world)
+
+    assert picked.route is not None
+    assert picked.route["criteria"]["tutor"]["resource_availability"] == 0.0  # type: ignore[index]
+
+
+async def test_where_every_circuit_is_open_a_run_is_taken_and_waits(world: World) -> None:
+    world.learned.standings = Standing(open_models=frozenset({"openai/gpt-x"}))
+
+    assert (await pick(world)).agent.agent_id == "tutor"
+
+
+def test_of_a_budget_that_stops_the_first_model_that_takes_calls_counts() -> None:
+    agent = World().add_agent("math", models=("openai/gpt-x", "unpriced/x"))
+    down = frozenset({"openai/gpt-x"})
+
+    assert not Costs(FakePrices()).can_pay(agent, "", Standing(left={"math": 1}))
+    assert Costs(FakePrices()).can_pay(agent, "", Standing(left={"math": 1}, open_models=down))
