@@ -69,7 +69,7 @@ class AgentChooser:
         """Return the agent of a run.
 
         Raises:
-            NotFoundError: no such agent.
+            NotFoundError: no such agent, where one is named.
             InvalidRequestError: none is named, and there is none; or a required tool is not held.
             AgentUnavailableError: none is named, and none can do it now.
         """
@@ -78,16 +78,18 @@ class AgentChooser:
             _check_held(wanted.tools, [agent])
             return Picked(agent)
         held = await self._of_session(wanted)
-        if held is not None:
+        if held is None:
+            return await self._best(wanted)
+        try:
             agent = await self._directory.get_agent(wanted.owner, held)
-            _check_held(wanted.tools, [agent])
-            reason = f"{held} is the agent of session {wanted.session_id}"
-            return Picked(
-                agent, {"kind": "agent", "agent_id": held, "reason": reason, "scores": {}}
-            )
-        return await self._best(wanted)
+        except NotFoundError:
+            gone = f"{held}, the agent of session {wanted.session_id}, is gone; "
+            return await self._best(wanted, because=gone)
+        _check_held(wanted.tools, [agent])
+        reason = f"{held} is the agent of session {wanted.session_id}"
+        return Picked(agent, {"kind": "agent", "agent_id": held, "reason": reason, "scores": {}})
 
-    async def _best(self, wanted: Wanted) -> Picked:
+    async def _best(self, wanted: Wanted, because: str = "") -> Picked:
         standing = await self._learning.standing(
             Asker(wanted.owner, wanted.session_id, wanted.goal_id, wanted.key_id)
         )
@@ -105,7 +107,8 @@ class AgentChooser:
                 "no agent that can do it is healthy and within its budget; try again later"
             )
         criteria = choice.criteria.get(choice.agent_id, {})
-        return Picked(active[choice.agent_id], choice.as_route(), criteria)
+        route = replace(choice, reason=because + choice.reason).as_route()
+        return Picked(active[choice.agent_id], route, criteria)
 
     async def _of_session(self, wanted: Wanted) -> str | None:
         if wanted.session_id is None:

@@ -303,3 +303,18 @@ def test_of_a_budget_that_stops_the_first_model_that_takes_calls_counts() -> Non
 
     assert not Costs(FakePrices()).can_pay(agent, "", Standing(left={"math": 1}))
     assert Costs(FakePrices()).can_pay(agent, "", Standing(left={"math": 1}, open_models=down))
+
+
+async def test_where_the_agent_of_a_session_is_gone_another_is_chosen(world: World) -> None:
+    session = world.directory.make("ann", "s")
+    world.directory.sessions["ann", "s"] = session.model_copy(update={"agent_id": "tmp"})
+
+    picked = await pick(world, session_id="s")
+
+    assert picked.agent.agent_id == "tutor"
+    assert picked.route is not None
+    assert picked.route["reason"] == (
+        "tmp, the agent of session s, is gone; tutor fits the request best"
+    )
+    assert picked.route["agent_id"] == "tutor"
+    assert picked.criteria["specialty_match"] == 1.0
