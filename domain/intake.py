@@ -327,6 +327,7 @@ def _wanted(who: Principal, ask: StartRun, run_id: str) -> Wanted:
         key_id=ask.key_id or who.key_id,
         priority=ask.priority,
         tools=frozenset(ask.required_tools) - {tool.name for tool in ask.client_tools},
+        brings_tools=bool(ask.client_tools),
     )
 
 

@@ -42,6 +42,7 @@ def exclusion(ask: Ask, candidate: Candidate) -> str | None:
         (candidate.is_open, "its circuit is open"),
         (candidate.is_quarantined, "it is quarantined"),
         (not candidate.can_pay, "its budget does not cover the run"),
+        (ask.brings_tools and not candidate.takes_tools, "it takes no client_tools"),
         (bool(missing), f"it does not take {', '.join(missing)}"),
     )
     return next((why for applies, why in flaws if applies), None)

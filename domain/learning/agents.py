@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
-from domain.agent import Agent
+from domain.agent import Agent, AgentKind
 from domain.agenthealth import HealthSight
 from domain.choosing.asking import Ask, Candidate
 from domain.choosing.cards import Card
@@ -37,6 +37,8 @@ class Wanted:
     priority: int = 3
     tools: frozenset[str] = frozenset()
     """Tools that its agent has to hold."""
+    brings_tools: bool = False
+    """Whether the request brings tools along that its agent is to call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,9 @@ class AgentChooser:
         if not active:
             raise InvalidRequestError("there is no agent; make one with POST /v1/agents")
         _check_held(wanted.tools, active.values())
+        if wanted.brings_tools and not any(map(_takes_tools, active.values())):
+            said = "every agent is of kind http and calls its tools itself; make one of kind llm"
+            raise InvalidRequestError(said, field="client_tools")
         unhealthy = await self._health.unhealthy(wanted.owner)
         if unhealthy.issuperset(active):
             raise AgentUnavailableError("every agent is unhealthy; GET /v1/agents says why")
@@ -135,6 +140,7 @@ class AgentChooser:
             user=wanted.user,
             recent=turns.recent,
             tools=wanted.tools,
+            brings_tools=wanted.brings_tools,
             task_class=task_class_of(wanted.content),
             priority=wanted.priority,
             budget_used=standing.spent,
@@ -163,6 +169,7 @@ class AgentChooser:
         return Candidate(
             card=card,
             tools=frozenset(agent.tools),
+            takes_tools=_takes_tools(agent),
             is_open=way is Way.OPEN,
             is_probing=way is Way.PROBING,
             can_pay=self._costs.can_pay(agent, wanted.content, standing),
@@ -189,6 +196,10 @@ def _check_held(needed: frozenset[str], agents: Iterable[Agent]) -> None:
     nowhere = sorted(needed.difference(*(agent.tools for agent in among)))
     said = ", ".join(nowhere) or f"all of {', '.join(sorted(needed))}"
     raise InvalidRequestError(f"{who} {said}, which the run requires", field="requires.tools")
+
+
+def _takes_tools(agent: Agent) -> bool:
+    return agent.kind is AgentKind.LLM
 
 
 def card_of(agent: Agent) -> Card:

@@ -71,6 +71,7 @@ def test_the_best_match_wins_and_every_score_is_shown() -> None:
         ({"can_pay": False}, "its budget does not cover the run"),
         ({"tools": frozenset()}, "it does not take search"),
         ({"attachments": frozenset()}, "it does not take image/png"),
+        ({"takes_tools": False}, "it takes no client_tools"),
     ],
 )
 def test_an_agent_that_cannot_is_left_out_with_the_reason(
@@ -82,7 +83,7 @@ def test_an_agent_that_cannot_is_left_out_with_the_reason(
     }
     among = candidates(cook=able, tutor=able, guide={**able, **changed})
 
-    choice = chosen(replace(ASK, **able), among)
+    choice = chosen(replace(ASK, brings_tools=True, **able), among)
 
     assert choice.agent_id != "guide"
     assert choice.excluded == choice.as_route()["excluded"] == {"guide": why}

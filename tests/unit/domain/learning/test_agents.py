@@ -318,3 +318,19 @@ async def test_where_the_agent_of_a_session_is_gone_another_is_chosen(world: Wor
     )
     assert picked.route["agent_id"] == "tutor"
     assert picked.criteria["specialty_match"] == 1.0
+
+
+async def test_a_request_that_brings_tools_is_given_to_no_external_agent(world: World) -> None:
+    there = {"kind": AgentKind.HTTP, "endpoint": "http://localhost:1"}
+    world.add_agent("tutor", description="explains algebra", **there)
+    assert (await pick(world)).agent.agent_id == "tutor"
+
+    picked = await pick(world, brings_tools=True)
+    assert picked.agent.agent_id == "cook"
+    assert picked.route is not None
+    assert picked.route["excluded"] == {"tutor": "it takes no client_tools"}
+
+    del world.directory.agents[None, "cook"]
+    with pytest.raises(InvalidRequestError, match="kind http") as error:
+        await pick(world, brings_tools=True)
+    assert error.value.field == "client_tools"
