@@ -4,7 +4,7 @@ Knows ports only. Once a run is accepted nothing here fails any more: what the e
 told now, the reconciler tells it later.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,11 +23,12 @@ from domain.principal import Principal
 from domain.records import Directory, RunBook
 from domain.routing.chaining import Chain, chain_of, with_chain
 from domain.routing.classes import task_class_of
+from domain.routing.ladder import Ladder
 from domain.run import Run, RunKind, RunSpec
 from domain.session import OnBusy
 from domain.snapshot import Defaults, check_agent, snapshot, with_client_tools
 from domain.stopping import Stopping
-from domain.tiers import FixedTiers, ModelRouter, Question
+from domain.tiers import FixedTiers, ModelRouter, ModelTier, Question
 from domain.tool import ToolSpec, Verdict
 
 
@@ -58,6 +59,8 @@ class IntakeSettings:
     default_models: tuple[str, ...]
     max_open_runs: int
     default_agent_id: str | None = None
+    tiers: Mapping[ModelTier, tuple[str, ...]] = field(default_factory=dict)
+    """What the choice of an agent knows of the models behind `auto` and tiers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,7 @@ class Intake:
             ports.health,
             ports.learning,
             settings.default_agent_id,
-            Costs(ports.prices, settings.default_models),
+            Costs(ports.prices, Ladder(settings.tiers, settings.default_models)),
         )
         self._hand_over = HandOver(spawn)
         self._stopping = Stopping(ports.runs, ports.gateway)

@@ -13,6 +13,7 @@ from domain.learning.agents import AgentChooser, Picked, Wanted, luck_of
 from domain.learning.books import Asker, Standing, Turns
 from domain.learning.feedback import Feedback
 from domain.learning.pins import Pin
+from domain.routing.ladder import Ladder
 from tests.fakes.clock import NOW
 from tests.fakes.proxy import FakePrices
 from tests.fakes.world import World
@@ -29,7 +30,7 @@ def world() -> World:
 
 
 async def pick(world: World, content: str = "help with algebra", **fields: Any) -> Picked:
-    costs = Costs(FakePrices(), ("openai/gpt-x",))
+    costs = Costs(FakePrices(), Ladder({}, ("openai/gpt-x",)))
     chooser = AgentChooser(world.directory, world.health, world.learning, "cook", costs)
     wanted = Wanted("run_7", "ann", "ann", content, **fields)
     return await chooser.pick(wanted)
