@@ -35,6 +35,7 @@ def intake_ports(
         health=storage.agent_health,
         learning=storage.learning,
         router=model_router(settings, storage, can),
+        prices=can.prices,
     )
 
 
@@ -45,6 +46,7 @@ def intake_settings(settings: Settings) -> IntakeSettings:
         default_models=default_models(settings),
         max_open_runs=settings.max_open_runs,
         default_agent_id="assistant",
+        tiers=settings.tiers,
     )
 
 

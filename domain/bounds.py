@@ -17,6 +17,8 @@ MESSAGE_TOKENS = 16
 """What a provider adds around each message, at most."""
 TOOLS_TOKENS = 1024
 """What a provider says about tools in general, once there are any."""
+USEFUL_TOKENS = 256
+"""A budget that leaves no reply of this length counts as used up: a cut answer is no use."""
 _BASE_TOKENS = 64
 _MILLION = Decimal(1_000_000)
 

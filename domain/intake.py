@@ -4,7 +4,7 @@ Knows ports only. Once a run is accepted nothing here fails any more: what the e
 told now, the reconciler tells it later.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,18 +15,20 @@ from domain.clients import HostedTools
 from domain.errors import NotFoundError
 from domain.event import encode_json
 from domain.handover import HandOver, Spawn
+from domain.learning.affording import Costs
 from domain.learning.agents import AgentChooser, Picked, Wanted, luck_of
 from domain.learning.learning import Learning, nothing_learned
-from domain.ports import Ids, ModelCatalog, RunGateway, Toolbox
+from domain.ports import Ids, ModelCatalog, PriceList, RunGateway, Toolbox
 from domain.principal import Principal
 from domain.records import Directory, RunBook
 from domain.routing.chaining import Chain, chain_of, with_chain
 from domain.routing.classes import task_class_of
+from domain.routing.ladder import Ladder
 from domain.run import Run, RunKind, RunSpec
 from domain.session import OnBusy
 from domain.snapshot import Defaults, check_agent, snapshot, with_client_tools
 from domain.stopping import Stopping
-from domain.tiers import FixedTiers, ModelRouter, Question
+from domain.tiers import FixedTiers, ModelRouter, ModelTier, Question
 from domain.tool import ToolSpec, Verdict
 
 
@@ -45,6 +47,8 @@ class IntakePorts:
     learning: Learning = field(default_factory=nothing_learned)
     router: ModelRouter | None = None
     """Chooses models for `auto` and tiers; None knows the default models only."""
+    prices: PriceList | None = None
+    """What the choice of an agent knows of costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class IntakeSettings:
     default_models: tuple[str, ...]
     max_open_runs: int
     default_agent_id: str | None = None
+    tiers: Mapping[ModelTier, tuple[str, ...]] = field(default_factory=dict)
+    """What the choice of an agent knows of the models behind `auto` and tiers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,11 @@ class Intake:
         self._defaults = Defaults(settings.default_limits, settings.default_models)
         self._router = ports.router or FixedTiers({}, settings.default_models)
         self._chooser = AgentChooser(
-            ports.directory, ports.health, ports.learning, settings.default_agent_id
+            ports.directory,
+            ports.health,
+            ports.learning,
+            settings.default_agent_id,
+            Costs(ports.prices, Ladder(settings.tiers, settings.default_models)),
         )
         self._hand_over = HandOver(spawn)
         self._stopping = Stopping(ports.runs, ports.gateway)
@@ -320,6 +330,7 @@ def _wanted(who: Principal, ask: StartRun, run_id: str) -> Wanted:
         key_id=ask.key_id or who.key_id,
         priority=ask.priority,
         tools=frozenset(ask.required_tools) - {tool.name for tool in ask.client_tools},
+        brings_tools=bool(ask.client_tools),
     )
 
 

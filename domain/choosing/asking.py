@@ -19,6 +19,8 @@ class Ask:
     """The last messages of the session, the newest last; three count."""
     tools: frozenset[str] = frozenset()
     """Tools that the work needs."""
+    brings_tools: bool = False
+    """Whether it brings tools along that its agent is to call."""
     attachments: frozenset[str] = frozenset()
     """Types of what is attached, such as `image/png`."""
     task_class: str = ""
@@ -40,11 +42,13 @@ class Candidate:
     tools: frozenset[str] = frozenset()
     attachments: frozenset[str] = frozenset()
     """Types of attachments that it takes."""
+    takes_tools: bool = True
+    """Whether it calls tools that a request brings along."""
     is_healthy: bool = True
     is_open: bool = False
-    """Its circuit breaker is open."""
+    """Its circuit breaker is open, or those of all its models are."""
     is_probing: bool = False
-    """Its breaker is half open and the one probe is under way."""
+    """Nothing else of it takes calls, and of a half-open circuit the one probe is under way."""
     is_quarantined: bool = False
     can_pay: bool = True
     """What a run of it may cost can be reserved."""

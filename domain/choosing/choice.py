@@ -3,12 +3,12 @@
 Chance comes in as a number: the same request with the same luck is decided the same way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from domain.choosing.asking import HIGH_PRIORITY, Ask, Candidate
-from domain.choosing.criteria import Known, Scores, exclusion, scores_of
+from domain.choosing.criteria import HOLDS, Known, Scores, exclusion, scores_of
 from domain.choosing.specialty import Specialty
 
 EXPLORED = 0.04
@@ -19,10 +19,16 @@ TIE = 0.01
 LEAST_TOP = 0.35
 LEAST_MARGIN = 0.03
 """Below either the choice is in doubt and the generalist does the work."""
+LEAST_MATCH = 0.05
+"""What the request has to say for an agent, else the choice is in doubt too: how well it went
+before, what it costs and who likes it say nothing of this request."""
+_EVEN = 0.5
+"""A match that all share alike says something above this only: what was learned divides what it
+does not know evenly."""
 MOST_SPENT = 0.8
 """Share of the budget beyond which nothing is tried out."""
 SHOWN = 10
-"""Agents whose scores are put on record; the rest says nothing more about the choice."""
+"""Agents whose scores are put on record, besides the chosen, the default and the pinned one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +45,12 @@ class Choice:
     explored: bool = False
     propensity: float = 1.0
     """How likely this agent was to be chosen, chance included."""
+    named: tuple[str | None, ...] = ()
+    """The default and the pinned agent: on record wherever they stand."""
 
     def as_route(self) -> dict[str, object]:
         """Return the data of `route_decided`."""
-        shown = list(self.scores)[:SHOWN]
+        shown = self._shown(self.scores)
         data: dict[str, object] = {
             "kind": "agent",
             "agent_id": self.agent_id,
@@ -55,8 +63,13 @@ class Choice:
             data["explored"] = self.explored
             data["propensity"] = round(self.propensity, 4)
         if self.excluded:
-            data["excluded"] = dict(list(self.excluded.items())[:SHOWN])
+            data["excluded"] = {each: self.excluded[each] for each in self._shown(self.excluded)}
         return data
+
+    def _shown(self, agent_ids: Iterable[str]) -> list[str]:
+        """Return the first of them, and those that are shown wherever they stand."""
+        always = {self.agent_id, *self.named}
+        return [each for place, each in enumerate(agent_ids) if place < SHOWN or each in always]
 
 
 def choose(
@@ -93,6 +106,7 @@ def choose(
         excluded=excluded,
         explored=explored,
         propensity=EXPLORED / len(near) if explored else 1.0 - (EXPLORED if near else 0.0),
+        named=(default, ask.pinned),
     )
 
 
@@ -133,12 +147,21 @@ def _settled(
     if len(ranked) == 1:
         return top, f"{top} is the only agent"
     values = sorted(totals.values(), reverse=True)
-    if values[0] >= LEAST_TOP and values[0] - values[1] >= LEAST_MARGIN:
+    is_clear = values[0] >= LEAST_TOP and values[0] - values[1] >= LEAST_MARGIN
+    fits = {agent_id: each["specialty_match"] for agent_id, each in criteria.items()}
+    # What tools add to the context is the same for all who can do it.
+    is_meant = criteria[top]["context_relevance"] >= HOLDS + LEAST_MATCH or _matches(top, fits)
+    if is_clear and is_meant:
         return top, f"{top} fits the request best"
     chosen = default if default in totals else top
-    matched = any(each["specialty_match"] for each in criteria.values())
+    matched = any(_matches(agent_id, fits) for agent_id in fits)
     doubt = "no agent stands out" if matched else "no description matches the request"
     return chosen, f"{doubt}; {chosen} is next"
+
+
+def _matches(agent_id: str, fits: dict[str, float]) -> bool:
+    """Whether the request says something for an agent, and not the same little for everybody."""
+    return fits[agent_id] > _EVEN or fits[agent_id] - min(fits.values()) >= LEAST_MATCH
 
 
 def _tried(ask: Ask, ranked: Sequence[str], totals: dict[str, float], agent_id: str) -> list[str]:

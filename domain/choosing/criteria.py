@@ -17,7 +17,7 @@ from domain.choosing.words import read
 COST_WEIGHT = 0.15
 """What the cost of a run at the reference counts against its quality."""
 _RECENT = 3
-_RESEMBLES, _STAYS, _HOLDS = 0.5, 0.3, 0.2
+_RESEMBLES, _STAYS, HOLDS = 0.5, 0.3, 0.2
 """Parts of context relevance: like earlier good talks, same agent as before, tools at hand."""
 
 Scores = dict[str, dict[str, float]]
@@ -42,6 +42,7 @@ def exclusion(ask: Ask, candidate: Candidate) -> str | None:
         (candidate.is_open, "its circuit is open"),
         (candidate.is_quarantined, "it is quarantined"),
         (not candidate.can_pay, "its budget does not cover the run"),
+        (ask.brings_tools and not candidate.takes_tools, "it takes no client_tools"),
         (bool(missing), f"it does not take {', '.join(missing)}"),
     )
     return next((why for applies, why in flaws if applies), None)
@@ -83,7 +84,7 @@ def _likeness(ask: Ask, agent_ids: tuple[str, ...], contexts: Contexts) -> dict[
 def _context(ask: Ask, candidate: Candidate, likeness: float) -> float:
     stays = ask.last_agent == candidate.agent_id and not ask.last_disliked
     held = len(ask.tools & candidate.tools) / len(ask.tools) if ask.tools else 1.0
-    return _RESEMBLES * likeness + _STAYS * stays + _HOLDS * held
+    return _RESEMBLES * likeness + _STAYS * stays + HOLDS * held
 
 
 def _availability(candidate: Candidate) -> float:

@@ -4,23 +4,22 @@ Knows ports only; how it is chosen is in `domain.choosing`.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
-from domain.acceptance import Page
-from domain.agent import Agent
+from domain.agent import Agent, AgentKind
 from domain.agenthealth import HealthSight
 from domain.choosing.asking import Ask, Candidate
 from domain.choosing.cards import Card
 from domain.choosing.choice import Choice, choose
 from domain.errors import AgentUnavailableError, InvalidRequestError, NotFoundError
+from domain.learning.affording import Costs
 from domain.learning.books import Asker, Standing, Turns
+from domain.learning.circuits import Way, way_of
 from domain.learning.learning import Learning
+from domain.learning.roster import active_agents
 from domain.records import Directory
 from domain.routing.classes import task_class_of
-
-_MOST_AGENTS = 1000
-"""Agents that take part in a choice; more are not looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,8 @@ class Wanted:
     priority: int = 3
     tools: frozenset[str] = frozenset()
     """Tools that its agent has to hold."""
+    brings_tools: bool = False
+    """Whether the request brings tools along that its agent is to call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,15 @@ class AgentChooser:
     """Finds the agents of runs."""
 
     def __init__(
-        self, directory: Directory, health: HealthSight, learning: Learning, default: str | None
+        self,
+        directory: Directory,
+        health: HealthSight,
+        learning: Learning,
+        default: str | None,
+        costs: Costs,
     ) -> None:
         self._directory = directory
+        self._costs = costs
         self._health = health
         self._learning = learning
         self._default = default
@@ -64,7 +71,7 @@ class AgentChooser:
         """Return the agent of a run.
 
         Raises:
-            NotFoundError: no such agent.
+            NotFoundError: no such agent, where one is named.
             InvalidRequestError: none is named, and there is none; or a required tool is not held.
             AgentUnavailableError: none is named, and none can do it now.
         """
@@ -73,31 +80,40 @@ class AgentChooser:
             _check_held(wanted.tools, [agent])
             return Picked(agent)
         held = await self._of_session(wanted)
-        if held is not None:
+        if held is None:
+            return await self._best(wanted)
+        try:
             agent = await self._directory.get_agent(wanted.owner, held)
-            _check_held(wanted.tools, [agent])
-            reason = f"{held} is the agent of session {wanted.session_id}"
-            return Picked(
-                agent, {"kind": "agent", "agent_id": held, "reason": reason, "scores": {}}
-            )
-        return await self._best(wanted)
+        except NotFoundError:
+            gone = f"{held}, the agent of session {wanted.session_id}, is gone; "
+            return await self._best(wanted, because=gone)
+        _check_held(wanted.tools, [agent])
+        reason = f"{held} is the agent of session {wanted.session_id}"
+        return Picked(agent, {"kind": "agent", "agent_id": held, "reason": reason, "scores": {}})
 
-    async def _best(self, wanted: Wanted) -> Picked:
-        agents, _ = await self._directory.list_agents(wanted.owner, Page(limit=_MOST_AGENTS))
-        active = {agent.agent_id: agent for agent in agents if agent.status == "active"}
+    async def _best(self, wanted: Wanted, because: str = "") -> Picked:
+        standing = await self._learning.standing(
+            Asker(wanted.owner, wanted.session_id, wanted.goal_id, wanted.key_id)
+        )
+        named = (standing.pinned, self._default)
+        active = await active_agents(self._directory, wanted.owner, named)
         if not active:
             raise InvalidRequestError("there is no agent; make one with POST /v1/agents")
         _check_held(wanted.tools, active.values())
+        if wanted.brings_tools and not any(map(_takes_tools, active.values())):
+            said = "every agent is of kind http and calls its tools itself; make one of kind llm"
+            raise InvalidRequestError(said, field="client_tools")
         unhealthy = await self._health.unhealthy(wanted.owner)
         if unhealthy.issuperset(active):
             raise AgentUnavailableError("every agent is unhealthy; GET /v1/agents says why")
-        choice = await self._choose(wanted, active, unhealthy)
+        choice = await self._choose(wanted, active, standing, unhealthy)
         if choice is None:
             raise AgentUnavailableError(
                 "no agent that can do it is healthy and within its budget; try again later"
             )
         criteria = choice.criteria.get(choice.agent_id, {})
-        return Picked(active[choice.agent_id], choice.as_route(), criteria)
+        route = replace(choice, reason=because + choice.reason).as_route()
+        return Picked(active[choice.agent_id], route, criteria)
 
     async def _of_session(self, wanted: Wanted) -> str | None:
         if wanted.session_id is None:
@@ -109,12 +125,13 @@ class AgentChooser:
         return session.agent_id
 
     async def _choose(
-        self, wanted: Wanted, agents: Mapping[str, Agent], unhealthy: Collection[str]
+        self,
+        wanted: Wanted,
+        agents: Mapping[str, Agent],
+        standing: Standing,
+        unhealthy: Collection[str],
     ) -> Choice | None:
         memory = await self._learning.recall(wanted.owner)
-        standing = await self._learning.standing(
-            Asker(wanted.owner, wanted.session_id, wanted.goal_id, wanted.key_id)
-        )
         turns = await self._turns(wanted)
         cards = [card_of(agent) for agent in agents.values()]
         ask = Ask(
@@ -123,6 +140,7 @@ class AgentChooser:
             user=wanted.user,
             recent=turns.recent,
             tools=wanted.tools,
+            brings_tools=wanted.brings_tools,
             task_class=task_class_of(wanted.content),
             priority=wanted.priority,
             budget_used=standing.spent,
@@ -131,12 +149,33 @@ class AgentChooser:
             last_disliked=turns.is_disliked,
         )
         candidates = [
-            _candidate(agent, card, standing, is_healthy=agent.agent_id not in unhealthy)
+            replace(
+                self._candidate(agent, card, wanted, standing),
+                is_healthy=agent.agent_id not in unhealthy,
+            )
             for agent, card in zip(agents.values(), cards, strict=True)
         ]
         specialty = self._learning.specialty(wanted.owner, cards)
         luck = luck_of(wanted.run_id, "agent")
-        return choose(ask, candidates, specialty, memory.known, self._default, luck)
+        choice = choose(ask, candidates, specialty, memory.known, self._default, luck)
+        if choice is not None or not any(each.is_open for each in candidates):
+            return choice
+        # A run that waits until a circuit closes is better than none.
+        waiting = [replace(each, is_open=False) for each in candidates]
+        return choose(ask, waiting, specialty, memory.known, self._default, luck)
+
+    def _candidate(self, agent: Agent, card: Card, wanted: Wanted, standing: Standing) -> Candidate:
+        way = way_of(self._costs.chain_of(agent), standing)
+        return Candidate(
+            card=card,
+            tools=frozenset(agent.tools),
+            takes_tools=_takes_tools(agent),
+            is_open=way is Way.OPEN,
+            is_probing=way is Way.PROBING,
+            can_pay=self._costs.can_pay(agent, wanted.content, standing),
+            queue=standing.open_runs.get(agent.agent_id, 0),
+            budget_used=standing.budget_used.get(agent.agent_id, 0.0),
+        )
 
     async def _turns(self, wanted: Wanted) -> Turns:
         if wanted.session_id is None:
@@ -159,16 +198,8 @@ def _check_held(needed: frozenset[str], agents: Iterable[Agent]) -> None:
     raise InvalidRequestError(f"{who} {said}, which the run requires", field="requires.tools")
 
 
-def _candidate(agent: Agent, card: Card, standing: Standing, *, is_healthy: bool) -> Candidate:
-    used = standing.budget_used.get(agent.agent_id, 0.0)
-    return Candidate(
-        card=card,
-        tools=frozenset(agent.tools),
-        is_healthy=is_healthy,
-        can_pay=used < 1.0,
-        queue=standing.open_runs.get(agent.agent_id, 0),
-        budget_used=used,
-    )
+def _takes_tools(agent: Agent) -> bool:
+    return agent.kind is AgentKind.LLM
 
 
 def card_of(agent: Agent) -> Card:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from domain.acceptance import Page
+from domain.bounds import PriceOverride
 from domain.errors import NotFoundError
 from domain.learning.feedback import Feedback, FeedbackFilter
 from domain.learning.lessons import RunFacts
@@ -36,12 +37,20 @@ class Standing:
 
     open_runs: Mapping[str, int] = field(default_factory=dict)
     budget_used: Mapping[str, float] = field(default_factory=dict)
-    """Share of an agent's own budget that is held or spent."""
+    """Share of an agent's own budget that is held or spent; of one of nothing, all."""
     spent: float = 0.0
     """The same of the asker's budgets: the owner's over everything, the session's, goal's, key's;
     the one that is nearest to its end."""
     pinned: str | None = None
     """The agent that the owner wants for every run that names none."""
+    left: Mapping[str, int] = field(default_factory=dict)
+    """Picodollars that are not spent of an agent's own budgets that stop its runs, the least."""
+    prices: Mapping[str, PriceOverride] = field(default_factory=dict)
+    """By model, what was said over the API; read only where something is `left`."""
+    open_models: frozenset[str] = frozenset()
+    """Models whose circuit is open."""
+    probing_models: frozenset[str] = frozenset()
+    """Models whose circuit is half-open, while one call tries."""
 
 
 RECENT_MESSAGES = 3

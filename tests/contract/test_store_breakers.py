@@ -7,6 +7,7 @@ import pytest
 
 from adapters.store.spending.callbook import SqlCallBook
 from adapters.store.steps.stepbook import SqlStepBook
+from domain.learning.books import Asker, Standing
 from domain.spending import BreakerRules, SpendingRules
 from domain.step import Attempt, CallPlan, Opened, Withheld
 from tests.contract.store_engines import StoreBox
@@ -62,6 +63,22 @@ async def test_a_probe_that_fails_opens_the_circuit_again(store: StoreBox) -> No
     assert isinstance(again, Withheld)
     assert again.wait_ms is not None
     assert 50_000 < again.wait_ms <= 60_000
+
+
+async def test_a_choice_of_agents_knows_which_models_take_no_calls(store: StoreBox) -> None:
+    steps = await book(store, runs=3)
+    await break_once(steps)
+    once = await store.learning.standing(Asker("bob"))
+    await break_once(steps, "run_2")
+    broken = await store.learning.standing(Asker("bob"))
+    store.clock.now += 60_000
+    waiting = await store.learning.standing(Asker("bob"))
+    must_open(await steps.open(execution("run_3"), PLAN))
+    probing = await store.learning.standing(Asker("bob"))
+
+    assert once == waiting == Standing()
+    assert broken == Standing(open_models=frozenset({MODEL}))
+    assert probing == Standing(probing_models=frozenset({MODEL}))
 
 
 async def test_only_one_of_many_workers_probes(store: StoreBox) -> None:

@@ -183,7 +183,8 @@ async def test_how_agents_stand_is_what_they_have_open_and_what_they_may_spend(
 
     standing = await store.learning.standing(Asker(OWNER))
 
-    assert standing == Standing({"helper": 2}, {"helper": 0.5}, 0.5)
+    left = {"helper": 10**12}
+    assert standing == Standing({"helper": 2}, {"helper": 0.5}, 0.5, left=left)
     assert await store.learning.standing(Asker("bob")) == Standing()
 
 

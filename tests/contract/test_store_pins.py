@@ -1,11 +1,13 @@
 """The contract of `PinBook`, and of what a choice reads besides: budgets and the last turns."""
 
+from decimal import Decimal
 from typing import Any
 
 import httpx2
 import pytest
 
 from api.app import create_app, drain
+from domain.bounds import PriceOverride
 from domain.budget import DAY_MS, Budget, BudgetScope, OnExhausted, Period
 from domain.errors import NotFoundError
 from domain.learning.books import Asker, Learnt, Turns
@@ -44,7 +46,9 @@ async def test_a_pin_is_its_owners_and_is_gone_once_it_is_deleted(store: StoreBo
     assert (await store.learning.standing(Asker(OWNER))).pinned is None
 
 
-async def budget(store: StoreBox, scope: BudgetScope, scope_id: str, spent: str) -> None:
+async def budget(
+    store: StoreBox, scope: BudgetScope, scope_id: str, spent: str, **fields: Any
+) -> None:
     """Make a budget of 100 pUSD a day, of which `spent` went today."""
     name = f"budget_{scope}_{scope_id}"
     await store.budgets.put_budget(
@@ -53,11 +57,10 @@ async def budget(store: StoreBox, scope: BudgetScope, scope_id: str, spent: str)
             owner=OWNER,
             scope=scope,
             scope_id=scope_id,
-            limit_usd="0.0000000001",
             period=Period.DAY,
-            on_exhausted=OnExhausted.STOP,
             created_at=1,
             updated_at=1,
+            **{"limit_usd": "0.0000000001", "on_exhausted": OnExhausted.STOP, **fields},
         )
     )
     await store.set(f"UPDATE budgets SET spent_pico = {spent} WHERE budget_id = :name", name=name)
@@ -91,6 +94,25 @@ async def test_what_was_spent_of_a_days_budget_yesterday_holds_no_agent_back(
 
     assert before.budget_used == {"helper": 1.0}
     assert (await store.learning.standing(Asker(OWNER))).budget_used == {"helper": 0.0}
+
+
+async def test_what_is_left_is_that_of_agents_budgets_that_stop_whatever_is_held(
+    store: StoreBox,
+) -> None:
+    price = PriceOverride(Decimal(1), Decimal(2), Decimal("0.5"))
+    await store.prices.put_price("openai/gpt-x", price, "ann")
+    await budget(store, BudgetScope.AGENT, "poor", "0", limit_usd="0")
+    await budget(store, BudgetScope.AGENT, "asking", "10", on_exhausted=OnExhausted.ASK)
+    asked = await store.learning.standing(Asker("bob"))
+    await budget(store, BudgetScope.AGENT, "helper", "40")
+    await store.set("UPDATE budgets SET reserved_pico = 60 WHERE scope_id = 'helper'")
+
+    standing = await store.learning.standing(Asker(OWNER))
+
+    assert standing.budget_used == {"poor": 1.0, "asking": 0.1, "helper": 1.0}
+    assert standing.left == {"poor": 0, "helper": 60}
+    assert standing.prices == {"openai/gpt-x": price}
+    assert (asked.left, asked.prices) == ({}, {})
 
 
 async def said(store: StoreBox, run_id: str, **fields: Any) -> None:

@@ -166,6 +166,7 @@ class World:
                 health=self.health,
                 learning=self.learning,
                 router=FixedTiers(self.tiers, ("offline/echo",)),
+                prices=FakePrices(),
             ),
             proxy=ProxyPorts(
                 raw=self.raw,

@@ -42,7 +42,7 @@ class SqlPriceBook:
 
     async def list_prices(self) -> Mapping[str, PriceOverride]:
         """Return what was said, by model."""
-        return await self._engine.read(_list)
+        return await self._engine.read(read_prices)
 
 
 def _delete(tx: Tx, model: str) -> None:
@@ -50,7 +50,8 @@ def _delete(tx: Tx, model: str) -> None:
         raise NotFoundError(f"no price was set for {model}")
 
 
-def _list(tx: Tx) -> dict[str, PriceOverride]:
+def read_prices(tx: Tx) -> dict[str, PriceOverride]:
+    """Return what was said, by model."""
     return {
         row["model"]: PriceOverride(
             Decimal(row["input_usd"]), Decimal(row["output_usd"]), Decimal(row["cached_input_usd"])

@@ -13,7 +13,7 @@ from typing import Any
 from adapters.store.children.family import Left, check_tree
 from adapters.store.database.tx import Row, Tx
 from adapters.store.spending.payers import Payer, budgets_of, payer_of
-from domain.bounds import CallBound, PriceOverride, Rates
+from domain.bounds import USEFUL_TOKENS, CallBound, PriceOverride, Rates
 from domain.budget import OnExhausted
 from domain.errors import StepRefusedError
 from domain.event import encode_json
@@ -21,8 +21,6 @@ from domain.money import to_pico, to_usd
 from domain.run import RunSpec
 from domain.step import CallPlan
 
-USEFUL_TOKENS = 256
-"""A budget that leaves no reply of this length counts as used up: a cut answer is no use."""
 _STRICTEST = (OnExhausted.STOP, OnExhausted.ASK, OnExhausted.DEGRADE)
 
 

@@ -120,6 +120,17 @@ def note_success(tx: Tx, model: str, now: int) -> None:
         )
 
 
+def circuits(tx: Tx, now: int) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the models whose circuit is open, and those whose half-open one is being tried."""
+    rows = tx.all(
+        "SELECT model, open_until FROM model_health WHERE open_until > :now"
+        " OR (open_until IS NOT NULL AND probe_until > :now)",
+        now=now,
+    )
+    found = frozenset(row["model"] for row in rows if row["open_until"] > now)
+    return found, frozenset(row["model"] for row in rows) - found
+
+
 def read_all(tx: Tx, now: int) -> Sequence[ModelHealth]:
     """Return what is on record, by model."""
     return [_health(row, now) for row in tx.all("SELECT * FROM model_health ORDER BY model")]

@@ -6,6 +6,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from domain.agent import AgentKind
 from domain.principal import Scope
 from tests.fakes.world import World
 from tests.unit.api.conftest import Connect
@@ -77,6 +78,21 @@ async def test_a_pin_that_makes_no_sense_is_refused(
     client: httpx2.AsyncClient, body: dict[str, Any]
 ) -> None:
     assert (await client.put(PATH, json=body)).status_code == 422
+
+
+async def test_a_run_that_brings_tools_goes_to_no_external_agent(
+    client: httpx2.AsyncClient, world: World
+) -> None:
+    there = {"kind": AgentKind.HTTP, "endpoint": "http://localhost:1"}
+    world.add_agent("clerk", description="files papers", **there)
+    asked = {"input": "file these papers"}
+    tool = {"name": "scan", "description": "Scans a page."}
+
+    plain = await client.post("/v1/runs", json=asked)
+    brings = await client.post("/v1/runs", json={**asked, "client_tools": [tool]})
+
+    assert plain.json()["agent_id"] == "clerk"
+    assert (brings.status_code, brings.json()["agent_id"]) == (202, "assistant")
 
 
 async def test_a_run_goes_to_an_agent_that_holds_what_it_requires(

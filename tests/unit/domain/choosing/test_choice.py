@@ -71,6 +71,7 @@ def test_the_best_match_wins_and_every_score_is_shown() -> None:
         ({"can_pay": False}, "its budget does not cover the run"),
         ({"tools": frozenset()}, "it does not take search"),
         ({"attachments": frozenset()}, "it does not take image/png"),
+        ({"takes_tools": False}, "it takes no client_tools"),
     ],
 )
 def test_an_agent_that_cannot_is_left_out_with_the_reason(
@@ -82,7 +83,7 @@ def test_an_agent_that_cannot_is_left_out_with_the_reason(
     }
     among = candidates(cook=able, tutor=able, guide={**able, **changed})
 
-    choice = chosen(replace(ASK, **able), among)
+    choice = chosen(replace(ASK, brings_tools=True, **able), among)
 
     assert choice.agent_id != "guide"
     assert choice.excluded == choice.as_route()["excluded"] == {"guide": why}
@@ -136,6 +137,43 @@ def test_in_doubt_the_generalist_does_the_work() -> None:
     assert unmatched.reason == "no description matches the request; tutor is next"
     assert torn.agent_id == "guide"
     assert torn.reason == "no agent stands out; guide is next"
+
+
+def liked(agent_id: str, times: int = 3) -> Known:
+    performance, preferences = Performance(), Preferences()
+    for _ in range(times):
+        performance = performance.after(agent_id, "", 1.0, weight=0.9)
+        preferences = preferences.after("ann", agent_id, 1.0)
+    return Known(performance=performance, preferences=preferences)
+
+
+@pytest.mark.parametrize("labels", [0, 1, 400])
+def test_who_is_liked_is_in_doubt_where_the_request_says_nothing_for_it(labels: int) -> None:
+    specialty = Specialty(CARDS)
+    for number in range(labels):
+        specialty.learn(CARDS[number % 3].agent_id if labels > 1 else "tutor", "12*7")
+    ask = Ask("run_1", "hello", user="ann")
+
+    among, known = candidates(), liked("tutor")
+    choice = choose(ask, among, specialty, known, "cook")
+    again = choose(replace(ask, last_agent="tutor"), among, specialty, known, "cook")
+
+    assert choice is not None
+    assert again is not None
+    assert next(iter(choice.scores)) == "tutor"
+    assert (choice.agent_id, choice.reason) == (
+        "cook",
+        "no description matches the request; cook is next",
+    )
+    assert again.reason == "tutor fits the request best"
+
+
+def test_who_is_liked_does_not_take_what_is_anothers() -> None:
+    ask, busy = replace(ASK, user="ann"), candidates(guide={"queue": 100})
+    choice = chosen(ask, busy, liked("tutor", 60), default="cook")
+
+    assert next(iter(choice.scores)) == "tutor"
+    assert choice.reason == "no agent stands out; cook is next"
 
 
 def test_a_top_that_is_low_is_in_doubt_however_clear() -> None:
@@ -248,6 +286,28 @@ def test_only_the_best_scores_are_put_on_record() -> None:
 
     assert len(choice.scores) == 30
     assert len(route["scores"]) == SHOWN  # type: ignore[arg-type]
+
+
+def test_the_chosen_and_the_default_are_on_record_wherever_they_stand() -> None:
+    cards = [Card(f"agent{number:02}", "cake") for number in range(30)]
+    last: dict[str, Any] = {"queue": 90}
+    among = [Candidate(card, **(last if card.agent_id == "agent29" else {})) for card in cards]
+    ask = Ask("run_1", "cake")
+    choice = chosen(ask, among, default="agent29")
+    tried = chosen(ask, among, default="agent00", luck=EXPLORED * 0.99)
+    broken = [replace(each, is_open=True) for each in among]
+    left_out = chosen(ask, [*candidates(), *broken], default="agent29").as_route()
+
+    assert choice.agent_id == "agent29"
+    assert list(choice.scores)[-1] == "agent29"
+    assert tried.explored
+    assert list(tried.scores).index(tried.agent_id) >= SHOWN
+    for each in (choice, tried):
+        route = each.as_route()
+        assert route["scores"].keys() == route["criteria"].keys() >= {each.agent_id}  # type: ignore[attr-defined]
+        assert route["scores"].keys() >= set(each.named) - {None}  # type: ignore[attr-defined]
+    assert left_out["excluded"].keys() >= {"agent29"}  # type: ignore[attr-defined]
+    assert len(left_out["excluded"]) == SHOWN + 1  # type: ignore[arg-type]
 
 
 @given(st.floats(0, 1, exclude_max=True), st.text(max_size=40), st.integers(1, 5))

@@ -7,11 +7,15 @@ import pytest
 from domain.agent import AgentKind
 from domain.agenthealth import Health, HealthRecord
 from domain.errors import AgentUnavailableError, InvalidRequestError, NotFoundError
+from domain.learning import roster
+from domain.learning.affording import Costs
 from domain.learning.agents import AgentChooser, Picked, Wanted, luck_of
 from domain.learning.books import Asker, Standing, Turns
 from domain.learning.feedback import Feedback
 from domain.learning.pins import Pin
+from domain.routing.ladder import Ladder
 from tests.fakes.clock import NOW
+from tests.fakes.proxy import FakePrices
 from tests.fakes.world import World
 from tests.unit.domain.learning.scenes import facts
 
@@ -26,7 +30,8 @@ def world() -> World:
 
 
 async def pick(world: World, content: str = "help with algebra", **fields: Any) -> Picked:
-    chooser = AgentChooser(world.directory, world.health, world.learning, "cook")
+    costs = Costs(FakePrices(), Ladder({}, ("openai/gpt-x",)))
+    chooser = AgentChooser(world.directory, world.health, world.learning, "cook", costs)
     wanted = Wanted("run_7", "ann", "ann", content, **fields)
     return await chooser.pick(wanted)
 
@@ -211,3 +216,122 @@ async def test_the_unhealthy_are_not_chosen(world: World) -> None:
     del world.directory.agents[None, "cook"]
     with pytest.raises(AgentUnavailableError, match="every agent is unhealthy"):
         await pick(world)
+
+
+async def test_however_many_agents_there_are_the_best_is_found(world: World) -> None:
+    for number in range(1000):
+        world.add_agent(f"a{number:04}", owner="ann")
+    world.add_agent("writer", description="poems and stories", tools=("text",))
+
+    assert (await pick(world, "write poems")).agent.agent_id == "writer"
+    assert (await pick(world, tools=frozenset({"text"}))).agent.agent_id == "writer"
+
+
+async def test_the_pinned_and_the_default_agent_count_beyond_the_most(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roster, "MOST_AGENTS", 2)
+    for agent_id in ("aa", "ab", "ac"):
+        world.add_agent(agent_id, owner="ann")
+    assert (await pick(world, "xyzzy")).agent.agent_id == "cook"
+
+    await world.pins.put_pin(Pin("ann", "tutor", "ann", NOW))
+    picked = await pick(world, "xyzzy")
+    assert picked.route is not None
+    assert picked.route["reason"] == "tutor is pinned"
+
+
+async def test_one_good_rating_makes_no_generalist_of_a_specialist(world: World) -> None:
+    world.add_agent("math", description="arithmetic: calculate sums and products")
+    assert (await pick(world, "12*7")).agent.agent_id == "math"
+
+    world.learned.facts_of["run_1"] = facts("run_1", agent_id="math", request="12*7")
+    await world.learning.rate("ann", Feedback("fb_1", "ann", "run_1", 1.0, "ann"))
+
+    assert (await pick(world, "hello")).agent.agent_id == "cook"
+    assert (await pick(world, "13*8")).agent.agent_id == "math"
+
+
+async def test_an_agent_whose_budget_pays_no_call_is_left_out(world: World) -> None:
+    world.learned.standings = Standing(left={"tutor": 1})
+
+    picked = await pick(world)
+
+    assert picked.agent.agent_id == "cook"
+    assert picked.route is not None
+    assert picked.route["excluded"] == {"tutor": "its budget does not cover the run"}
+
+
+async def test_an_agent_none_of_whose_models_takes_calls_is_left_out(world: World) -> None:
+    world.add_agent("tutor", description="explains algebra", models=("a/b", "a/c"))
+    one, both = frozenset({"a/b"}), frozenset({"a/b", "a/c"})
+
+    world.learned.standings = Standing(open_models=one)
+    assert (await pick(world)).agent.agent_id == "tutor"
+
+    world.learned.standings = Standing(open_models=both)
+    picked = await pick(world)
+    assert picked.agent.agent_id == "cook"
+    assert picked.route is not None
+    assert picked.route["excluded"] == {"tutor": "its circuit is open"}
+
+    static = {"static": "Ask me later."}
+    world.add_agent("tutor", description="algebra", models=("a/b",), degradation=static)
+    assert (await pick(world)).agent.agent_id == "tutor"
+
+
+async def test_while_one_call_tries_a_half_open_circuit_its_agent_is_not_available(
+    world: World,
+) -> None:
+    world.add_agent("tutor", description="explains algebra", models=("a/b",))
+    world.learned.standings = Standing(probing_models=frozenset({"a/b"}))
+
+    picked = await pick(world)
+
+    assert picked.route is not None
+    assert picked.route["criteria"]["tutor"]["resource_availability"] == 0.0  # type: ignore[index]
+
+
+async def test_where_every_circuit_is_open_a_run_is_taken_and_waits(world: World) -> None:
+    world.learned.standings = Standing(open_models=frozenset({"openai/gpt-x"}))
+
+    assert (await pick(world)).agent.agent_id == "tutor"
+
+
+def test_of_a_budget_that_stops_the_first_model_that_takes_calls_counts() -> None:
+    agent = World().add_agent("math", models=("openai/gpt-x", "unpriced/x"))
+    down = frozenset({"openai/gpt-x"})
+
+    assert not Costs(FakePrices()).can_pay(agent, "", Standing(left={"math": 1}))
+    assert Costs(FakePrices()).can_pay(agent, "", Standing(left={"math": 1}, open_models=down))
+
+
+async def test_where_the_agent_of_a_session_is_gone_another_is_chosen(world: World) -> None:
+    session = world.directory.make("ann", "s")
+    world.directory.sessions["ann", "s"] = session.model_copy(update={"agent_id": "tmp"})
+
+    picked = await pick(world, session_id="s")
+
+    assert picked.agent.agent_id == "tutor"
+    assert picked.route is not None
+    assert picked.route["reason"] == (
+        "tmp, the agent of session s, is gone; tutor fits the request best"
+    )
+    assert picked.route["agent_id"] == "tutor"
+    assert picked.criteria["specialty_match"] == 1.0
+
+
+async def test_a_request_that_brings_tools_is_given_to_no_external_agent(world: World) -> None:
+    there = {"kind": AgentKind.HTTP, "endpoint": "http://localhost:1"}
+    world.add_agent("tutor", description="explains algebra", **there)
+    assert (await pick(world)).agent.agent_id == "tutor"
+
+    picked = await pick(world, brings_tools=True)
+    assert picked.agent.agent_id == "cook"
+    assert picked.route is not None
+    assert picked.route["excluded"] == {"tutor": "it takes no client_tools"}
+
+    del world.directory.agents[None, "cook"]
+    with pytest.raises(InvalidRequestError, match="kind http") as error:
+        await pick(world, brings_tools=True)
+    assert error.value.field == "client_tools"
