@@ -339,4 +339,5 @@ def _chosen(ask: StartRun, picked: Picked, chain: Chain) -> Chosen | None:
     if picked.route is None and not chain.decision:
         return None
     predicted = chain.decision.get("qualities", {}).get(chain.tier)
-    return Chosen(task_class_of(ask.content), chain.tier, predicted, picked.criteria)
+    task_class = task_class_of(ask.content)
+    return Chosen(task_class, chain.tier, predicted, picked.criteria, chain.standing)

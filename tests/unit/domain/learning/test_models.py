@@ -118,13 +118,25 @@ async def test_within_a_session_the_tier_only_goes_up_until_a_day_is_over(
     book: FakeLearnBook,
 ) -> None:
     asked = Question("hi", owner="ann", session_id="s")
-    book.reaches = Reached(ModelTier.CRITICAL, NOW - 1)
+    book.reaches = Reached(ModelTier.COMPLEX, NOW - 1)
     held = await router(book).choose(None, asked)
-    book.reaches = Reached(ModelTier.CRITICAL, NOW - SESSION_IDLE_MS)
+    book.reaches = Reached(ModelTier.COMPLEX, NOW - SESSION_IDLE_MS)
     fresh = await router(book).choose(None, asked)
 
-    assert held.tier is ModelTier.CRITICAL
-    assert fresh.tier is not ModelTier.CRITICAL
+    assert held.tier is ModelTier.COMPLEX
+    assert held.decision["reason"] == "the session has reached complex"
+    assert fresh.tier is ModelTier.SIMPLE
+
+
+@pytest.mark.parametrize("reached", [ModelTier.MEDIUM, ModelTier.CRITICAL])
+async def test_a_session_never_goes_on_with_models_of_no_tier(
+    book: FakeLearnBook, reached: ModelTier
+) -> None:
+    book.reaches = Reached(reached, NOW - 1)
+
+    choice = await router(book).choose(None, Question("hi", owner="ann", session_id="s"))
+
+    assert (choice.tier, choice.models) == (ModelTier.COMPLEX, ("a/big", "b/big"))
 
 
 @pytest.mark.parametrize(
@@ -193,6 +205,26 @@ async def test_what_is_expected_of_tiers_moves_with_their_models() -> None:
     assert places(second) == {0: simple, 1: complex_}
     assert with_chain(RunSpec(), behind).cascade == behind.cascade
     assert places(await resolved(("x/a", "x/b"), climbs=True)) == {}
+
+
+async def test_a_chain_knows_the_tier_of_each_model_that_was_chosen() -> None:
+    climbing = await resolved(("auto", "x/own"), climbs=True)
+    flat = await resolved(("tier:simple", "x/own", "tier:complex"))
+    simple, complex_ = ModelTier.SIMPLE, ModelTier.COMPLEX
+
+    assert climbing.cascade is not None
+    qualities = {level.tier: level.quality for level in climbing.cascade.levels}
+    assert climbing.standing == {
+        "a/small": (simple, qualities[simple]),
+        "a/big": (complex_, qualities[complex_]),
+        "b/big": (complex_, qualities[complex_]),
+    }
+    assert flat.standing == {
+        "a/small": (simple, None),
+        "a/big": (complex_, None),
+        "b/big": (complex_, None),
+    }
+    assert (await resolved(("x/own",))).standing == {}
 
 
 async def test_in_a_plain_chain_that_climbs_each_model_is_above_the_one_before() -> None:
