@@ -201,8 +201,10 @@ async def test_a_session_has_reached_its_highest_tier_since_it_was_last_silent(
     await store.set(f"UPDATE runs SET created_at = created_at - {day} WHERE run_id = 'run_0'")
     after_a_day = await store.learning.reached(OWNER, "s")
 
-    assert reached == Reached(ModelTier.COMPLEX, last)
-    assert after_a_day == Reached(ModelTier.SIMPLE, last)
+    messages = (await store.one("SELECT message_count AS n FROM sessions"))["n"]
+    assert messages > 0
+    assert reached == Reached(ModelTier.COMPLEX, last, messages)
+    assert after_a_day == Reached(ModelTier.SIMPLE, last, messages)
     assert await store.learning.reached(OWNER, "new") == Reached()
     assert await store.learning.reached("bob", "s") == Reached()
 

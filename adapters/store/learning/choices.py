@@ -117,7 +117,13 @@ def reached(tx: Tx, owner: str, session_id: str) -> Reached:
             break
         before = row["created_at"]
         tier = higher(_tier_of(tx, row), tier) if row["tier"] else tier
-    return Reached(tier, rows[0]["created_at"] if rows else 0)
+    held = tx.one(
+        "SELECT message_count FROM sessions WHERE owner = :owner AND session_id = :session_id",
+        owner=owner,
+        session_id=session_id,
+    )
+    messages = held["message_count"] if held else 0
+    return Reached(tier, rows[0]["created_at"] if rows else 0, messages)
 
 
 def _tier_of(tx: Tx, row: Row) -> ModelTier:
