@@ -128,7 +128,13 @@ class ChildActivities:
             asked=type(opened.spec.limits).model_validate(asked),
             context={},
         )
-        question = Question(args.input, len(spec.tools), owner=opened.owner, climbs=agent.escalate)
+        question = Question(
+            args.input,
+            len(spec.tools),
+            owner=opened.owner,
+            climbs=agent.escalate,
+            is_capped=spec.limits.max_cost_usd is not None,
+        )
         chain = await chain_of(spec.models, question, self._ports.router)
         return NewRun(
             run_id=run_id,

@@ -10,7 +10,7 @@ from typing import Any
 from domain.chat import StreamEnd
 from domain.event import EventDraft, EventType
 from domain.order import ChatOrder
-from domain.routing.cascade import Step, escalate, step_of
+from domain.routing.cascade import BROKEN, Step, escalate, step_of
 from domain.routing.verifying import Answer, Verdict, verify
 from domain.run import RunSpec
 from domain.tiers import Cascade
@@ -22,13 +22,16 @@ class Look:
 
     passed: bool | None = None
     """Whether nothing is wrong on its face; None: nobody looked."""
+    is_broken: bool = False
+    """Whether nothing is left of the answer, such as of an empty one."""
     weak: str | None = None
     """Why the answer does not count, where it goes up."""
     events: tuple[EventDraft, ...] = ()
 
     def on_record(self) -> dict[str, Any]:
         """Return what the step's result keeps, so that the look can be graded by a rating."""
-        return {} if self.passed is None else {"passed": self.passed}
+        broken = {"broken": True} if self.is_broken else {}
+        return {} if self.passed is None else {"passed": self.passed, **broken}
 
 
 def look_at(order: ChatOrder, spec: RunSpec, text: str, end: StreamEnd) -> Look:
@@ -56,7 +59,8 @@ def _weighed(order: ChatOrder, verdict: Verdict, step: Step, cascade: Cascade) -
 
 def _goes_up(order: ChatOrder, verdict: Verdict, data: dict[str, Any]) -> Look:
     data |= {"escalated_from": order.model, "step": order.step_id}
-    return Look(False, verdict.reason, (_decided(order, "escalated", data),))
+    event = _decided(order, "escalated", data)
+    return Look(False, verdict.flaw in BROKEN, verdict.reason, (event,))
 
 
 def _decided(order: ChatOrder, how: str, data: dict[str, Any]) -> EventDraft:

@@ -9,6 +9,7 @@ from domain.agent import Limits
 from domain.family import MAX_CHILDREN, MAX_DEPTH, MAX_SPAWNS
 from domain.intake import IntakePorts, IntakeSettings
 from domain.learning.models import LearnedRouter
+from domain.learning.tiercosts import Pricing
 from domain.routing.ladder import Ladder
 
 _DEFAULT_LIMITS = Limits(
@@ -65,4 +66,5 @@ def default_models(settings: Settings) -> tuple[str, ...]:
 def model_router(settings: Settings, storage: Storage, can: Capabilities) -> LearnedRouter:
     """Return what chooses models for `auto` and for tiers."""
     ladder = Ladder(settings.tiers, default_models(settings))
-    return LearnedRouter(ladder, storage.learning, can.prices, storage.clock)
+    pricing = Pricing(can.prices, storage.prices)
+    return LearnedRouter(ladder, storage.learning, pricing, storage.clock)

@@ -51,6 +51,8 @@ class Chosen:
     tier: ModelTier | None = None
     predicted: float | None = None
     criteria: Mapping[str, float] = field(default_factory=dict)
+    standing: Mapping[str, tuple[ModelTier, float | None]] = field(default_factory=dict)
+    """By model the tier that its answers are of, and the quality that was expected of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,7 @@ DATA_OF: dict[EventType, dict[str, str]] = {
         "excluded": "per agent why it could not do it; left out if there is none",
         "qualities": "per tier what is expected of it; the next three are of kind tier too",
         "complexity": "0 to 1",
-        "parts": "what features of the request added to it",
+        "parts": "what features or signs of the request added to it",
         "task_class": "what kind of work it is",
         "explored": "true when another choice was tried out",
         "propensity": "how likely this choice was, chance included",

@@ -31,6 +31,9 @@ from domain.stopping import Stopping
 from domain.tiers import FixedTiers, ModelRouter, ModelTier, Question
 from domain.tool import ToolSpec, Verdict
 
+_URGENT = 2
+"""Runs of this priority, and of 1, try nothing out."""
+
 
 @dataclass(frozen=True, slots=True)
 class IntakePorts:
@@ -165,7 +168,7 @@ class Intake:
         agent = picked.agent
         tools = await self._tools(who.owner, agent.tools)
         spec = snapshot(agent, tools, self._defaults, asked=ask.limits, context=ask.context)
-        chain = await chain_of(spec.models, _question(who, ask, run_id, agent), self._router)
+        chain = await chain_of(spec.models, _question(who, ask, run_id, agent, spec), self._router)
         return NewRun(
             run_id=run_id,
             owner=who.owner,
@@ -334,13 +337,15 @@ def _wanted(who: Principal, ask: StartRun, run_id: str) -> Wanted:
     )
 
 
-def _question(who: Principal, ask: StartRun, run_id: str, agent: Agent) -> Question:
+def _question(who: Principal, ask: StartRun, run_id: str, agent: Agent, spec: RunSpec) -> Question:
     return Question(
         text=ask.content,
         tools=len(agent.tools) + len(ask.client_tools),
         session_id=ask.session_id,
         owner=who.owner,
         climbs=agent.escalate,
+        may_explore=ask.priority > _URGENT,
+        is_capped=spec.limits.max_cost_usd is not None,
         luck=luck_of(run_id, "tier"),
     )
 
@@ -350,4 +355,5 @@ def _chosen(ask: StartRun, picked: Picked, chain: Chain) -> Chosen | None:
     if picked.route is None and not chain.decision:
         return None
     predicted = chain.decision.get("qualities", {}).get(chain.tier)
-    return Chosen(task_class_of(ask.content), chain.tier, predicted, picked.criteria)
+    task_class = task_class_of(ask.content)
+    return Chosen(task_class, chain.tier, predicted, picked.criteria, chain.standing)

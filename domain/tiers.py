@@ -43,11 +43,15 @@ class Question:
     tools: int = 0
     """How many the model is given."""
     messages: int = 1
-    """How long the conversation is."""
+    """How long the conversation is, as far as the caller knows; its session may know more."""
     session_id: str | None = None
     owner: str | None = None
     climbs: bool = False
     """Whether a weak answer may go to a higher tier: the chain then goes on through these."""
+    may_explore: bool = True
+    """Whether a stronger tier may be tried out; never for urgent work."""
+    is_capped: bool = False
+    """Whether a cap in money counts: then a model without a price cannot be asked."""
     luck: float = 1.0
     """An even draw from 0..1; the low end of it may try a stronger tier. 1 tries nothing."""
 

@@ -15,7 +15,7 @@ from typing import Any
 from bench.procs import ROOT
 from bench.routing import boosting
 from bench.routing.data import Outcome, load
-from domain.routing.complexity import complexity_of
+from domain.routing.complexity import NOTHING, complexity_of, fitted_complexity
 from domain.routing.fitted import Heads, unpack
 from domain.routing.reading import features, take_apart
 from domain.routing.trees import Node
@@ -58,7 +58,7 @@ class Material:
             "strong": self._head(rows, [float(each.strong) for each in self.outcomes], settings),
         }
         model = unpack(packed)
-        gaps = sorted(gap_of(self.outcomes[row].prompt, model) for row in rows)
+        gaps = sorted(_fitted_gap(self.outcomes[row].prompt, model) for row in rows)
         return {**packed, "gaps": [round(gaps[len(gaps) * n // 100], 4) for n in range(100)]}
 
     def _head(
@@ -71,6 +71,12 @@ class Material:
 def gap_of(prompt: str, model: Heads) -> float:
     """Return by how much the strong model is expected to be better."""
     estimate = complexity_of(prompt, model=model)
+    return estimate.strong - estimate.weak
+
+
+def _fitted_gap(prompt: str, model: Heads) -> float:
+    """Return the same by what is fitted alone."""
+    estimate = fitted_complexity(take_apart(prompt), NOTHING, model)
     return estimate.strong - estimate.weak
 
 

@@ -75,6 +75,8 @@ class Reached:
 
     tier: ModelTier | None = None
     at: int = 0
+    messages: int = 0
+    """How many messages it holds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,14 +42,15 @@ class RunFacts:
     task_class: str | None = None
     """None where nothing was chosen for it."""
     tier: ModelTier | None = None
+    """The tier whose answer it was: not one whose answer was put aside, or that failed."""
     predicted: float | None = None
     """The quality that was expected of the tier."""
     criteria: Mapping[str, float] = field(default_factory=dict)
     """Those of the agent that was chosen."""
-    went_up: bool = False
-    """An answer of the tier was too weak, and a higher one was asked."""
+    broken: tuple[tuple[ModelTier, float], ...] = ()
+    """Tiers with an answer of which nothing was left (empty, cut), and what was expected."""
     passed: bool | None = None
-    """Whether the look found no flaw in its answers; None where nobody looked."""
+    """Whether the look found no flaw in the answer that counted; None where nobody looked at it."""
     is_rated: bool = False
     """The same person rated it before."""
 

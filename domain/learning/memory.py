@@ -113,19 +113,21 @@ class Memory:
 
     def _tiers_after(self, lesson: Lesson) -> Outcomes:
         facts = lesson.facts
-        if facts.tier is None or facts.predicted is None or not lesson.is_label:
+        if not lesson.is_label:
             return self.tiers
-        # What came out in the end is another tier's work.
-        quality = 0.0 if facts.went_up else lesson.quality
-        return self.tiers.after(facts.task_class or "", facts.tier, quality, facts.predicted)
+        tiers, task_class = self.tiers, facts.task_class or ""
+        # What was rated is another tier's work; a broken answer needs no rating.
+        for tier, predicted in facts.broken:
+            tiers = tiers.after(task_class, tier, 0.0, predicted)
+        if facts.tier is None or facts.predicted is None:
+            return tiers
+        return tiers.after(task_class, facts.tier, lesson.quality, facts.predicted)
 
     def _verifier_after(self, lesson: Lesson) -> Verifier:
         facts = lesson.facts
         if facts.task_class is None or facts.passed is None or not lesson.is_label:
             return self.verifier
-        # What was rated is the better answer; the one below it counts as wrong, as for its tier.
-        is_good = lesson.is_good and not facts.went_up
-        return self.verifier.after(facts.task_class, is_good=is_good, passed=facts.passed)
+        return self.verifier.after(facts.task_class, is_good=lesson.is_good, passed=facts.passed)
 
 
 def _or(part: Part, text: str | None) -> Part:

@@ -4,27 +4,42 @@ Knows ports only; how it is decided is in `domain.routing`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from domain.chat import TokenUsage
+from domain.learning.books import Reached
 from domain.learning.learning import Learning
 from domain.learning.memory import Memory
-from domain.ports import Clock, PriceList
+from domain.learning.tiercosts import Pricing
+from domain.ports import Clock
 from domain.routing.classes import task_class_of
 from domain.routing.complexity import Around, Complexity, complexity_of
-from domain.routing.deciding import TierAsk, TierDecision, decide, session_floor
-from domain.routing.ladder import LADDER, Climb, Ladder
+from domain.routing.deciding import TierAsk, TierDecision, above_floor, decide, session_floor
+from domain.routing.ladder import Climb, Ladder
 from domain.tiers import Cascade, Choice, Level, ModelTier, Question
 
-_USUAL_CALL = TokenUsage(input_tokens=1000, output_tokens=500)
-"""What prices of tiers are compared by."""
-_UNPRICED: Mapping[ModelTier, float] = {
-    ModelTier.SIMPLE: 0.1,
-    ModelTier.MEDIUM: 0.4,
-    ModelTier.COMPLEX: 1.0,
-    ModelTier.CRITICAL: 2.0,
-}
-"""Shares of the cost reference where a price is not known."""
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A question with its session, and the ladder that can be paid for."""
+
+    question: Question
+    ladder: Ladder
+    floor: ModelTier | None = None
+    messages: int = 0
+    """How long the conversation was before the question."""
+    left_out: tuple[ModelTier, ...] = ()
+    """Tiers that have no model of a known price, where money is capped."""
+
+    @property
+    def served(self) -> tuple[ModelTier, ...]:
+        return self.ladder.served()
+
+    def said(self, reason: str) -> str:
+        """Return a reason with what was left out."""
+        if not self.left_out:
+            return reason
+        names = ", ".join(self.left_out)
+        return f"{reason}; without {names}: money is capped, and no model there has a price"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,74 +70,87 @@ class _Judged:
 class LearnedRouter:
     """The `ModelRouter` that looks at the question and at what it learned."""
 
-    def __init__(self, ladder: Ladder, learning: Learning, prices: PriceList, clock: Clock) -> None:
+    def __init__(self, ladder: Ladder, learning: Learning, pricing: Pricing, clock: Clock) -> None:
         self._ladder = ladder
         self._learning = learning
-        self._prices = prices
+        self._pricing = pricing
         self._clock = clock
 
     async def choose(self, tier: ModelTier | None, question: Question) -> Choice:
-        """Return the chain; see the port."""
-        if tier is not None:
-            named: dict[str, object] = {
-                "kind": "tier",
-                "tier": tier.value,
-                "reason": "asked for by name",
-            }
-            climb = self._climb(tier, question)
-            judged = await self._judge(question) if climb.rungs else None
-            return _choice(tier, named, climb, judged)
-        if not self._ladder.served():
+        """Return the chain; see the port.
+
+        In a session no tier below the one that it has reached is taken, named or not. What it has
+        reached is what is on record now: runs that are accepted side by side do not see how far
+        the others will come.
+        """
+        if not self._ladder.served() and tier is None:
             reason = "no tiers are configured: the usual models"
             return Choice(
                 self._ladder.usual, None, {"kind": "tier", "tier": None, "reason": reason}
             )
-        judged = await self._judge(question)
-        decision = await self._decide(question, judged)
-        climb = self._climb(decision.tier, question)
-        return _choice(decision.tier, decision.as_route(), climb, judged)
+        case = await self._case(question)
+        if tier is not None:
+            return await self._named(tier, case)
+        judged = await self._judge(case)
+        decision = self._decide(case, judged)
+        route = {**decision.as_route(), "reason": case.said(decision.reason)}
+        return _choice(decision.tier, route, _climb(decision.tier, case), judged)
 
-    def _climb(self, tier: ModelTier, question: Question) -> Climb:
-        return self._ladder.climb(tier) if question.climbs else Climb(self._ladder.chain(tier))
+    async def _named(self, tier: ModelTier, case: _Case) -> Choice:
+        if tier in case.left_out:
+            case = replace(case, ladder=self._ladder)
+        held, reason = tier, "asked for by name"
+        if case.served:
+            held = above_floor(tier, case.floor, case.served)
+        if held is not tier:
+            reason = f"{tier} was asked for by name; the session has reached {case.floor}"
+        named: dict[str, object] = {"kind": "tier", "tier": held.value, "reason": reason}
+        climb = _climb(held, case)
+        judged = await self._judge(case) if climb.rungs else None
+        return _choice(held, named, climb, judged)
 
-    async def _judge(self, question: Question) -> _Judged:
-        around = Around(question.tools, max(0, question.messages - 1))
+    async def _case(self, question: Question) -> _Case:
+        ladder, reached = self._ladder, await self._reached(question)
+        if question.is_capped:
+            ladder = (await self._pricing.of(ladder)).payable(ladder)
+        return _Case(
+            question,
+            ladder,
+            floor=session_floor(reached.tier, self._clock.now_ms() - reached.at),
+            messages=max(reached.messages, question.messages - 1),
+            left_out=tuple(t for t in self._ladder.served() if t not in ladder.served()),
+        )
+
+    async def _reached(self, question: Question) -> Reached:
+        if question.owner is None or question.session_id is None:
+            return Reached()
+        return await self._learning.reached(question.owner, question.session_id)
+
+    async def _judge(self, case: _Case) -> _Judged:
+        question = case.question
+        around = Around(question.tools, case.messages)
         return _Judged(
             complexity=complexity_of(question.text, around),
             task_class=task_class_of(question.text),
-            costs=self.costs(),
+            costs=(await self._pricing.of(case.ladder)).costs(case.ladder),
             memory=await self._learning.recall(question.owner or ""),
         )
 
-    async def _decide(self, question: Question, judged: _Judged) -> TierDecision:
+    def _decide(self, case: _Case, judged: _Judged) -> TierDecision:
         ask = TierAsk(
             complexity=judged.complexity,
             task_class=judged.task_class,
             costs=judged.costs,
-            served=self._ladder.served(),
-            floor=await self._floor(question),
+            served=case.served,
+            floor=case.floor,
+            may_explore=case.question.may_explore,
         )
-        return decide(ask, judged.memory.tiers, question.luck)
+        return decide(ask, judged.memory.tiers, case.question.luck)
 
-    async def _floor(self, question: Question) -> ModelTier | None:
-        if question.owner is None or question.session_id is None:
-            return None
-        reached = await self._learning.reached(question.owner, question.session_id)
-        return session_floor(reached.tier, self._clock.now_ms() - reached.at)
 
-    def costs(self) -> dict[ModelTier, float]:
-        """Return what a usual call costs in each tier, as a share of the complex one."""
-        prices = {tier: self._price(tier) for tier in LADDER}
-        reference = prices[ModelTier.COMPLEX] or max(filter(None, prices.values()), default=0.0)
-        return {
-            tier: _UNPRICED[tier] if price is None or not reference else price / reference
-            for tier, price in prices.items()
-        }
-
-    def _price(self, tier: ModelTier) -> float | None:
-        models = self._ladder.chain(tier)
-        cost = self._prices.cost(models[0], _USUAL_CALL) if models else None
-        return None if cost is None else float(cost)
+def _climb(tier: ModelTier, case: _Case) -> Climb:
+    ladder = case.ladder
+    return ladder.climb(tier) if case.question.climbs else Climb(ladder.chain(tier))
 
 
 def _choice(

@@ -12,7 +12,7 @@ from domain.routing.verifying import Flaw, Verdict
 from domain.run import RunSpec
 from domain.tiers import ModelTier
 
-_BROKEN = frozenset({Flaw.EMPTY, Flaw.TRUNCATED, Flaw.SCHEMA})
+BROKEN = frozenset({Flaw.EMPTY, Flaw.TRUNCATED, Flaw.SCHEMA})
 """Flaws that leave nothing of an answer; no figure is needed to see that it is wrong."""
 
 
@@ -63,7 +63,7 @@ def escalate(step: Step, verdict: Verdict, verifier: Verifier) -> Escalation:
     much as the class's figures say.
     """
     graded = verifier.graded(step.task_class)
-    broken = verdict.flaw is not None and verdict.flaw in _BROKEN
+    broken = verdict.flaw is not None and verdict.flaw in BROKEN
     wrong = 1.0 if broken else graded.wrong(step.quality, passed=verdict.passed)
     gain, price = wrong * step.next_quality, COST_WEIGHT * step.next_cost
     stays = _stays(step, broken, graded, pays=gain > price)

@@ -1,6 +1,6 @@
 """An agent's chain of models as a run takes it along: names of choices become real models."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,9 @@ class Chain:
     """Why, as `route_decided` says it; empty where nothing was to be chosen."""
     cascade: Cascade | None = None
     """What was expected of the tiers of the first choice."""
+    standing: Mapping[str, tuple[ModelTier, float | None]] = field(default_factory=dict)
+    """By model the tier that it was chosen for, and what was expected of it, where that is known.
+    Models that are named themselves are of no tier."""
 
 
 async def chain_of(models: Sequence[str], question: Question, router: ModelRouter) -> Chain:
@@ -58,7 +61,21 @@ def _longer(chain: Chain, choice: Choice, *, climbs: bool) -> Chain:
     places = {old: new for old, new in moved.items() if new < len(models)}
     rungs = dict.fromkeys(rung for rung in (*chain.rungs, *places.values()) if rung > 0)
     cascade = choice.cascade.moved(places) if choice.cascade else chain.cascade
-    return replace(chain, models=models, rungs=tuple(rungs), cascade=cascade)
+    standing = {**_standing(choice), **chain.standing}
+    return replace(chain, models=models, rungs=tuple(rungs), cascade=cascade, standing=standing)
+
+
+def _standing(choice: Choice) -> dict[str, tuple[ModelTier, float | None]]:
+    """Return the tier of each model of a choice, with what was expected of that tier."""
+    if choice.tier is None:
+        return {}
+    levels = choice.cascade.levels if choice.cascade else ()
+    found: dict[str, tuple[ModelTier, float | None]] = {}
+    first = (choice.tier, choice.decision.get("qualities", {}).get(choice.tier))
+    for place, model in enumerate(choice.models):
+        begun = [(level.tier, level.quality) for level in levels if level.place <= place]
+        found[model] = begun[-1] if begun else first
+    return found
 
 
 def with_chain(spec: RunSpec, chain: Chain) -> RunSpec:

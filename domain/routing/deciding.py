@@ -80,9 +80,9 @@ def decide(ask: TierAsk, known: Outcomes, luck: float = 1.0) -> TierDecision:
     start = _near(ask.default or ask.complexity.tier, choices)
     best = max(choices, key=lambda tier: scores[tier])
     tier, reason = _weighed(ask, start, best, estimates)
-    held = higher(tier, ask.floor)
+    held = above_floor(tier, ask.floor, ask.served)
     if held is not tier:
-        reason = f"the session has reached {held}"
+        reason = f"the session has reached {ask.floor}"
     tried = _above(held, choices)
     explored = ask.may_explore and tried is not None and luck < EXPLORED
     return TierDecision(
@@ -100,6 +100,18 @@ def decide(ask: TierAsk, known: Outcomes, luck: float = 1.0) -> TierDecision:
 def session_floor(reached: ModelTier | None, idle_ms: int) -> ModelTier | None:
     """Return the tier below which a session does not go; a day of silence lets it start anew."""
     return None if idle_ms >= SESSION_IDLE_MS else reached
+
+
+def above_floor(
+    tier: ModelTier, floor: ModelTier | None, served: tuple[ModelTier, ...]
+) -> ModelTier:
+    """Return a tier, or the one to take in its place in a session that has reached `floor`.
+
+    A floor that has no models is the next one above it that has some, else the highest there is.
+    """
+    if floor is None or rank(tier) >= rank(floor):
+        return tier
+    return higher(tier, _near(floor, served or (floor,)))
 
 
 def _score(ask: TierAsk, tier: ModelTier, estimate: Estimate) -> float:

@@ -23,7 +23,7 @@ _NEGATION = re.compile(
 )
 _LOUD_NEGATION = re.compile(r"\b(?:NOT|EXCEPT|LEAST|FALSE)\b")
 _CODE = re.compile(
-    r"```|\bdef \w+\(|\bclass \w+[:({]|[;{}]\s*\n|\w+\(\)|=>|#include|\bSELECT\b.+\bFROM\b"
+    r"```|\bdef \w+\(|\bclass \w+[:({]|[;{}]\s*\n|\w\(\)|=>|#include|\bSELECT\b.+\bFROM\b"
 )
 _TABLE = re.compile(r"^\s*\|.*\|\s*$|^(?:[^,\n]+,){3,}[^,\n]*$|\t.*\t", re.MULTILINE)
 _STEP = re.compile(

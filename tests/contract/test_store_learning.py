@@ -14,7 +14,7 @@ from domain.learning.books import Asker, Learnt, Reached, Remembered, Standing
 from domain.learning.feedback import Feedback, FeedbackFilter, FeedbackStatus
 from domain.learning.learning import Learning
 from domain.run import RunState
-from domain.step import Finish
+from domain.step import KEPT, Finish
 from domain.tiers import ModelTier
 from tests.contract.store_engines import StoreBox
 from tests.contract.store_scenes import DONE, OWNER, new_run
@@ -202,8 +202,10 @@ async def test_a_session_has_reached_its_highest_tier_since_it_was_last_silent(
     await store.set(f"UPDATE runs SET created_at = created_at - {day} WHERE run_id = 'run_0'")
     after_a_day = await store.learning.reached(OWNER, "s")
 
-    assert reached == Reached(ModelTier.COMPLEX, last)
-    assert after_a_day == Reached(ModelTier.SIMPLE, last)
+    messages = (await store.one("SELECT message_count AS n FROM sessions"))["n"]
+    assert messages > 0
+    assert reached == Reached(ModelTier.COMPLEX, last, messages)
+    assert after_a_day == Reached(ModelTier.SIMPLE, last, messages)
     assert await store.learning.reached(OWNER, "new") == Reached()
     assert await store.learning.reached("bob", "s") == Reached()
 
@@ -231,45 +233,91 @@ async def test_feedback_is_listed_newest_first_by_run_agent_and_status(store: St
         await store.learning.list_feedback(OWNER, FeedbackFilter(), Page(cursor="nonsense"))
 
 
-async def test_a_weak_answer_takes_its_session_one_tier_up(store: StoreBox) -> None:
-    await store.runs.accept(chosen("run_1", session_id="s"))
-    await store.set(
-        "INSERT INTO usage (run_id, step_id, attempt, owner, model, input_tokens, output_tokens,"
-        " cached_tokens, estimated, latency_ms, error_code, created_at) VALUES ('run_1', 'llm-1-1',"
-        " 1, :owner, 'a/small', 1, 1, 0, :no, 1, 'weak_answer', 1)",
-        owner=OWNER,
-        no=False,
-    )
-
-    reached = await store.learning.reached(OWNER, "s")
-    facts = await store.learning.facts(OWNER, "run_1", "ann")
-
-    assert reached.tier is ModelTier.MEDIUM
-    assert facts.went_up
+STANDING: dict[str, tuple[ModelTier, float | None]] = {
+    "a/small": (ModelTier.SIMPLE, 0.6),
+    "a/middling": (ModelTier.MEDIUM, 0.7),
+    "a/big": (ModelTier.COMPLEX, 0.8),
+    "b/big": (ModelTier.COMPLEX, None),
+}
+CLIMBS = replace(CHOSEN, standing=STANDING)
+WEAK = {"weak": "the answer doubts itself", "passed": False}
 
 
-async def close(store: StoreBox, run_id: str, step_id: str, look: bool | None) -> None:
-    """Put a closed model call on record, with what a look at its answer found."""
+async def close(store: StoreBox, step_id: str, model: str, result: dict[str, Any]) -> None:
+    """Put a closed model call of `run_1` on record."""
     await store.set(
         "INSERT INTO steps (run_id, step_id, state, attempt, temporal_run_id, scheduled_at_us,"
-        " task_token, worker_id, model, opened_at, result) VALUES (:run_id, :step_id, 'closed', 1,"
-        " 't', 1, :token, 'w', 'a/small', 1, :result)",
-        run_id=run_id,
+        " task_token, worker_id, model, opened_at, result) VALUES ('run_1', :step_id, 'closed', 1,"
+        " 't', 1, :token, 'w', :model, 1, :result)",
         step_id=step_id,
         token=b"t",
-        result="{}" if look is None else json.dumps({"passed": look}),
+        model=model,
+        result=json.dumps(result),
     )
 
 
 @pytest.mark.parametrize(
-    ("looks", "passed"),
-    [((), None), ((None,), None), ((None, True), True), ((True, False), False)],
+    ("calls", "tier"),
+    [
+        ((("a/small", {}),), ModelTier.SIMPLE),
+        ((("a/small", WEAK), ("a/big", {})), ModelTier.COMPLEX),
+        ((("a/small", WEAK), ("a/middling", WEAK), ("a/big", {})), ModelTier.COMPLEX),
+        ((("a/middling", {}),), ModelTier.MEDIUM),
+        ((("x/own", {}),), ModelTier.SIMPLE),
+        ((), ModelTier.SIMPLE),
+    ],
 )
-async def test_what_the_look_found_is_known_to_whoever_rates_the_run(
-    store: StoreBox, looks: tuple[bool | None, ...], passed: bool | None
+async def test_a_session_has_reached_the_tier_that_really_answered(
+    store: StoreBox, calls: tuple[tuple[str, dict[str, Any]], ...], tier: ModelTier
 ) -> None:
-    await store.runs.accept(chosen("run_1"))
-    for turn, look in enumerate(looks, 1):
-        await close(store, "run_1", f"llm-{turn}-1", look)
+    await store.runs.accept(new_run("run_1", session_id="s", chosen=CLIMBS))
+    for number, (model, result) in enumerate(calls, 1):
+        await close(store, f"llm-1-{number}", model, result)
 
-    assert (await store.learning.facts(OWNER, "run_1", "ann")).passed is passed
+    assert (await store.learning.reached(OWNER, "s")).tier is tier
+
+
+BROKEN = {**WEAK, "broken": True}
+SIMPLE = (ModelTier.SIMPLE, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("calls", "answered", "passed", "broken"),
+    [
+        ((), (ModelTier.SIMPLE, 0.6), None, ()),
+        ((("a/small", {}),), SIMPLE, None, ()),
+        ((("a/small", {}), ("a/small", {"passed": True})), SIMPLE, True, ()),
+        ((("a/small", {"passed": False}), ("a/small", {"passed": True})), SIMPLE, True, ()),
+        ((("a/middling", {"passed": True}),), (ModelTier.MEDIUM, 0.7), True, ()),
+        ((("a/small", WEAK), ("a/big", {})), (ModelTier.COMPLEX, 0.8), None, ()),
+        ((("a/small", BROKEN), ("a/big", {})), (ModelTier.COMPLEX, 0.8), None, (SIMPLE,)),
+        ((("b/big", BROKEN), ("b/big", {})), (ModelTier.COMPLEX, None), None, ()),
+        ((("a/small", WEAK), ("a/middling", WEAK), (KEPT, {})), (ModelTier.MEDIUM, 0.7), False, ()),
+        ((("x/own", {}),), (None, None), None, ()),
+        ((("a/small", WEAK),), SIMPLE, None, ()),
+    ],
+)
+async def test_a_rating_is_of_the_answer_that_counted(
+    store: StoreBox,
+    calls: tuple[tuple[str, dict[str, Any]], ...],
+    answered: tuple[ModelTier | None, float | None],
+    passed: bool | None,
+    broken: tuple[tuple[ModelTier, float], ...],
+) -> None:
+    await store.runs.accept(new_run("run_1", chosen=CLIMBS))
+    for number, (model, result) in enumerate(calls, 1):
+        await close(store, f"llm-1-{number}", model, result)
+
+    facts = await store.learning.facts(OWNER, "run_1", "ann")
+
+    assert ((facts.tier, facts.predicted), facts.passed) == (answered, passed)
+    assert facts.broken == broken
+
+
+async def test_a_run_that_nothing_was_chosen_for_has_no_tier(store: StoreBox) -> None:
+    await store.runs.accept(new_run("run_1"))
+    await close(store, "llm-1-1", "a/small", {"passed": True})
+
+    facts = await store.learning.facts(OWNER, "run_1", "ann")
+
+    assert (facts.tier, facts.passed) == (None, True)

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from adapters.store.database.tx import Row, Tx
+from adapters.store.learning import answers
 from domain.acceptance import NewRun
 from domain.errors import NotFoundError
 from domain.event import encode_json
@@ -13,18 +13,13 @@ from domain.learning.books import Reached
 from domain.learning.lessons import RunFacts
 from domain.money import PICO_PER_USD
 from domain.routing.deciding import SESSION_IDLE_MS
-from domain.routing.ladder import LADDER, higher, rank
+from domain.routing.ladder import higher, rank
 from domain.run import RunState
 from domain.tiers import ModelTier
 
-_WEAK = (
-    "(SELECT count(*) FROM usage AS u WHERE u.run_id = r.run_id AND u.error_code = 'weak_answer')"
-)
-"""Answers of a run that were too weak to count."""
 _FACTS = (
     "SELECT r.run_id, r.owner, r.agent_id, r.input, r.state, r.error, r.cost_pico,"
-    " r.unpriced_calls, o.task_class, o.tier, o.features,"
-    f" {_WEAK} AS weak FROM runs AS r"
+    " r.unpriced_calls, o.task_class, o.tier, o.features FROM runs AS r"
 )
 _ENDED = "r.state IN ('DONE', 'FAILED', 'CANCELLED')"
 _LOOKS_BACK = 50
@@ -45,7 +40,11 @@ def put(tx: Tx, new: NewRun, now: int) -> None:
         task_class=new.chosen.task_class,
         tier=new.chosen.tier,
         features=encode_json(
-            {"criteria": dict(new.chosen.criteria), "predicted": new.chosen.predicted}
+            {
+                "criteria": dict(new.chosen.criteria),
+                "predicted": new.chosen.predicted,
+                "standing": dict(new.chosen.standing),
+            }
         ),
         labelled=False,
         now=now,
@@ -73,7 +72,7 @@ def facts(tx: Tx, owner: str | None, run_id: str, by: str) -> RunFacts:
         by=by,
     )
     known = _facts_from(row, is_rated=rated is not None)
-    return replace(known, passed=_passed(tx, run_id))
+    return answers.of(tx, known, json.loads(row["features"] or "{}").get("standing", {}))
 
 
 def ended(tx: Tx, owner: str, limit: int) -> Sequence[RunFacts]:
@@ -103,8 +102,9 @@ def take_in(tx: Tx, runs: Mapping[str, float | None], now: int) -> None:
 def reached(tx: Tx, owner: str, session_id: str) -> Reached:
     """Return how far a session has come, as far back as a page of its runs goes."""
     rows = tx.all(
-        f"SELECT r.created_at, o.tier, {_WEAK} AS weak FROM runs AS r LEFT JOIN route_outcomes AS o"
-        " ON o.run_id = r.run_id WHERE r.owner = :owner AND r.session_id = :session_id"
+        "SELECT r.run_id, r.created_at, o.tier, o.features FROM runs AS r"
+        " LEFT JOIN route_outcomes AS o ON o.run_id = r.run_id"
+        " WHERE r.owner = :owner AND r.session_id = :session_id"
         " ORDER BY r.created_at DESC LIMIT :most",
         owner=owner,
         session_id=session_id,
@@ -116,25 +116,25 @@ def reached(tx: Tx, owner: str, session_id: str) -> Reached:
         if before is not None and before - row["created_at"] >= SESSION_IDLE_MS:
             break
         before = row["created_at"]
-        tier = higher(_tier_of(row), tier) if row["tier"] else tier
-    return Reached(tier, rows[0]["created_at"] if rows else 0)
-
-
-def _tier_of(row: Row) -> ModelTier:
-    """Return the tier that a run came to: one above its first where that one's answer was weak."""
-    first = rank(ModelTier(row["tier"]))
-    return LADDER[min(first + bool(row["weak"]), len(LADDER) - 1)]
-
-
-def _passed(tx: Tx, run_id: str) -> bool | None:
-    """Return whether the look found no flaw in a run's answers; None where it saw none."""
-    rows = tx.all(
-        "SELECT result FROM steps WHERE run_id = :id AND state = 'closed' AND model IS NOT NULL",
-        id=run_id,
+        tier = higher(_tier_of(tx, row), tier) if row["tier"] else tier
+    held = tx.one(
+        "SELECT message_count FROM sessions WHERE owner = :owner AND session_id = :session_id",
+        owner=owner,
+        session_id=session_id,
     )
-    results = [json.loads(row["result"] or "{}") for row in rows]
-    looks = [result["passed"] for result in results if "passed" in result]
-    return all(looks) if looks else None
+    messages = held["message_count"] if held else 0
+    return Reached(tier, rows[0]["created_at"] if rows else 0, messages)
+
+
+def _tier_of(tx: Tx, row: Row) -> ModelTier:
+    """Return the highest tier that answered a run, at least the one it was begun with."""
+    first = ModelTier(row["tier"])
+    standing = json.loads(row["features"]).get("standing", {})
+    tiers = {ModelTier(tier) for tier, _ in standing.values()}
+    if tiers <= {first}:
+        return first
+    asked = answers.models(tx, row["run_id"])
+    return max((first, *(ModelTier(standing[m][0]) for m in asked if m in standing)), key=rank)
 
 
 def _facts_from(row: Row, *, is_rated: bool) -> RunFacts:
@@ -152,6 +152,5 @@ def _facts_from(row: Row, *, is_rated: bool) -> RunFacts:
         tier=ModelTier(row["tier"]) if row["tier"] else None,
         predicted=features.get("predicted"),
         criteria=features.get("criteria", {}),
-        went_up=row["weak"] > 0,
         is_rated=is_rated,
     )

@@ -90,6 +90,13 @@ def test_an_answer_that_passes_counts_whatever_a_stronger_one_costs() -> None:
     assert look.on_record() == {"passed": True}
 
 
+@pytest.mark.parametrize(("text", "broken"), [("", {"broken": True}), (DOUBT, {})])
+def test_an_answer_of_which_nothing_is_left_is_on_record_as_broken(
+    text: str, broken: dict[str, bool]
+) -> None:
+    assert look_at(ORDER, spec(), text, END).on_record() == {"passed": False, **broken}
+
+
 def test_nobody_looks_at_the_top_or_at_a_call_of_tools() -> None:
     top = ORDER.model_copy(update={"escalates": False})
     call = ToolCallRequest(call_id="c", name="calculator", arguments="{}")

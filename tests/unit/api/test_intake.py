@@ -1,5 +1,6 @@
 """Taking work in, choosing who does it, and keys: the pure parts behind the API."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from domain.intake import Intake, IntakeSettings, InvokeTool, StartRun
 from domain.principal import ApiKey, Scope
 from domain.run import RunState
 from domain.snapshot import Defaults, check_agent, lower, snapshot
+from domain.tiers import Choice, FixedTiers, ModelTier, Question
 from tests.fakes.clock import NOW
 from tests.fakes.models import FakeModels
 from tests.fakes.tools import CALCULATOR
@@ -224,3 +226,32 @@ def test_a_keys_owner_name_and_scopes_are_who_asks() -> None:
 def test_only_the_operator_sees_every_owner() -> None:
     assert sees_every_owner(LOCAL)
     assert not sees_every_owner(principal_of(_key()))
+
+
+class _Asked(FixedTiers):
+    """Tiers that note what they were asked."""
+
+    def __init__(self) -> None:
+        super().__init__({}, ("offline/echo",))
+        self.questions: list[Question] = []
+
+    async def choose(self, tier: ModelTier | None, question: Question) -> Choice:
+        self.questions.append(question)
+        return await super().choose(tier, question)
+
+
+@pytest.mark.parametrize("priority", [1, 2, 3, 5])
+async def test_a_choice_of_models_knows_whether_work_is_urgent_and_money_capped(
+    world: World, priority: int
+) -> None:
+    agent = _agent(models=("auto",), owner=LOCAL.owner)
+    world.directory.agents[LOCAL.owner, "a"] = agent
+    asked = _Asked()
+    intake = Intake(replace(world.ports().intake, router=asked), SETTINGS)
+    capped = Limits(max_cost_usd="1")
+
+    await intake.prepare(LOCAL, StartRun("hi", agent_id="a", priority=priority))
+    await intake.prepare(LOCAL, StartRun("hi", agent_id="a", priority=priority, limits=capped))
+
+    assert [each.may_explore for each in asked.questions] == [priority > 2] * 2
+    assert [each.is_capped for each in asked.questions] == [False, True]

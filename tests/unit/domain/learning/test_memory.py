@@ -62,12 +62,17 @@ def test_a_good_rating_teaches_everything() -> None:
     assert memory.tiers.labelled == 1
 
 
-def test_a_tier_whose_answer_was_too_weak_did_not_do_whatever_came_after() -> None:
-    alone = Memory().after(of_rating(TIERED, 1.0, "ann"))
-    helped = Memory().after(of_rating(replace(TIERED, went_up=True), 1.0, "ann"))
+def test_a_rating_is_of_the_tier_that_answered_and_a_broken_answer_needs_none() -> None:
+    answered = replace(TIERED, tier=ModelTier.MEDIUM, broken=((ModelTier.SIMPLE, 0.6),))
+    memory = Memory().after(of_rating(answered, 1.0, "ann"))
+    nobody = Memory().after(of_rating(replace(TIERED, tier=None), 1.0, "ann"))
 
-    assert alone.tiers.tallies["question"][ModelTier.SIMPLE].quality == 1.0
-    assert helped.tiers.tallies["question"][ModelTier.SIMPLE].quality == 0.0
+    tallies = memory.tiers.tallies["question"]
+    assert {tier: (tally.runs, tally.quality) for tier, tally in tallies.items()} == {
+        ModelTier.SIMPLE: (1.0, 0.0),
+        ModelTier.MEDIUM: (1.0, 1.0),
+    }
+    assert nobody.tiers.labelled == 0
 
 
 @pytest.mark.parametrize(
@@ -77,7 +82,6 @@ def test_a_tier_whose_answer_was_too_weak_did_not_do_whatever_came_after() -> No
         ({"passed": True}, -1.0, Graded(bad=1, bad_passed=1)),
         ({"passed": False}, 1.0, Graded(good=1)),
         ({"passed": False}, -1.0, Graded(bad=1)),
-        ({"passed": False, "went_up": True}, 1.0, Graded(bad=1)),
         ({"passed": None}, 1.0, Graded()),
         ({"passed": True, "task_class": None}, 1.0, Graded()),
     ],

@@ -8,6 +8,7 @@ from domain.errors import NotFoundError
 from domain.learning.books import Learnt, Reached, Remembered
 from domain.learning.learning import Learning
 from domain.learning.models import LearnedRouter
+from domain.learning.tiercosts import Pricing
 from domain.routing.chaining import Chain, chain_of, with_chain, with_models
 from domain.routing.deciding import SESSION_IDLE_MS
 from domain.routing.grading import Graded, Verifier
@@ -39,7 +40,7 @@ def router(
 ) -> LearnedRouter:
     clock = FakeClock()
     ladder = Ladder(TIERS if tiers is None else tiers, ("c/usual",))
-    return LearnedRouter(ladder, Learning(book, clock), FakePrices(), clock)
+    return LearnedRouter(ladder, Learning(book, clock), Pricing(FakePrices()), clock)
 
 
 async def test_a_tier_that_is_named_is_taken(book: FakeLearnBook) -> None:
@@ -80,7 +81,7 @@ async def test_a_run_that_climbs_takes_along_what_is_expected_of_its_tiers(
 
     assert choice.cascade is not None
     low, high = choice.cascade.levels
-    costs = made.costs()
+    costs = (await Pricing(FakePrices()).of(Ladder(LADDER))).costs(Ladder(LADDER))
     assert (low.place, low.tier, low.cost) == (0, ModelTier.MEDIUM, costs[ModelTier.MEDIUM])
     assert (high.place, high.tier, high.cost) == (1, ModelTier.COMPLEX, costs[ModelTier.COMPLEX])
     assert {"medium": low.quality, "complex": high.quality} == pytest.approx(
@@ -118,39 +119,120 @@ async def test_within_a_session_the_tier_only_goes_up_until_a_day_is_over(
     book: FakeLearnBook,
 ) -> None:
     asked = Question("hi", owner="ann", session_id="s")
-    book.reaches = Reached(ModelTier.CRITICAL, NOW - 1)
+    book.reaches = Reached(ModelTier.COMPLEX, NOW - 1)
     held = await router(book).choose(None, asked)
-    book.reaches = Reached(ModelTier.CRITICAL, NOW - SESSION_IDLE_MS)
+    book.reaches = Reached(ModelTier.COMPLEX, NOW - SESSION_IDLE_MS)
     fresh = await router(book).choose(None, asked)
 
-    assert held.tier is ModelTier.CRITICAL
-    assert fresh.tier is not ModelTier.CRITICAL
+    assert held.tier is ModelTier.COMPLEX
+    assert held.decision["reason"] == "the session has reached complex"
+    assert fresh.tier is ModelTier.SIMPLE
+
+
+@pytest.mark.parametrize("reached", [ModelTier.MEDIUM, ModelTier.CRITICAL])
+async def test_a_session_never_goes_on_with_models_of_no_tier(
+    book: FakeLearnBook, reached: ModelTier
+) -> None:
+    book.reaches = Reached(reached, NOW - 1)
+
+    choice = await router(book).choose(None, Question("hi", owner="ann", session_id="s"))
+
+    assert (choice.tier, choice.models) == (ModelTier.COMPLEX, ("a/big", "b/big"))
 
 
 @pytest.mark.parametrize(
-    "tiers",
+    ("tier", "reached", "taken"),
     [
-        {},
-        {ModelTier.SIMPLE: ("unpriced/x",), ModelTier.MEDIUM: ("a/b",)},
-        {ModelTier.COMPLEX: ("unpriced/x",), ModelTier.MEDIUM: ("a/b",)},
-        dict.fromkeys(ModelTier, ("unpriced/x",)),
+        (ModelTier.SIMPLE, ModelTier.COMPLEX, ModelTier.COMPLEX),
+        (ModelTier.SIMPLE, ModelTier.MEDIUM, ModelTier.COMPLEX),
+        (ModelTier.SIMPLE, ModelTier.SIMPLE, ModelTier.SIMPLE),
+        (ModelTier.COMPLEX, ModelTier.SIMPLE, ModelTier.COMPLEX),
     ],
 )
-async def test_prices_that_are_not_known_are_guessed_by_the_tier(
-    book: FakeLearnBook, tiers: dict[ModelTier, tuple[str, ...]]
+async def test_a_named_tier_is_no_lower_than_its_session(
+    book: FakeLearnBook, tier: ModelTier, reached: ModelTier, taken: ModelTier
 ) -> None:
-    ladder = Ladder(tiers)
-    made = LearnedRouter(ladder, Learning(book, FakeClock()), FakePrices(), FakeClock())
+    book.reaches = Reached(reached, NOW - 1)
 
-    costs = made.costs()
+    choice = await router(book).choose(tier, Question("hi", owner="ann", session_id="s"))
 
-    assert set(costs) == set(ModelTier)
-    assert all(cost > 0 for cost in costs.values())
+    assert (choice.tier, choice.models) == (taken, TIERS[taken])
+    held = f"{tier} was asked for by name; the session has reached {reached}"
+    assert choice.decision["reason"] == ("asked for by name" if taken is tier else held)
+    assert choice.decision["tier"] == taken.value
+
+
+async def test_where_there_are_no_tiers_a_named_one_is_the_usual_chain(book: FakeLearnBook) -> None:
+    book.reaches = Reached(ModelTier.COMPLEX, NOW - 1)
+    asked = Question("hi", owner="ann", session_id="s")
+
+    choice = await router(book, {}).choose(ModelTier.SIMPLE, asked)
+
+    assert (choice.tier, choice.models) == (ModelTier.SIMPLE, ("c/usual",))
+
+
+async def test_a_long_session_makes_a_request_harder(book: FakeLearnBook) -> None:
+    asked = Question("Go on with that", owner="ann", session_id="s")
+    short = await router(book).choose(None, asked)
+    book.reaches = Reached(None, NOW - 1, messages=60)
+    long = await router(book).choose(None, asked)
+
+    assert long.decision["complexity"] > short.decision["complexity"]
+    assert "history" in long.decision["parts"]
+
+
+async def test_urgent_work_tries_no_other_tier(book: FakeLearnBook) -> None:
+    tried = await router(book).choose(None, Question("hi", luck=0.0))
+    urgent = await router(book).choose(None, Question("hi", luck=0.0, may_explore=False))
+
+    assert (tried.tier, tried.decision["explored"]) == (ModelTier.COMPLEX, True)
+    assert (urgent.tier, urgent.decision["propensity"]) == (ModelTier.SIMPLE, 1.0)
+
+
+HALF_PRICED: dict[ModelTier, tuple[str, ...]] = {
+    ModelTier.SIMPLE: ("unpriced/x",),
+    ModelTier.COMPLEX: ("unpriced/y", "a/big"),
+}
+
+
+async def test_money_that_is_capped_is_spent_on_models_with_a_price(book: FakeLearnBook) -> None:
+    made = router(book, HALF_PRICED)
+    free, capped = Question("hi"), Question("hi", is_capped=True)
+
+    assert (await made.choose(None, free)).models == ("unpriced/x",)
+    choice = await made.choose(None, capped)
+    assert (choice.tier, choice.models) == (ModelTier.COMPLEX, ("a/big",))
+    assert choice.decision["reason"].endswith(
+        "; without simple: money is capped, and no model there has a price"
+    )
+
+
+async def test_a_tier_that_is_named_is_taken_though_nothing_there_has_a_price(
+    book: FakeLearnBook,
+) -> None:
+    made = router(book, HALF_PRICED)
+
+    named = await made.choose(ModelTier.SIMPLE, Question("hi", is_capped=True))
+    climbing = await made.choose(ModelTier.SIMPLE, Question("hi", is_capped=True, climbs=True))
+
+    assert named.models == ("unpriced/x",)
+    assert climbing.models == ("unpriced/x", "unpriced/y", "a/big")
+
+
+async def test_where_nothing_has_a_price_no_tier_is_left_out(book: FakeLearnBook) -> None:
+    made = router(book, {ModelTier.SIMPLE: ("unpriced/x",)})
+
+    choice = await made.choose(None, Question("hi", is_capped=True))
+
+    assert choice.models == ("unpriced/x",)
+    assert "capped" not in choice.decision["reason"]
 
 
 async def resolved(models: tuple[str, ...], **fields: Any) -> Chain:
     ladder = Ladder(TIERS, ("c/usual",))
-    made = LearnedRouter(ladder, Learning(FakeLearnBook(), FakeClock()), FakePrices(), FakeClock())
+    made = LearnedRouter(
+        ladder, Learning(FakeLearnBook(), FakeClock()), Pricing(FakePrices()), FakeClock()
+    )
     return await chain_of(models, Question("hi", **fields), made)
 
 
@@ -193,6 +275,26 @@ async def test_what_is_expected_of_tiers_moves_with_their_models() -> None:
     assert places(second) == {0: simple, 1: complex_}
     assert with_chain(RunSpec(), behind).cascade == behind.cascade
     assert places(await resolved(("x/a", "x/b"), climbs=True)) == {}
+
+
+async def test_a_chain_knows_the_tier_of_each_model_that_was_chosen() -> None:
+    climbing = await resolved(("auto", "x/own"), climbs=True)
+    flat = await resolved(("tier:simple", "x/own", "tier:complex"))
+    simple, complex_ = ModelTier.SIMPLE, ModelTier.COMPLEX
+
+    assert climbing.cascade is not None
+    qualities = {level.tier: level.quality for level in climbing.cascade.levels}
+    assert climbing.standing == {
+        "a/small": (simple, qualities[simple]),
+        "a/big": (complex_, qualities[complex_]),
+        "b/big": (complex_, qualities[complex_]),
+    }
+    assert flat.standing == {
+        "a/small": (simple, None),
+        "a/big": (complex_, None),
+        "b/big": (complex_, None),
+    }
+    assert (await resolved(("x/own",))).standing == {}
 
 
 async def test_in_a_plain_chain_that_climbs_each_model_is_above_the_one_before() -> None:

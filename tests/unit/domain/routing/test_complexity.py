@@ -40,6 +40,15 @@ def test_tools_and_history_make_a_request_harder() -> None:
     assert around.weak < plain.weak
 
 
+def test_tools_and_history_make_an_exam_question_harder_where_it_hints_at_tools() -> None:
+    asked = "Compute 3 + 4.\nA. 6\nB. 7\nAnswer:"
+    plain = complexity_of(asked)
+    around = complexity_of(asked, Around(tools=8, messages=30))
+
+    assert around.score >= plain.score
+    assert around.weak < plain.weak
+
+
 @pytest.mark.parametrize(
     ("gaps", "level", "tier"),
     [
@@ -56,7 +65,7 @@ def test_the_level_is_the_place_among_recorded_requests(
         {"features": [*features(take_apart("x"))], "gaps": gaps, "weak": weak, "strong": HEAD}
     )
 
-    found = complexity_of("hello", model=model)
+    found = complexity_of("Which?\nA. one\nB. two\nAnswer:", model=model)
 
     assert (found.level, found.tier) == (level, tier)
 

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from domain.routing import outcomes
 from domain.routing.complexity import Complexity, Level
-from domain.routing.deciding import EXPLORED, SESSION_IDLE_MS, TierAsk, decide, session_floor
+from domain.routing.deciding import (
+    EXPLORED,
+    SESSION_IDLE_MS,
+    TierAsk,
+    above_floor,
+    decide,
+    session_floor,
+)
 from domain.routing.ladder import CHOSEN, LADDER, rank
 from domain.routing.outcomes import OUTCOMES_PER_CLASS, Estimate, Outcomes, Tally, better
 from domain.tiers import ModelTier
@@ -88,6 +95,27 @@ def test_within_a_session_the_tier_only_goes_up() -> None:
     assert (up.tier, up.reason) == (ModelTier.COMPLEX, "the session has reached complex")
     assert on.tier is ModelTier.COMPLEX
     assert (top.tier, top.explored) == (ModelTier.CRITICAL, False)
+
+
+@pytest.mark.parametrize(
+    ("floor", "served", "tier"),
+    [
+        (ModelTier.MEDIUM, (ModelTier.SIMPLE, ModelTier.COMPLEX), ModelTier.COMPLEX),
+        (ModelTier.CRITICAL, (ModelTier.SIMPLE, ModelTier.MEDIUM), ModelTier.MEDIUM),
+        (ModelTier.COMPLEX, (ModelTier.SIMPLE, ModelTier.CRITICAL), ModelTier.CRITICAL),
+        (ModelTier.SIMPLE, (ModelTier.SIMPLE, ModelTier.COMPLEX), ModelTier.SIMPLE),
+    ],
+)
+def test_a_floor_without_models_is_the_next_tier_that_has_some(
+    floor: ModelTier, served: tuple[ModelTier, ...], tier: ModelTier
+) -> None:
+    decision = decide(TierAsk(EASY, served=served, floor=floor), Outcomes())
+
+    assert decision.tier is tier
+
+
+def test_where_no_tier_has_models_a_floor_is_itself() -> None:
+    assert above_floor(ModelTier.SIMPLE, ModelTier.COMPLEX, ()) is ModelTier.COMPLEX
 
 
 def test_a_day_of_silence_lets_a_session_start_anew() -> None:
