@@ -290,10 +290,16 @@ class Settings(BaseSettings):
     @field_validator("tiers", mode="before")
     @classmethod
     def _name_tiers(cls, tiers: object) -> object:
-        """Take `reasoning` for critical, as `/v1/models` does."""
+        """Take `reasoning` for critical, as `/v1/models` does; refuse two names of one tier."""
         if not isinstance(tiers, dict):
             return tiers
-        return {TIER_NAMES.get(str(name).lower(), name): chain for name, chain in tiers.items()}
+        named: dict[object, object] = {}
+        for name, chain in tiers.items():
+            tier = TIER_NAMES.get(str(name).lower(), name)
+            if tier in named:
+                raise ValueError(f"{name} names tier {tier} once more; give it one chain")
+            named[tier] = chain
+        return named
 
     @field_validator("tiers")
     @classmethod

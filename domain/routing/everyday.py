@@ -56,7 +56,8 @@ _SUM = re.compile(
 _MOST_SIGNS = 3
 """Signs of a sum that is still one step or two."""
 _LOOK_UP = re.compile(
-    rf"(?:(?:{_GREETING}|can you|could you|do you know|tell me|and|so)\W+)*(?:say|what|who|whose"
+    rf"(?:(?:{_GREETING}|can you|could you|do you know|tell me|and|so)\W+)*(?:say|give me"
+    rf"|remind me|should i|whats|what|who|whose"
     rf"|when|where"
     r"|which|is|are|was|were|does|do|did|can|define|spell|translate|capital of|synonym|name|list"
     r"|how (?:many|much|old|tall|far|long|do|can|to|does|is)|why (?:is|are|do|does))\b"
@@ -73,12 +74,14 @@ _AT_START = (
 _DEMANDING = re.compile(
     rf"{_AT_START}(?:design|prove|derive|refactor|re-?architect|architect|formali[sz]e|devise"
     rf"|show that"
-    r"|disprove|plan|optimi[sz]e|re-?engineer|diagnose|migrate|reverse.engineer)\b"
+    r"|disprove|plan|optimi[sz]e|re-?engineer|diagnose|migrate|reverse.engineer"
+    r"|(?:give|write) (?:me |us )?(?:a|the) proof)\b"
 )
 _WORKING = re.compile(
     rf"{_AT_START}(?:compare|contrast|analy[sz]e|evaluate|critique|implement|debug|develop|build"
     r"|investigate|assess|review|rewrite|solve|integrate|argue|simulate|work out|find the bug"
-    r"|create|explain why)\b"
+    r"|create|explain why"
+    r"|write an? (?:\w+ )?(?:compiler|parser|interpreter|report|brief|thesis|proposal|strategy))\b"
 )
 _AT_LENGTH = re.compile(
     r"\b(?:in (?:depth|detail)|at length|detailed|thorough\w*|comprehensive\w*|rigorous\w*"

@@ -130,7 +130,7 @@ async def test_a_flawed_answer_goes_up_where_the_next_tier_is_worth_it(make_stag
         assert (up["kind"], up["tier"]) == ("escalation", "critical")
         assert up["escalated_from"] == "openai/small"
         assert up["scores"]["gain"] > up["scores"]["price"] == 0.3
-        assert await rate(stage, run, 1.0) == Graded(bad=1)
+        assert await rate(stage, run, 1.0) == Graded()
 
 
 async def test_a_flawed_answer_stays_where_the_next_tier_costs_too_much(make_stage: Make) -> None:

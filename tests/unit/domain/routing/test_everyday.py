@@ -32,6 +32,8 @@ LOW = (
     "Translate 'good night' into Spanish",
     "What time is it in Tokyo?",
     "Why is the sky blue?",
+    "whats the capital of peru",
+    "give me a synonym for happy",
     "Define entropy in one sentence",
     "What's the weather like today?",
 )
@@ -39,6 +41,8 @@ HIGH = (
     "Design a distributed consensus protocol for five nodes and prove safety and liveness",
     "Prove that there are infinitely many primes",
     "Show that the square root of 2 is irrational",
+    "Give a proof that the square root of 2 is irrational",
+    "Write a compiler for a small language with type inference and a polynomial time algorithm",
     "Please derive the gradient of the softmax cross-entropy loss",
     "Refactor this module into a hexagonal architecture without breaking its public API",
     "Plan a three-week trip through Japan for five, at most two hotels a week, vegetarian only",
