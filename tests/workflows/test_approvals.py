@@ -360,10 +360,14 @@ async def test_a_signal_that_is_no_decision_changes_nothing(money: Stage) -> Non
 async def test_a_run_that_waits_holds_no_activity_and_no_timer(money: Stage) -> None:
     run, asked = await parked(money)
 
-    found = await money.gateway.describe(run.run_id)
+    async def is_at_rest() -> bool:
+        found = await money.gateway.describe(run.run_id)
+        assert found is not None
+        return not found.raw_description.pending_activities
 
-    assert found is not None
-    assert list(found.raw_description.pending_activities) == []
+    # The row is committed a moment before the attempt that wrote it has told the engine.
+    await money.until("nothing is under way", is_at_rest)
+
     assert "TIMER_STARTED" not in await money.entries(run.run_id)
     assert not money.live.runs(run.run_id, "tool-1-0")
     await money.decide(asked.approval_id)
