@@ -253,7 +253,7 @@ async def test_a_model_that_is_not_there_is_not_found(client: openai.AsyncOpenAI
         ("[[keepalive_only]]", 504, "model_timeout"),
         ("[[html]]", 502, "malformed_reply"),
         ("[[garbage=invalid_json]]", 502, "malformed_reply"),
-        ("[[redirect=http://127.0.0.1:1/]]", 400, None),
+        ("[[redirect=http://127.0.0.1:1/]]", 502, None),
         ("[[half_close_after=0]]", 502, "stream_incomplete"),
         ("[[reset_after=0]]", 502, "stream_incomplete"),
         ("[[error_after=0 error_type=rate_limit_error]]", 429, "model_rate_limited"),
