@@ -33,6 +33,7 @@ Assemble = Callable[..., Awaitable["Running"]]
 
 
 _FIRST_ANSWERS_SECONDS = 0.5
+"""How long a process that has become ready only answers."""
 
 
 @dataclass

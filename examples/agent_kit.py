@@ -100,8 +100,8 @@ class Call:
         """Call a tool that the agent was registered with; return its result.
 
         A call is named by its place among the calls of this answer, so that it is not made again
-        when the question is sent again: ask for the same things in the same order. It may take as
-        long as a person takes to approve it.
+        when the question is sent again: ask for the same things in the same order. A person may
+        have to approve it: it is waited for as long as the orchestrator waits for this answer.
         """
         path, body = f"/v1/tools/{name}/invoke", {"args": args, "run_id": self.run_id}
         said = self._answered(path, body, _outcome)

@@ -25,7 +25,7 @@ def load_settings(**options: object) -> "Settings":
     from pydantic import ValidationError  # noqa: PLC0415
     from pydantic_settings import SettingsError  # noqa: PLC0415
 
-    from bootstrap import pace  # noqa: PLC0415
+    from bootstrap import pace  # noqa: PLC0415 - as above
 
     with pace.late_models():
         from bootstrap.settings import Settings  # noqa: PLC0415
