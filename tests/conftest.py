@@ -1,13 +1,15 @@
 """Tests in several processes at once: what runs together in one of them, and what goes first."""
 
+import gc
 import threading
+from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.tracing import trace_greenlets
+from tests.tracing import trace_greenlets, untraced
 
 # What tests share asserts as well: its failures show their values, as those of tests do.
 pytest.register_assert_rewrite(
@@ -37,8 +39,20 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc] # ships no type informa
 
 
 def pytest_sessionstart() -> None:
+    # What was imported stays: looking through it again and again is a tenth of a run.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
     if threading.gettrace() is not None:
         trace_greenlets()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    if item.get_closest_marker("untraced") is None:
+        return (yield)
+    with untraced():
+        return (yield)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
@@ -52,4 +66,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.nodeid.startswith(_ONE_AFTER_THE_OTHER[0]))
     for item in items:
         if item.nodeid.startswith(_COVERED_ELSEWHERE):
-            item.add_marker(pytest.mark.no_cover)
+            item.add_marker(pytest.mark.untraced)

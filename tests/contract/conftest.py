@@ -17,7 +17,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         twin = item.nodeid.replace("postgres", "sqlite", 1)
         if twin != item.nodeid and twin in names:
-            item.add_marker(pytest.mark.no_cover)
+            item.add_marker(pytest.mark.untraced)
 
 
 @pytest.fixture(scope="session")

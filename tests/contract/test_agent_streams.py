@@ -162,7 +162,7 @@ async def test_fuzzed_streams_are_answers_or_typed_failures() -> None:
     assert set(tally.ended) == {"answer", "agent_error", "agent_unavailable"}
 
 
-@pytest.mark.no_cover  # two tracers in one: eight times as slow
+@pytest.mark.untraced  # two tracers in one: eight times as slow
 async def test_streams_leave_no_memory_behind() -> None:
     """A second round over the same streams allocates nothing that stays."""
     await read_all(range(27))

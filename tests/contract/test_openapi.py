@@ -144,7 +144,7 @@ def _hold(case: schemathesis.Case[Any]) -> None:
     )
 
 
-@pytest.mark.no_cover  # thousands of requests through lines that the API's own tests cover
+@pytest.mark.untraced  # thousands of requests through lines that the API's own tests cover
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("operation", list(_operations()), ids=_label)
 def test_no_request_gets_a_5xx_or_what_the_document_does_not_name(
