@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from bootstrap import pace
 from bootstrap.devserver.process import own_namespace
 from bootstrap.devserver.server import DevServer, DevServerInfo, DevServerOptions, OnRestart
+from bootstrap.late_methods import late_methods
 from bootstrap.settings import Settings
 from domain.errors import SetupError
 
@@ -111,7 +112,7 @@ def _make_data_dir(folder: Path) -> None:
 
 def _import_parts() -> "Assemble":
     # Not at the top: it takes as long as the dev server takes to start, and runs beside it.
-    with pace.without_pydantic_v1(), pace.late_models():
+    with pace.without_pydantic_v1(), pace.late_models(), late_methods():
         from bootstrap.parts import assemble  # noqa: PLC0415 - see above
 
     return assemble

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from adapters.llm.offline_plan import Plan
 from domain.chat import ChatMessage, ChatRequest
 from domain.family import SPAWN_TOOL
+from domain.pattern import late_pattern
 
 _NUMBER = r"(-?\d{1,30}(?:\.\d{1,30})?)"
-_ARITHMETIC = re.compile(
+_ARITHMETIC = late_pattern(
     rf"{_NUMBER}\s*"
     r"(\+|\*|\u00d7|x(?=\s*-?\d)|/|\u00f7|(?<=\s)[-\u2212](?=\s)"
     r"|plus|minus|times|multiplied by|divided by|over)"
@@ -47,24 +48,24 @@ _SPELLED = {
 """Operators as people write them to those of an expression."""
 _WORDS = r"x(?=\s{0,9}[-\d(])|\b(?:plus|minus|times|multiplied by|divided by|over)\b"
 _FUNCTIONS = r"(?<![A-Za-z_])(?:abs|ceil|exp|floor|ln|log10|round|sqrt)(?=\()"
-_RUN = re.compile(
+_RUN = late_pattern(
     rf"(?:\d+(?:\.\d+)?|[-+*/^()\s\u00d7\u00f7\u2212]|%(?=\s{{0,9}}[\d(])|{_FUNCTIONS}|{_WORDS})++",
     re.IGNORECASE,
 )
 """Text that holds nothing but numbers, operators, parentheses and functions of one number."""
-_SIGN = re.compile(rf"{_WORDS}|[\u00d7\u00f7\u2212^]")
-_IS_SUM = re.compile(r"[a-z+*/%]|\s-\s|\)-|-\(")
+_SIGN = late_pattern(rf"{_WORDS}|[\u00d7\u00f7\u2212^]")
+_IS_SUM = late_pattern(r"[a-z+*/%]|\s-\s|\)-|-\(")
 """What a date or a telephone number has not: it is digits with dashes between them."""
-_LONG_FRACTION = re.compile(r"(?=[\d.]{17})\d+\.\d")
+_LONG_FRACTION = late_pattern(r"(?=[\d.]{17})\d+\.\d")
 """A fraction of more digits than a number in JSON keeps: exact only in an expression."""
 _LONGEST = 500
 """Characters of an expression."""
-_TIME = re.compile(r"\b(?:what|which|tell me the|current)\b.{0,20}\btime\b", re.IGNORECASE)
-_TEXT = re.compile(
+_TIME = late_pattern(r"\b(?:what|which|tell me the|current)\b.{0,20}\btime\b", re.IGNORECASE)
+_TEXT = late_pattern(
     r"\b(uppercase|lowercase|title|reverse|count|trim|word_count)\b[^\"']{0,40}[\"'](.+?)[\"']",
     re.IGNORECASE,
 )
-_ASK = re.compile(r"\s*ask\s+([A-Za-z0-9][A-Za-z0-9_.-]{0,99})\s*:\s*(\S.*)", re.I | re.DOTALL)
+_ASK = late_pattern(r"\s*ask\s+([A-Za-z0-9][A-Za-z0-9_.-]{0,99})\s*:\s*(\S.*)", re.I | re.DOTALL)
 _QUOTED = 200
 """Characters of an earlier message that are repeated."""
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from domain.pattern import late_pattern
 from domain.routing.reading import Reading, constraints_of, has_code, has_table, steps_of
 
 BASE = 0.38
@@ -17,16 +18,16 @@ MOST, LEAST = 0.98, 0.02
 _FEW_OPTIONS = 2
 _STORY_LETTERS = 60
 """A story with numbers is no shorter."""
-_NUMBER = re.compile(
+_NUMBER = late_pattern(
     r"\d+|\b(?:two|three|four|five|six|seven|eight|nine|ten|dozen|half|third|quarter|twice"
     r"|triple)s?\b"
 )
-_ASKS_FIGURE = re.compile(
+_ASKS_FIGURE = late_pattern(
     r"\bhow (?:many|much|far|long|old|big|tall|fast)\b|\bwhat(?:'s|'ll| (?:is|was|will|would|are"
     r"|percent\w*|does))\b"
     r"|\b(?:calculate|find|determine|in (?:dollars|cents|hours|minutes|days|years|feet|pounds))\b",
 )
-_SENTENCE_END = re.compile(r"[.?!](?:\s|$)")
+_SENTENCE_END = late_pattern(r"[.?!](?:\s|$)")
 
 _GREETING = (
     r"(?:hi|hello|hey|hiya|yo|howdy|hallo|hola|bonjour|ciao|servus|moin|greetings|welcome|bye"
@@ -35,7 +36,7 @@ _GREETING = (
     r"|thank you|thx|danke|merci|gracias|please|ok|okay|cool|nice|great|perfect|awesome|lol|sorry"
     r"|test|ping|well done|good)"
 )
-_CHAT = re.compile(
+_CHAT = late_pattern(
     rf"(?:{_GREETING}\W*)?(?:(?:a lot|so much|very much|there|all|everyone|again|friend|bot"
     rf"|assistant"
     rf"|for (?:that|your help|the help|everything)|{_GREETING}|and you|how are (?:you"
@@ -44,7 +45,7 @@ _CHAT = re.compile(
     r"|what can you do|nice to meet you|have a (?:nice|good|great) (?:day|one|weekend|evening)"
     r"|tell me a joke|can you help me|i need (?:some )?help)\W*)*"
 )
-_SUM = re.compile(
+_SUM = late_pattern(
     r"(?:(?:please |can you |could you )?(?:what(?:'s| is| are)|how much (?:is|are)|calculate"
     r"|compute"
     r"|convert|add|multiply|divide|subtract|solve|round)?\W*)?"
@@ -55,7 +56,7 @@ _SUM = re.compile(
 )
 _MOST_SIGNS = 3
 """Signs of a sum that is still one step or two."""
-_LOOK_UP = re.compile(
+_LOOK_UP = late_pattern(
     rf"(?:(?:{_GREETING}|can you|could you|do you know|tell me|and|so)\W+)*(?:say|give me"
     rf"|remind me|should i|whats|what|who|whose"
     rf"|when|where"
@@ -71,29 +72,29 @@ _AT_START = (
     r"(?:^|[.!?:;\n]\s{0,4}|\b(?:and|then|please|to|you|us|me|let's|now)\s+"
     r"|\b(?:steps?|\d)[.):]\s{0,4})"
 )
-_DEMANDING = re.compile(
+_DEMANDING = late_pattern(
     rf"{_AT_START}(?:design|prove|derive|refactor|re-?architect|architect|formali[sz]e|devise"
     rf"|show that"
     r"|disprove|plan|optimi[sz]e|re-?engineer|diagnose|migrate|reverse.engineer"
     r"|(?:give|write) (?:me |us )?(?:a|the) proof)\b"
 )
-_WORKING = re.compile(
+_WORKING = late_pattern(
     rf"{_AT_START}(?:compare|contrast|analy[sz]e|evaluate|critique|implement|debug|develop|build"
     r"|investigate|assess|review|rewrite|solve|integrate|argue|simulate|work out|find the bug"
     r"|create|explain why"
     r"|write an? (?:\w+ )?(?:compiler|parser|interpreter|report|brief|thesis|proposal|strategy))\b"
 )
-_AT_LENGTH = re.compile(
+_AT_LENGTH = late_pattern(
     r"\b(?:in (?:depth|detail)|at length|detailed|thorough\w*|comprehensive\w*|rigorous\w*"
     r"|exhaustive\w*"
     r"|step.by.step|trade-?offs?|pros and cons|edge cases|from scratch|end.to.end|justify"
     r"|each (?:step|decision|choice)|with (?:citations|sources|proofs?))\b"
 )
-_BRIEFLY = re.compile(
+_BRIEFLY = late_pattern(
     r"\b(?:briefly|in (?:one|a|1) (?:word|sentence|line)|quick(?:ly)?|in short|short answer"
     r"|tl;?dr)\b"
 )
-_DEEP = re.compile(
+_DEEP = late_pattern(
     r"\b(?:distributed|concurren\w+|consensus|asymptotic\w*|complexity|theorem|lemma|corollary"
     r"|proof"
     r"|architecture|scal(?:able|ability)|thread.safe\w*|lineari[sz]ab\w+|invariants?|liveness"
@@ -103,13 +104,13 @@ _DEEP = re.compile(
     r"|replication"
     r"|sharding|encryption|protocol|regression|causal\w*|liabilit\w+|jurisdiction\w*|algorithm)\b"
 )
-_PROGRAM = re.compile(
+_PROGRAM = late_pattern(
     r"\b(?:function|script|program|sql|regex|unit tests?|class|code(?:base)?|python|javascript"
     r"|typescript|rust|java|golang|c\+\+|api|query|compiler|stack trace|bug)\b"
 )
 _DEMANDING_WORDS = 4
 """What is shorter, as `plan my day`, is not a demanding task yet."""
-_USES_TOOL = re.compile(
+_USES_TOOL = late_pattern(
     r"\b(?:search|find|look up|look for|browse|fetch|download|upload|book|order|send|e-?mail"
     r"|schedule"
     r"|remind|check|latest|today|tomorrow|current|currently|weather|price of|news|files?|folder|run"

@@ -10,41 +10,43 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from domain.pattern import late_pattern
+
 _HEAD, _TAIL = 1500, 1500
 """Letters that are looked at, from the start and to the end: the cost of a look is bounded."""
-_OPTION = re.compile(r"\n([A-J])[.)] ")
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_WORD = re.compile(r"[^\W\d_]+")
-_FORMULA = re.compile(
+_OPTION = late_pattern(r"\n([A-J])[.)] ")
+_NUMBER = late_pattern(r"\d+(?:[.,]\d+)*")
+_WORD = late_pattern(r"[^\W\d_]+")
+_FORMULA = late_pattern(
     r"[=<>+*/^\u2227\u2228\u2283~\u2261\u2200\u2203\u221a\u222b\u2211\u2264\u2265\u00b1\u2192\u2022\u00b7\u00d7\u00f7\\{}|]"
 )
-_NEGATION = re.compile(
+_NEGATION = late_pattern(
     r"\b(?:not|except|least|never|false|incorrect|without|neither|nor|cannot|none)\b", re.IGNORECASE
 )
-_LOUD_NEGATION = re.compile(r"\b(?:NOT|EXCEPT|LEAST|FALSE)\b")
-_CODE = re.compile(
+_LOUD_NEGATION = late_pattern(r"\b(?:NOT|EXCEPT|LEAST|FALSE)\b")
+_CODE = late_pattern(
     r"```|\bdef \w+\(|\bclass \w+[:({]|[;{}]\s*\n|\w\(\)|=>|#include|\bSELECT\b.+\bFROM\b"
 )
-_TABLE = re.compile(r"^\s*\|.*\|\s*$|^(?:[^,\n]+,){3,}[^,\n]*$|\t.*\t", re.MULTILINE)
-_STEP = re.compile(
+_TABLE = late_pattern(r"^\s*\|.*\|\s*$|^(?:[^,\n]+,){3,}[^,\n]*$|\t.*\t", re.MULTILINE)
+_STEP = late_pattern(
     r"^\s*(?:\d+[.)]|[-*])\s|\b(?:first|then|finally|step \d)\b", re.MULTILINE | re.IGNORECASE
 )
-_CONSTRAINT = re.compile(
+_CONSTRAINT = late_pattern(
     r"\b(?:must|at least|at most|exactly|only|no more than|without|do not|don't|ensure|should)\b",
     re.IGNORECASE,
 )
 _SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("statements", re.compile(r"statement 1|scenario 1|premise|argument")),
-    ("which_of", re.compile(r"which of the following")),
-    ("how_many", re.compile(r"how (?:many|much|long|far)")),
-    ("year", re.compile(r"\b(?:1[0-9]|20)\d\d\b")),
-    ("supposed", re.compile(r"\b(?:if|suppose|assume|let|given)\b")),
-    ("quoted", re.compile(r"[\"\u201c]")),
-    ("best_of", re.compile(r"\b(?:best|most likely|most appropriate|primary|main|strongest)\b")),
-    ("case", re.compile(r"-year-old|patient|defendant|plaintiff|a man|a woman")),
+    ("statements", late_pattern(r"statement 1|scenario 1|premise|argument")),
+    ("which_of", late_pattern(r"which of the following")),
+    ("how_many", late_pattern(r"how (?:many|much|long|far)")),
+    ("year", late_pattern(r"\b(?:1[0-9]|20)\d\d\b")),
+    ("supposed", late_pattern(r"\b(?:if|suppose|assume|let|given)\b")),
+    ("quoted", late_pattern(r"[\"\u201c]")),
+    ("best_of", late_pattern(r"\b(?:best|most likely|most appropriate|primary|main|strongest)\b")),
+    ("case", late_pattern(r"-year-old|patient|defendant|plaintiff|a man|a woman")),
 )
-_ALL_OR_NONE = re.compile(r"\b(?:all|none|both|neither|any) (?:of|the|are)\b")
-_TRUTH = re.compile(r"(?:true|false|yes|no)\b")
+_ALL_OR_NONE = late_pattern(r"\b(?:all|none|both|neither|any) (?:of|the|are)\b")
+_TRUTH = late_pattern(r"(?:true|false|yes|no)\b")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from domain.jsonschema import problems
+from domain.pattern import late_pattern
 
 
 class Flaw(StrEnum):
@@ -56,7 +57,7 @@ class Verdict:
 
 _OPENING = 300
 """Letters from the start in which a refusal shows; later the words mean something else."""
-_REFUSAL = re.compile(
+_REFUSAL = late_pattern(
     r"\b(?:(?:sorry|afraid|apologi[sz]e)\b[^.!?\n]{0,60}\b(?:unable to"
     r"|(?:i|we) (?:cannot|can't|can not|won't|do not have|don't have)"
     r"|not (?:able|allowed|permitted|possible|something (?:i|we)))\b"
@@ -65,7 +66,7 @@ _REFUSAL = re.compile(
     r"|as an ai(?: language)? model\b|i must decline\b)",
     re.DOTALL,
 )
-_DOUBT = re.compile(
+_DOUBT = late_pattern(
     r"\b(?:i(?:'m| am) not (?:\w+ly |quite )?(?:sure|certain|confident)"
     r"|i (?:really )?(?:do not|don't) know\b"
     r"|(?:just|only) (?:a |my )?(?:best )?guess\b|i(?:'m| am) (?:just )?guessing\b"
