@@ -23,7 +23,7 @@ from domain.errors import (
     OutcomeUnknownError,
     QueueFullError,
 )
-from domain.family import SPAWN_TOOL, FamilyBook, SpawnArgs, Unstarted, child_run_id
+from domain.family import FamilyBook, SpawnArgs, Unstarted, child_run_id
 from domain.order import ChildOrder, ToolCallOrder, ToolReply, order_of, summary_of_run
 from domain.ports import Toolbox
 from domain.records import Directory
@@ -40,7 +40,7 @@ from domain.step import (
     OutcomeUnknown,
 )
 from domain.tiers import ModelRouter, Question
-from domain.tool import ToolCallStatus, ToolOutcome
+from domain.tool import SPAWN_TOOL, ToolCallStatus, ToolOutcome
 
 _REFUSALS = (
     *(LimitReachedError, QueueFullError, NotFoundError, InvalidRequestError),

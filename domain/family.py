@@ -21,7 +21,6 @@ from domain.snapshot import lower
 from domain.step import Attempt
 from domain.tool import ToolOutcome
 
-SPAWN_TOOL = "spawn_run"
 MAX_DEPTH = 3
 """Levels below a run that says nothing of it."""
 MAX_CHILDREN = 32

@@ -2,8 +2,9 @@
 
 Layers, the first that speaks decides: the agent's rules in order, what a person chose to remember
 (turns `ask` into `allow`), tools without an effect (allowed), the agent's default. At last an
-`allow` of an unsafe tool becomes `ask` while untrusted text is in the turn: whoever wrote that text
-may be the one who wants the call.
+`allow` of a tool with an effect becomes `ask` while untrusted text is in the turn: whoever wrote
+that text may be the one who wants the call. A rule of the agent's own is enough for an idempotent
+tool, nothing but a person for an unsafe one.
 """
 
 import json
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validat
 from pydantic_core import PydanticCustomError
 
 from domain.patterns import is_found, is_pattern
-from domain.tool import Effect
+from domain.tool import SPAWN_TOOL, Effect
 
 
 class PolicyDecision(StrEnum):
@@ -145,25 +146,32 @@ class CallInQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """A decision and a sentence that says why."""
+    """A decision and a sentence that says why. `by_rule`: a rule of the agent's was enough."""
 
     decision: PolicyDecision
     reason: str
+    by_rule: bool = False
 
 
 def rule_on(policy: ToolPolicy, call: CallInQuestion) -> Ruling:
     """Decide about a call."""
     ruling = _by_layers(policy, call)
-    is_risky = is_asked_anyway(call.effect, is_tainted=call.is_tainted)
-    if is_risky and ruling.decision is PolicyDecision.ALLOW:
-        said = "untrusted text is in the turn and the tool is unsafe"
-        return Ruling(PolicyDecision.ASK, said)
-    return ruling
+    if ruling.decision is not PolicyDecision.ALLOW or not is_asked_anyway(
+        call.tool, call.effect, is_tainted=call.is_tainted
+    ):
+        return ruling
+    if ruling.by_rule and call.effect is Effect.IDEMPOTENT:
+        return ruling
+    kind = "is unsafe" if call.effect is Effect.UNSAFE else "has an effect"
+    return Ruling(PolicyDecision.ASK, f"untrusted text is in the turn and the tool {kind}")
 
 
-def is_asked_anyway(effect: Effect, *, is_tainted: bool) -> bool:
-    """Whether a person is asked about a call, whatever was allowed or remembered before."""
-    return is_tainted and effect is Effect.UNSAFE
+def is_asked_anyway(tool: str, effect: Effect, *, is_tainted: bool) -> bool:
+    """Whether a person is asked about a call that no rule speaks of, remembered or not.
+
+    A child run begins with the strangers' text on record, so what it calls is asked for there.
+    """
+    return is_tainted and effect is not Effect.NONE and tool != SPAWN_TOOL
 
 
 def policy_from(stored: Mapping[str, Any]) -> ToolPolicy:
@@ -183,7 +191,7 @@ def _by_layers(policy: ToolPolicy, call: CallInQuestion) -> Ruling:
     for number, rule in enumerate(policy.rules, start=1):
         if _fits(rule, call.tool, args):
             said = rule.reason or f"rule {number} for {rule.tool}"
-            return _unless_remembered(Ruling(rule.decision, said), call)
+            return _unless_remembered(Ruling(rule.decision, said, by_rule=True), call)
     if call.effect is Effect.NONE:
         return Ruling(PolicyDecision.ALLOW, "the tool has no effect")
     said = f"the default is {policy.default}"

@@ -11,7 +11,7 @@ from domain.money import to_pico
 from domain.ports import ModelCatalog
 from domain.run import RunSpec
 from domain.tiers import is_choice, tier_of
-from domain.tool import ToolSpec
+from domain.tool import SPAWN_TOOL, ToolSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,11 @@ def with_client_tools(spec: RunSpec, tools: Sequence[ToolSpec]) -> RunSpec:
     if spec.agent_kind is AgentKind.HTTP:
         raise InvalidRequestError(
             "an agent of kind http calls its tools itself; it takes no others"
+        )
+    if any(tool.name == SPAWN_TOOL for tool in tools):
+        raise InvalidRequestError(
+            f"{SPAWN_TOOL} is how runs make child runs; give the tool of yours another name",
+            field="client_tools",
         )
     names = [tool.name for tool in (*spec.tools, *tools)]
     twice = sorted({name for name in names if names.count(name) > 1})

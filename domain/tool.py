@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict
 
 from domain.chat import ToolDefinition
 
+SPAWN_TOOL = "spawn_run"
+"""The tool by which a run makes child runs; no other may be named so."""
+
 
 class Effect(StrEnum):
     """What a second execution of the same call would do to the world."""

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 from adapters.llm.offline_plan import Plan
 from domain.chat import ChatMessage, ChatRequest
-from domain.family import SPAWN_TOOL
 from domain.pattern import late_pattern
+from domain.tool import SPAWN_TOOL
 
 _NUMBER = r"(-?\d{1,30}(?:\.\d{1,30})?)"
 _ARITHMETIC = late_pattern(

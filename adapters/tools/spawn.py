@@ -7,8 +7,7 @@ from pydantic import Field
 from adapters.tools.decorator import tool
 from domain.agent import Limits
 from domain.errors import ToolFailedError
-from domain.family import SPAWN_TOOL
-from domain.tool import Effect
+from domain.tool import SPAWN_TOOL, Effect
 
 
 @tool(name=SPAWN_TOOL, effect=Effect.IDEMPOTENT, blocking=False)

@@ -136,13 +136,13 @@ def answer(text: str = "hi", **fields: Any) -> Closing:
     return replace(made, **fields)
 
 
-def asks_tool(*effects: Effect, turn: int = 1) -> Closing:
+def asks_tool(*effects: Effect, turn: int = 1, name: str = "mail") -> Closing:
     """The end of a step that asks for one tool call per effect."""
     calls = tuple(
         NewToolCall(
             tool_call_id=f"tc_{next(_numbers):06}",
             step_id=f"tool-{turn}-{index}",
-            name="mail",
+            name=name,
             args='{"to":"bob"}',
             effect=effect.value,
             provider_call_id=f"call_{index}",

@@ -108,6 +108,7 @@ async def test_other_refusals_have_their_status(
     [
         ({"name": "a b"}, 422),
         ({"name": "x" * 65}, 422),
+        ({"name": "spawn_run"}, 422),
         ({"description": ""}, 422),
         ({"parameters": {"type": "string"}}, 422),
         ({"parameters": {"x": "y" * 70_000}}, 422),

@@ -148,11 +148,11 @@ async def reads_a_page_unasked(store: StoreBox) -> None:
     await put_policy(store, before)
 
 
-async def test_a_call_that_is_not_unsafe_can_be_remembered_there(store: StoreBox) -> None:
+async def test_a_call_without_an_effect_can_be_remembered_there(store: StoreBox) -> None:
     await put_policy(store, ASK)
     await reads_a_page_unasked(store)
     await store.runs.accept(new_run("run_2", "s1"))
-    await asks(store, "run_2", Effect.IDEMPOTENT)
+    await asks(store, "run_2", Effect.NONE)
     approval_id = await asked(store, "run_2")
 
     await store.approvals.decide(OWNER, approval_id, ALWAYS)

@@ -8,7 +8,7 @@ from domain.acceptance import ForkOf, NewRun
 from domain.family import child_run_id
 from domain.run import RunSpec
 from domain.step import AlreadyClosed
-from domain.tool import Effect, ToolCallStatus, ToolOutcome
+from domain.tool import SPAWN_TOOL, Effect, ToolCallStatus, ToolOutcome
 from tests.contract.policy_scenes import (
     BLOCK,
     OUTSIDE,
@@ -31,6 +31,7 @@ from tests.contract.store_scenes import (
     FAILED,
     OWNER,
     answer,
+    asks_tool,
     new_run,
     new_tool_run,
     open_step,
@@ -47,7 +48,8 @@ async def spawn(store: StoreBox, run_id: str, new: NewRun, step: str = "tool-1-0
 
 async def parent(store: StoreBox, run_id: str = "run_1", session_id: str | None = None) -> None:
     await store.runs.accept(new_run(run_id, session_id))
-    await asks(store, run_id, Effect.IDEMPOTENT)
+    closing = asks_tool(Effect.IDEMPOTENT, name=SPAWN_TOOL)
+    await store.steps.close(await open_step(store, run_id), closing)
 
 
 def fork(run_id: str, of: str, turn: int, says: str | None = None) -> NewRun:

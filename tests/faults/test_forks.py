@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults.conftest import LedgerAt
 from tests.rig.roles import was_killed
+from tests.rig.viewer import Viewer
 from tests.rig.waiting import until
 from tests.rig.world import World
 
@@ -50,6 +51,43 @@ async def test_forks_at_each_turn_with_the_worker_killed_in_the_middle(
     assert {books.effects[key].arrivals for key in kept} == {1}
     assert len(books.effects) == TURNS + sum(range(TURNS + 1))
     await world.check(effects=books)
+
+
+async def test_a_fork_asks_no_client_for_what_one_has_done(world: World) -> None:
+    """Unsafe calls of two turns, answered once each; all is killed before the forks go on."""
+    role = await world.up()
+    await world.agent()
+    tool = {"name": "print_page", "description": "P.", "effect": "unsafe", "untrusted": False}
+    calls = "call print_page {}\n---\n" * 2 + "say {result}"
+    first = world.watch(await world.start(calls, client_tools=[tool]))
+    for count in (1, 2):
+        await print_page(world, first, count)
+    assert await first.ends() == "run_done"
+
+    forks = [world.watch(await fork(world, first.run_id, turn)) for turn in (1, 2)]
+    await forks[0].sees("tool_request")
+    role.kill()
+    await world.up()
+    await print_page(world, forks[0], 1)
+
+    assert [await viewer.ends() for viewer in forks] == ["run_done"] * 2
+    assert [viewer.count("tool_request") for viewer in forks] == [1, 0]
+    assert forks[1].events[-1]["data"]["final_message"]["content"] == "[offline] printed 2"
+    await world.check()
+
+
+async def print_page(world: World, viewer: Viewer, count: int) -> None:
+    """Do what the `count`-th request that a viewer sees asks for."""
+    requests: list[Any] = []
+
+    def is_asked() -> bool:
+        requests[:] = [event for event in viewer.events if event["type"] == "tool_request"]
+        return len(requests) >= count
+
+    await until(f"request {count}", is_asked)
+    path = f"/v1/tool_calls/{requests[count - 1]['data']['tool_call_id']}"
+    token = (await world.send("POST", f"{path}/claim", {}, key=path[-9:]))["token"]
+    await world.send("POST", f"{path}/submit", {"token": token, "result": f"printed {count}"})
 
 
 async def test_a_retry_after_a_kill_repeats_the_call_under_its_first_key(

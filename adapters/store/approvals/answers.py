@@ -73,9 +73,10 @@ def _check_schema(run: Row, call: Row, edited: str) -> None:
 
 
 def _check_memorable(call: Row, judged: Judged) -> None:
-    if is_asked_anyway(Effect(call["effect"]), is_tainted=judged.is_tainted):
+    effect = Effect(call["effect"])
+    if is_asked_anyway(call["tool_name"], effect, is_tainted=judged.is_tainted):
         raise InvalidRequestError(
-            f"this cannot be remembered: {call['tool_name']} is unsafe and untrusted text is in the"
-            " turn, where each call is asked about whatever was remembered; approve it without"
+            f"this cannot be remembered: {call['tool_name']} has an effect and untrusted text is in"
+            " the turn, where each call is asked about whatever was remembered; approve it without"
             " `remember`"
         )

@@ -52,6 +52,11 @@ def ask(
     call_id, asking = call["tool_call_id"], judged.policy.approval
     seconds = asking.expires_in_seconds
     patience = None if seconds is None else max(1, int(seconds * 1000))
+    untrusted = is_asked_anyway(
+        call["tool_name"], Effect(call["effect"]), is_tainted=judged.is_tainted
+    )
+    # Strangers may have wanted this call: that nobody looked does not let it run.
+    no_answer = OnTimeout.REJECT if untrusted and asking.on_timeout is OnTimeout.APPROVE else None
     approval_id = f"ap_{call_id.removeprefix('tc_')}"
     is_by_hand = run["kind"] == RunKind.TOOL
     tx.run(
@@ -70,12 +75,12 @@ def ask(
         why=judged.ruling.reason,
         asker=f"{'api for ' if is_by_hand else ''}agent {judged.agent_id}",
         policy_print=judged.print,
-        on_timeout=asking.on_timeout.value,
+        on_timeout=(no_answer or asking.on_timeout).value,
         expires_in_ms=patience,
         escalate_to=encode_json(list(asking.escalate_to)),
         now=now,
         expires_at=None if patience is None else now + patience,
-        untrusted=is_asked_anyway(Effect(call["effect"]), is_tainted=judged.is_tainted),
+        untrusted=untrusted,
     )
     tx.run("UPDATE tool_calls SET status = 'waiting_approval' WHERE tool_call_id = :id", id=call_id)
     row = read(tx, None, approval_id)

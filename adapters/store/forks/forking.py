@@ -32,7 +32,7 @@ class Kept:
     is_steered: bool = False
     """Somebody said something after the last kept reply; the run was still to see it."""
     closed: dict[str, Row] = field(default_factory=dict)
-    """The closed steps of `calls`; one that was answered without being run has none."""
+    """The closed steps of `calls`; one that a client ran, or that was not run, has none."""
     is_answered: bool = False
 
 
@@ -94,7 +94,7 @@ def _gather(tx: Tx, run: Row, fork: ForkOf, replies: Sequence[Row], closed: dict
     is_tool = run["kind"] == RunKind.TOOL
     mine = [row for row in rows if is_tool or step_place(row["step_id"])[0] <= turn]
     mine.sort(key=lambda row: step_place(row["step_id"]))
-    again = [row for row in mine if not _has_ended(row, closed)]
+    again = [row for row in mine if not _has_ended(run, row, closed)]
     if again and run["state"] not in TERMINAL:
         raise ForkRefusedError(
             f"turn {turn} of run {run['run_id']} is not finished: tool call"
@@ -135,11 +135,11 @@ def _check_child(tx: Tx, call: Row) -> None:
     )
     closed = {step["step_id"]: step for step in steps}
     for each in tx.all("SELECT * FROM tool_calls WHERE run_id = :id", id=child["run_id"]):
-        if not _has_ended(each, closed):
+        if not _has_ended(child, each, closed):
             _check_child(tx, each)
 
 
-def _has_ended(call: Row, closed: dict[str, Row]) -> bool:
+def _has_ended(run: Row, call: Row, closed: dict[str, Row]) -> bool:
     """Whether a call came to an end of its own, not only to that of its run.
 
     Raises:
@@ -153,12 +153,22 @@ def _has_ended(call: Row, closed: dict[str, Row]) -> bool:
     step = closed.get(call["step_id"])
     if step is not None and step["state"] == StepState.CLOSED:
         return True
-    if call["status"] == ToolCallStatus.REJECTED:
-        return True
-    return call["ended_at"] is not None and call["resolution"] in (
-        Resolution.HAPPENED,
-        Resolution.GIVE_UP,
-    )
+    return call["ended_at"] is not None and (_was_answered(call) or _ended_before(run, call))
+
+
+def _was_answered(call: Row) -> bool:
+    """Whether a call without a step of its own has an answer that no run's end gives."""
+    answers = (ToolCallStatus.REJECTED, ToolCallStatus.SUCCEEDED, ToolCallStatus.TIMEOUT)
+    verdicts = (Resolution.HAPPENED, Resolution.GIVE_UP)
+    return call["status"] in answers or call["resolution"] in verdicts
+
+
+def _ended_before(run: Row, call: Row) -> bool:
+    """Whether a call failed while its run went on: a client said so, or nobody was there.
+
+    What is cut ends in the same transaction as its run; what a person says later, later.
+    """
+    return run["ended_at"] is None or bool(call["ended_at"] < run["ended_at"])
 
 
 def _is_steered(tx: Tx, run: Row, turn: int) -> bool:

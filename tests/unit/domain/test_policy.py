@@ -146,7 +146,7 @@ def test_every_condition_of_a_rule_has_to_hold() -> None:
     assert decision(policy, call(x=2, y="b")) == ALLOW
 
 
-def test_untrusted_text_raises_the_bar_for_unsafe_tools_only() -> None:
+def test_untrusted_text_raises_the_bar_for_tools_with_an_effect() -> None:
     def tainted(effect: Effect, policy: dict[str, Any], by: str | None = None) -> PolicyDecision:
         return decision(policy, CallInQuestion("wire", effect, "{}", True, by))
 
@@ -155,7 +155,10 @@ def test_untrusted_text_raises_the_bar_for_unsafe_tools_only() -> None:
     assert tainted(Effect.UNSAFE, allowing) == ASK
     assert tainted(Effect.UNSAFE, {"default": "ask"}, "eve") == ASK
     assert tainted(Effect.UNSAFE, {"default": "block"}) == BLOCK
-    assert tainted(Effect.IDEMPOTENT, {}) == ALLOW
+    assert tainted(Effect.IDEMPOTENT, {}) == ASK
+    assert tainted(Effect.IDEMPOTENT, {"default": "ask"}, "eve") == ASK
+    assert tainted(Effect.IDEMPOTENT, allowing) == ALLOW, "somebody said so of this very tool"
+    assert decision({}, CallInQuestion("spawn_run", Effect.IDEMPOTENT, "{}", True)) == ALLOW
     assert tainted(Effect.NONE, {}) == ALLOW
 
 
