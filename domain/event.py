@@ -81,7 +81,13 @@ DATA_OF: dict[EventType, dict[str, str]] = {
         "step": "the committed step",
         "degraded": "simple, keyword, static or kept for a simpler answer, else left out",
     },
-    EventType.RUN_WAITING: {"waiting_on": "what for", "reason": "a sentence"},
+    EventType.RUN_WAITING: {
+        "waiting_on": "what for",
+        "reason": "a sentence",
+        "model": "which, where it is waited for; the next two too, else left out",
+        "code": "circuit_open or model_rate_limited",
+        "until": "in ms, as known when the wait began: it may end sooner, or go on",
+    },
     EventType.RUN_RESUMED: {"waiting_on": "what it had waited for"},
     EventType.RUN_DONE: {
         "final_message": "the run's output: {role, content}, and stop_reason if the provider said",

@@ -48,6 +48,8 @@ class WaitingOn(StrEnum):
     CHILD = "child"
     TIMER = "timer"
     BUDGET = "budget"
+    MODEL = "model"
+    """Its model fails, or its provider takes no more calls for now."""
 
 
 def check_move(run_id: str, before: RunState, after: RunState) -> None:

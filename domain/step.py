@@ -171,6 +171,8 @@ class Withheld:
     code: str
     message: str
     wait_ms: int | None = None
+    until: int | None = None
+    """When the reason ends, as far as is known now, in ms: whoever waits may look before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from adapters.store.runs.partial import keep_partial, partial_text
 from adapters.store.sessions import transcript
 from adapters.store.sessions.steering import goes_on, place_left_behind
 from adapters.store.spending import asking, calls
+from adapters.store.spending.health import free_probe
+from adapters.store.spending.holds import caller_of
 from adapters.store.steps import billing
 from adapters.store.steps.fence import lock_run, note_execution, read_step
 from domain.errors import NotFoundError
@@ -128,6 +130,7 @@ def _close_what_is_open(tx: Tx, run: Row, finish: Finish, now: int, last: int) -
         error = {"code": finish.state.value.lower(), "message": "cut before its usage was known"}
         bill = billing.estimated_bill(step, now, error)
         last = append(tx, run, billing.bill_attempt(tx, run, step, bill, now), now, last)
+        free_probe(tx, step["model"], caller_of(run["run_id"], step["step_id"]))
     open_calls = tx.all("SELECT * FROM tool_calls WHERE run_id = :id", id=run["run_id"])
     for call in sorted(open_calls, key=lambda row: step_place(row["step_id"])):
         last = append(tx, run, _close_call(tx, run, call, finish, now), now, last)

@@ -18,6 +18,22 @@ ERROR_CLASSES = {
 _NEVER = 2**31 - 1
 """As many failures as the database can count."""
 _FRESH_MS = 60_000
+_SOON_MS = 1000
+"""How soon whoever waits for a circuit looks at it again, at the soonest."""
+_TRIED_SHARE = 5
+"""Of the time that a probe has taken: those that wait look again after a fifth of it."""
+_SILENT_SHARE = 30
+"""Of the time since the model last answered: a long outage is looked at less often."""
+_APART_MS = 25
+"""Between two looks of those that wait for the same circuit."""
+_NEXT_PLACE = (
+    "INSERT INTO rate_buckets (name, level_milli, updated_at) VALUES (:name, 0, :soon)"
+    " ON CONFLICT (name) DO UPDATE SET updated_at = CASE"
+    " WHEN rate_buckets.updated_at + :apart <= :soon THEN excluded.updated_at"
+    " WHEN rate_buckets.updated_at + :apart >= :until THEN :until"
+    " ELSE rate_buckets.updated_at + :apart END RETURNING updated_at"
+)
+"""A bucket of looks at a circuit: `updated_at` is the last one that was promised."""
 _NOTE = (
     "INSERT INTO model_health (model, failures, open_until, blocked_until, error_class,"
     " error_message, last_failed_at, updated_at) VALUES (:model, 1, :open_first, :blocked, :class,"
@@ -30,21 +46,42 @@ _NOTE = (
 )
 
 
-def check(tx: Tx, model: str, caller: str, rules: BreakerRules, now: int) -> Withheld | None:
+def check(
+    tx: Tx, model: str, caller: str, rules: BreakerRules, now: int, *, waits: bool = False
+) -> Withheld | None:
     """Say why a model may not be asked now. After a cool-down, whoever may ask is the probe.
 
-    `caller` names the call, over all its attempts.
+    `caller` names the call, over all its attempts. One that `waits` comes back when it is told to,
+    which is well before its time is over: the circuit may close at any moment.
     """
-    row = tx.one("SELECT * FROM model_health WHERE model = :model", model=model)
+    row = _read(tx, model)
     if row is None:
         return None
     if row["blocked_until"] is not None and row["blocked_until"] > now:
         said = f"{model} asked for no more requests for now"
-        return Withheld("model_rate_limited", said, row["blocked_until"] - now)
-    if row["open_until"] is None or not rules.failures:
+        until = row["blocked_until"]
+        return Withheld("model_rate_limited", said, until - now, until)
+    if not rules.failures or not _is_shut(row):
         return None
-    if row["open_until"] > now:
-        return _open(row, row["open_until"] - now)
+    if row["open_until"] <= now:
+        if _may_probe(tx, model, caller, rules, now):
+            return None
+        row = _read(tx, model)  # whoever probes has written to it since
+        if row is None or not _is_shut(row):
+            return None
+    return _held(tx, row, rules, now, waits)
+
+
+def _read(tx: Tx, model: str) -> Row | None:
+    return tx.one("SELECT * FROM model_health WHERE model = :model", model=model)
+
+
+def _is_shut(row: Row) -> bool:
+    """Whether a model failed too often and has not answered since."""
+    return row["open_until"] is not None
+
+
+def _may_probe(tx: Tx, model: str, caller: str, rules: BreakerRules, now: int) -> bool:
     is_probe = tx.run(
         "UPDATE model_health SET probe_until = :until, probe_by = :caller WHERE model = :model"
         " AND (probe_until IS NULL OR probe_until <= :now OR probe_by = :caller)"
@@ -54,17 +91,48 @@ def check(tx: Tx, model: str, caller: str, rules: BreakerRules, now: int) -> Wit
         model=model,
         now=now,
     )
-    if is_probe:
-        return None
-    return _open(row, max(1, (row["probe_until"] or now) - now))
+    return bool(is_probe)
 
 
-def _open(row: Row, wait_ms: int) -> Withheld:
+def _held(tx: Tx, row: Row, rules: BreakerRules, now: int, waits: bool) -> Withheld:
+    """Say how long a circuit keeps its model's calls back, and when to look at it again."""
+    is_open = row["open_until"] > now
+    until = max(now + 1, row["open_until"] if is_open else row["probe_until"] or now)
+    then = f"it is asked again in {(until - now) / 1000:.0f} s" if is_open else "one call tries it"
     said = (
         f"{row['model']} failed {row['failures']} times in a row, the last time with"
-        f" {row['error_class']}; it is asked again in {wait_ms / 1000:.0f} s"
+        f" {row['error_class']}; {then}"
     )
-    return Withheld("circuit_open", said, wait_ms)
+    soon = min(until, now + _look_after(row, rules, until, now))
+    if waits:
+        soon = _place(tx, row["model"], soon, until)
+    elif is_open:
+        soon = until
+    return Withheld("circuit_open", said, soon - now, until)
+
+
+def _look_after(row: Row, rules: BreakerRules, until: int, now: int) -> int:
+    """Return after how many milliseconds a shut circuit is worth another look."""
+    if row["open_until"] <= now:
+        tried = now - (until - rules.cooldown_ms)
+        return max(_SOON_MS, tried // _TRIED_SHARE)
+    if row["last_ok_at"] is None:
+        return rules.cooldown_ms
+    # Calls that were under way when the model failed may still close it.
+    silent = int(now - row["last_ok_at"])
+    return max(_SOON_MS, silent // _SILENT_SHARE)
+
+
+def _place(tx: Tx, model: str, soon: int, until: int) -> int:
+    """Return when one of many that wait looks again: not before `soon`, not after `until`.
+
+    The next one is told a little later: a thousand waiting runs do not ask all at once.
+    """
+    if soon >= until:
+        return until
+    row = tx.one(_NEXT_PLACE, name=f"{model}:circuit", soon=soon, until=until, apart=_APART_MS)
+    assert row is not None
+    return int(row["updated_at"])
 
 
 def note_failure(tx: Tx, caller: str, bill: CallBill, rules: BreakerRules, now: int) -> None:

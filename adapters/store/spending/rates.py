@@ -36,7 +36,7 @@ def take(
             if waiter is not None:
                 waits.stand(tx, name, waiter, need, now, wait)
             said = f"the rate of {name} ({rate} a minute) is used up"
-            return Withheld("model_rate_limited", said, wait)
+            return Withheld("model_rate_limited", said, wait, now + wait)
         levels[name] = level - amount * _MILLI
     for name, level in levels.items():
         _put(tx, name, level, now)

@@ -10,7 +10,7 @@ from adapters.store.spending import asking, granting, health, holds, rates
 from adapters.store.spending.granting import Grant, Lacking
 from adapters.store.spending.holds import caller_of
 from adapters.store.spending.payers import payer_of
-from adapters.store.steps import billing
+from adapters.store.steps import billing, patience
 from domain.agent import is_agent_model
 from domain.approval import ApprovalStatus
 from domain.bounds import bytes_of, fixed_bytes
@@ -90,7 +90,7 @@ def admit(
         StepRefusedError: `max_cost_usd`, `max_tokens` or `price_unknown`.
     """
     plan, rules, caller = asked.plan, asked.rules, caller_of(who.run_id, who.step_id)
-    withheld = health.check(tx, plan.model, caller, rules.breaker, now)
+    withheld = health.check(tx, plan.model, caller, rules.breaker, now, waits=not plan.has_next)
     if withheld is not None:
         return run, withheld
     spec = RunSpec.model_validate_json(run["spec"])
@@ -101,6 +101,7 @@ def admit(
         question = asking.last_question(tx, run["run_id"], who.step_id)
     if isinstance(found, Lacking):
         health.free_probe(tx, plan.model, caller)
+        run = patience.end(tx, run, who.step_id, now)
         return run, _without_budget(tx, run, who, found, question, now)
     run = _answered(tx, run, question, now)
     size = found.bound.input_tokens + found.bound.output_tokens
@@ -110,7 +111,7 @@ def admit(
     if withheld is not None:
         health.free_probe(tx, plan.model, caller)
         return run, withheld
-    return run, found
+    return patience.end(tx, run, who.step_id, now), found
 
 
 def _said(tx: Tx, run: Row, messages: tuple[ChatMessage, ...] | None) -> int:

@@ -15,7 +15,7 @@ from adapters.store.sessions import transcript
 from adapters.store.sessions.steering import content_for, place_unseen
 from adapters.store.spending import granting
 from adapters.store.spending.granting import Grant
-from adapters.store.steps import models
+from adapters.store.steps import models, patience
 from adapters.store.steps.fence import (
     check_open,
     lock_run,
@@ -188,7 +188,8 @@ def _open_model(
     run, found = models.admit(tx, run, who, asked, messages, now)
     if not isinstance(found, Grant):
         if isinstance(found, Withheld) and found.code in models.WAITS:
-            _write_opening(tx, run, first_events(run), now)
+            drafts = [*first_events(run), *patience.begin(tx, run, who.step_id, asked.plan, found)]
+            _write_opening(tx, run, drafts, now)
         return found
     plan = models.priced(asked.plan, found)
     attempt = _put(tx, step, who, now, plan, found)
@@ -221,6 +222,7 @@ def _open_other(
     if step is not None and step["state"] == StepState.OPEN:
         run = models.end_dead(tx, run, step, now)
     if not is_tool:
+        run = patience.end(tx, run, who.step_id, now)
         place_unseen(tx, run)
     attempt = _put(tx, step, who, now, plan, None)
     drafts = _opening_events(tx, run, step, who, attempt, None)
