@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.faults.plays import ONCE, PLAYS
 from tests.faults.scene import Play, Played, Scene
 from tests.rig.roles import Role, was_killed
+from tests.rig.temporal import TemporalServer
 from tests.rig.world import World
 from tests.stub.agent import StubAgent
 from tests.stub.ledger import Ledger
@@ -17,8 +18,17 @@ SETTINGS = {"ORCHESTRATOR_PROVIDER_FAILURES": "9"}
 BOTH = ("before", "after")
 
 
-async def crash(folder: Path, address: str, points: tuple[str, ...], play: Play) -> None:
-    """Play with one process after another, each killed at its point; the last one is healthy."""
+async def crash(
+    folder: Path,
+    address: str,
+    points: tuple[str, ...],
+    play: Play,
+    server: TemporalServer | None = None,
+) -> None:
+    """Play with one process after another, each killed at its point; the last one is healthy.
+
+    With `server` it is killed too, whenever a process died: then nothing of the product lives.
+    """
     ledger, agent = Ledger(), StubAgent()
     async with (
         ledger.serve() as books_of_bank,
@@ -32,6 +42,9 @@ async def crash(folder: Path, address: str, points: tuple[str, ...], play: Play)
         try:
             for place, point in enumerate((*points[1:], "")):
                 await _died(scene.role, client, points, may_be_done=place > 0)
+                if server is not None:
+                    server.child.kill()
+                    server.start()
                 following = {"ORCHESTRATOR_CRASH_POINT": point} if point else {}
                 scene.role = world.spawn("up", **following)
                 await world.serving(scene.role)

@@ -8,11 +8,13 @@ import pytest
 
 from tests.faults.approval_plays import play_approval
 from tests.faults.child_plays import play_child, play_child_cancelled
-from tests.faults.crashes import BOTH, before_and_after, crash_all
+from tests.faults.crashes import BOTH, before_and_after, crash, crash_all
 from tests.faults.plays import play_fork
 from tests.faults.report import record
 from tests.rig.temporal import TemporalServer
 
+APPROVAL_STEPS = ("close_step", "open_step", "decide", "close_tool", "finalize")
+LOOP = (pytest.mark.heavy, pytest.mark.timeout(3600))
 COMMITS_OF_CHILDREN = {
     **{"open_step": 4, "append_delta": 3, "close_step": 4},
     **{"spawn": 2, "close_tool": 1, "finalize": 3},
@@ -28,6 +30,22 @@ async def test_an_approval_crashed_at_every_commit(
     cases = before_and_after(["close_step", "open_step", "close_tool", "finalize"])
     cases += [tuple(f"open_step:{when}:{nth}" for when in BOTH) for nth in (2, 3)]
     await crash_all(cases, temporal.address, tmp_path, play=play_approval)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("rounds", [1, pytest.param(50, marks=LOOP)])
+async def test_everything_is_killed_at_a_step_of_an_approval(
+    own_server: TemporalServer, tmp_path: Path, seed: int, rounds: int
+) -> None:
+    """API, worker and Temporal: at each step in turn, and sometimes at a second one."""
+    rng = random.Random(seed)
+    steps = [f"{name}:{when}" for name in APPROVAL_STEPS for when in BOTH]
+    for number in range(int(os.environ.get("FAULT_ROUNDS", rounds)) if rounds > 1 else rounds):
+        place = number % len(steps) if rounds > 1 else rng.randrange(len(steps))
+        later = steps[place + 1 :]
+        points = (steps[place], *rng.sample(later, min(len(later), rng.randint(0, 1))))
+        await crash(tmp_path / str(number), own_server.address, points, play_approval, own_server)
+    record("approval_all_killed", seed, rounds=rounds)
 
 
 @pytest.mark.timeout(300)
@@ -87,7 +105,7 @@ async def test_a_seeded_loop_over_an_approval(
 ) -> None:
     """Every process dies at a random step of the flow, sometimes the next one at another too."""
     rng = random.Random(seed)
-    names = ("open_step", "close_step", "decide", "close_tool", "finalize")
+    names = ("open_step", "close_step", *APPROVAL_STEPS[2:])
     cases: list[tuple[str, ...]] = []
     for _ in range(int(os.environ.get("FAULT_ROUNDS", "50"))):
         # In the order of the flow, so that the second process comes by its point as well.

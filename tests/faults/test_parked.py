@@ -3,6 +3,7 @@
 Faults 2, 5, 10 and 36 for runs that wait: an approval, a client's tool, a child, a session.
 """
 
+import os
 import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.rig.world import World
 from tests.workflows.stage import connect
 
 pytestmark = pytest.mark.timeout(300)
-ROUNDS = 10
+ROUNDS = int(os.environ.get("FAULT_ROUNDS", "10"))
 
 
 class Roles:
