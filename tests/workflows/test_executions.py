@@ -9,6 +9,7 @@ from adapters.temporal import workflow_id
 from domain.agent import Limits
 from domain.event import EventType
 from domain.run import RunState
+from domain.session import OnBusy
 from tests.rig.resets import reset
 from tests.rig.temporal import TemporalServer
 from tests.rig.tools import TARGETS
@@ -75,6 +76,37 @@ async def test_a_queued_run_continues_as_new_too(short: Stage) -> None:
     assert (await short.ended(first.run_id)).state is RunState.DONE
     assert (await short.ended(second.run_id)).state is RunState.DONE
     assert len(await executions(short, second.run_id)) >= 2
+
+
+async def test_messages_at_every_continuation_are_handled_once(short: Stage) -> None:
+    """Fault 25: each comes as another execution begins; none is lost, and none counts twice."""
+    run = await short.start(f"loop 6 {ADD}\n---\nsay first", session_id="s")
+    runs, sent = [run.run_id], 4
+    for number in range(sent):
+        before = len(await executions(short, runs[-1]))
+        await short.until("another execution", lambda n=before: _is_beyond(short, runs[-1], n))
+        said = f"loop 6 {ADD}\n---\nsay {number}"
+        steered = await short.start(said, session_id="s", on_busy=OnBusy.STEER)
+        if steered.run_id != runs[-1]:
+            runs.append(steered.run_id)
+
+    for run_id in runs:
+        assert (await short.ended(run_id)).state is RunState.DONE
+        await short.closed(run_id)
+    rows = await short.rows(
+        "SELECT role, content FROM messages WHERE session_id = 's' AND seq IS NOT NULL ORDER BY seq"
+    )
+    asked = [row["content"].rpartition("say ")[2] for row in rows if row["role"] == "user"]
+    assert asked == ["first", *map(str, range(sent))]
+    assert rows[-1]["content"].endswith(str(sent - 1)), "the last one was answered"
+    assert sum([len(await executions(short, run_id)) for run_id in runs]) > sent
+
+
+async def _is_beyond(stage: Stage, run_id: str, count: int) -> bool:
+    """Whether a run has gone on in another execution, or has ended."""
+    if len(await executions(stage, run_id)) > count:
+        return True
+    return bool(await stage.rows("SELECT 1 FROM runs WHERE run_id = :r AND ended_at > 0", r=run_id))
 
 
 async def test_a_reset_run_takes_its_finished_steps_over(make_stage: Make) -> None:
