@@ -151,8 +151,8 @@ def _own_server(settings: Settings) -> Finding:
     from bootstrap.devserver.find import Search  # noqa: PLC0415 - see above
 
     data_file = settings.data_dir / "temporal.db"
-    search = Search(data_file, read_sidecar(data_file))
     try:
+        search = Search(data_file, read_sidecar(data_file))
         binary = search.at_hand()
     except OrchestratorError as error:
         return Finding("temporal", "fail", error.message)
