@@ -122,8 +122,7 @@ def _postgres(database: PostgresUrl) -> Finding:
     import asyncpg  # noqa: PLC0415 - only here
 
     async def ask() -> str:
-        plain = database.url.replace("postgresql+asyncpg", "postgresql", 1)
-        connection = await asyncpg.connect(plain, timeout=_SDK_SECONDS)
+        connection = await asyncpg.connect(database.libpq, timeout=_SDK_SECONDS)
         try:
             return str(await connection.fetchval("SHOW server_version"))
         finally:
