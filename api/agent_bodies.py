@@ -4,15 +4,14 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from api.requests import Body, InputMessage, JsonObject, LimitsBody, Name, left_out
-from domain.agent import AgentId
+from api.requests import Body, InputMessage, JsonObject, LimitsBody, Name, NewAgentId, left_out
 from domain.policy import ToolPolicy
 
 
 class RegisterBody(Body):
     """An external agent, as seed B registers it. Of a known one, what is left out stays."""
 
-    agent_id: AgentId
+    agent_id: NewAgentId
     name: Name
     endpoint: Annotated[str, Field(min_length=1, max_length=2000)]
     description: Annotated[str, Field(max_length=10_000)] = Field(default_factory=left_out)

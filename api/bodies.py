@@ -21,6 +21,7 @@ _SUSPECT = re.compile(rb"\\u0000|[eE]\+?\d\d|\d{300}")
 """Text that may decode to a NUL or to an infinite number: only then the values are walked."""
 _LONGEST_SHOWN = 100
 """Characters of an unknown parameter's name that are repeated."""
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 _LONGEST_PLACE = 300
 """Characters of a place in the body that are repeated."""
 _LATER = frozenset({"waiting_on"})
@@ -165,9 +166,21 @@ def check_type(request: Request) -> None:
     if coding not in {"", "identity"}:
         detail = "send the body as it is, without Content-Encoding"
         raise refuse(415, "unsupported_media_type", detail, accept_encoding="identity")
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media, _, about = request.headers.get("content-type", "").lower().partition(";")
+    media = media.strip()
+    _check_charset(about)
     if media == "application/json" or media.endswith("+json"):
         return
     has_body = request.headers.get("content-length", "0") != "0"
     if media or has_body or "transfer-encoding" in request.headers:
         raise refuse(415, "unsupported_media_type", "send the body as application/json")
+
+
+def _check_charset(about: str) -> None:
+    """Refuse a body in letters that we do not read: JSON is UTF-8 (RFC 8259)."""
+    for part in about.split(";"):
+        name, _, value = part.partition("=")
+        charset = value.strip().strip('"')
+        if name.strip() == "charset" and charset not in _CHARSETS:
+            detail = f"the charset {charset[:_LONGEST_SHOWN]!a} is not read; send the body in utf-8"
+            raise refuse(415, "unsupported_media_type", detail)

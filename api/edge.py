@@ -13,13 +13,13 @@ from api.printable import printable
 from domain.ports import Ids
 
 _LOG = logging.getLogger("api.requests")
-_FIXED: list[tuple[bytes, bytes]] = [
+FIXED_HEADERS: list[tuple[bytes, bytes]] = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
-_DEFAULT: list[tuple[bytes, bytes]] = [
+DEFAULT_HEADERS: list[tuple[bytes, bytes]] = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 ]
@@ -106,8 +106,8 @@ class _Answer:
             self.status = message["status"]
             headers = list(message.get("headers", ()))
             named = {name for name, _ in headers}
-            headers += _FIXED
-            headers += [item for item in _DEFAULT if item[0] not in named]
+            headers += FIXED_HEADERS
+            headers += [item for item in DEFAULT_HEADERS if item[0] not in named]
             headers.append((b"x-request-id", self.request_id.encode("ascii")))
             message["headers"] = headers
         await self._send(message)

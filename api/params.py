@@ -59,7 +59,7 @@ IdempotencyHeader = Annotated[
     Header(
         alias="Idempotency-Key",
         pattern=IDEMPOTENCY.pattern,
-        description="Makes a repeated request return the first one's run; kept for 24 hours.",
+        description="Makes a repeated request return what the first one made; kept for 24 hours.",
     ),
 ]
 

@@ -7,6 +7,14 @@ _UNSAFE = re.compile(
 )
 """Control characters, line and paragraph separators, marks that turn the direction of text."""
 
+_MISLEADING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Of these, what no name of any script needs: joiners and marks of direction are left."""
+
+
+def misleads(text: str) -> bool:
+    """Say whether a name holds what breaks a line or turns the direction of the text around it."""
+    return _MISLEADING.search(text) is not None
+
 
 def printable(text: str, most: int = 200) -> str:
     r"""Return `text` on one line, cut at `most` characters, its unsafe characters as `\uXXXX`."""

@@ -14,14 +14,30 @@ from pydantic_core import PydanticCustomError
 
 from api.late import LateModel
 from api.moments import YEAR_SECONDS, Instant, Moment, Time
+from api.printable import misleads
 from api.schemas import HostId, checkable_schema, no_parameters, object_schema
-from domain.agent import AgentId
+from domain.agent import RESERVED_IDS, AgentId
 from domain.approval import REASON_CHARS
 from domain.policy import ToolPolicy
 from domain.principal import Scope
 from domain.session import SessionId
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+def _plain_name(text: str) -> str:
+    if misleads(text):
+        said = "it holds control characters, or marks that turn the direction of text"
+        raise PydanticCustomError("name", said)
+    return text
+
+
+def _free_id(agent_id: str) -> str:
+    if agent_id in RESERVED_IDS:
+        raise PydanticCustomError("reserved", "this id is reserved; take another one")
+    return agent_id
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain_name)]
+NewAgentId = Annotated[AgentId, AfterValidator(_free_id)]
 Text = Annotated[str, Field(max_length=1_000_000)]
 JsonObject = dict[str, Any]
 GoalKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}$")]
@@ -229,7 +245,7 @@ class AgentFields(Body):
 class AgentBody(AgentFields):
     """An agent to register."""
 
-    agent_id: AgentId
+    agent_id: NewAgentId
     kind: Literal["llm", "http"] = "llm"
     name: Name
 

@@ -1,25 +1,33 @@
 """The HTTP server's protocol: uvicorn's on httptools, with the limits and the way out it lacks.
 
-Headers that are too large, too many or too slow end the connection, and a stream can drop a reader
-that takes nothing (`api.sse.ABORT`): closing would wait until the reader has taken the rest.
+Headers that are too large, too many or too slow, and what is no HTTP, are answered in the API's own
+shape and end the connection. A stream can drop a reader that takes nothing (`api.sse.ABORT`):
+closing would wait until the reader has taken the rest.
 Give the class to `uvicorn.Config(http=...)`.
 """
 
 import asyncio
 import socket
+import sys
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from api.errors import Problem
+from api.malformed import last_words, problem_of_parser
 from api.sse import ABORT
 
 MOST_HEADER_BYTES = 32 * 1024
 MOST_HEADERS = 100
 HEADER_SECONDS = 10.0
 """From the connection, or the first byte of a further request, until its headers are whole."""
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\n"
-_END = b"content-length: 0\r\nconnection: close\r\n\r\n"
+_TOO_LARGE = Problem(
+    431,
+    "headers_too_large",
+    f"the target and the headers of a request have at most {MOST_HEADER_BYTES // 1024} KiB,"
+    f" in at most {MOST_HEADERS} headers",
+    ({"field": "headers", "message": "send fewer or shorter ones"},),
+)
 
 
 class ApiProtocol(HttpToolsProtocol):
@@ -97,18 +105,27 @@ class ApiProtocol(HttpToolsProtocol):
         self._refuse(_TOO_LARGE)
         return False
 
-    def _refuse(self, status: bytes) -> None:
-        if not self._refused and not self.transport.is_closing():
-            self._refused = True
-            self.transport.write(status + _END)
-            self.transport.close()
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 -- uvicorn's own
+        """Answer what the parser refused; uvicorn's words do not say why."""
+        self._refuse(problem_of_parser(sys.exception()))
+
+    def _refuse(self, problem: Problem) -> None:
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        cycle = getattr(self, "cycle", None)
+        if cycle is None or cycle.response_complete or not cycle.response_started:
+            self.transport.write(last_words(problem, getattr(self, "url", b"")))
+        self.transport.close()
 
     def _await_headers(self) -> None:
         self._header_timer = self.loop.call_later(self.header_seconds, self._too_slow)
 
     def _too_slow(self) -> None:
         self._header_timer = None
-        self._refuse(_TOO_SLOW)
+        said = f"the headers were not whole within {self.header_seconds:g} s"
+        where = ({"field": "headers", "message": "send them at once"},)
+        self._refuse(Problem(408, "request_timeout", said, where))
 
     def _stop_waiting(self) -> None:
         if self._header_timer is not None:

@@ -34,6 +34,10 @@ class EventStream(Response):
 
     farewell = b'event: shutdown\ndata: {"reason":"this process stops; reconnect"}\n\n'
     """The last frame of a stream that this process ends because it stops."""
+    revoked = (
+        b'event: revoked\ndata: {"reason":"the key of this stream may not read it any more"}\n\n'
+    )
+    """The last frame of a stream whose reader lost the right to it."""
 
     def __init__(
         self,
@@ -126,7 +130,9 @@ class EventStream(Response):
 
         `why` is what ended the stream from outside, `failure` what its source failed with.
         """
-        return self.farewell if why == "shutdown" and failure is None else b""
+        if failure is not None:
+            return b""
+        return {"shutdown": self.farewell, "revoked": self.revoked}.get(why or "", b"")
 
     async def ping(self) -> None:
         """Show proxies, and ourselves, that the connection lives."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from api.access import Access
 from api.client_tools import run_tools
-from api.errors import Problem
+from api.errors import Problem, refuse
 from api.moments import ms_of, start_ms
 from api.requests import StartRunBody
 from api.services import Services
@@ -39,6 +39,22 @@ def claim(
         key=key,
         fingerprint=hashlib.sha256(canonical.encode("utf-8", "replace")).hexdigest(),
     )
+
+
+def one_key(header: str | None, inside: str | None) -> str | None:
+    """Return the key of a request that may carry it as a header, in its body, or both.
+
+    Raises:
+        RefusedError: they hold different ones.
+    """
+    if header and inside not in {None, header}:
+        raise refuse(400, "conflicting_keys", "header and body hold different idempotency keys")
+    return header or inside
+
+
+def replay_headers(replayed: bool) -> dict[str, str] | None:
+    """Return what tells a caller that an earlier request did what this one asks for."""
+    return {"idempotency-replayed": "true"} if replayed else None
 
 
 def start_of(body: StartRunBody, idempotency: IdempotencyKey | None, now_ms: int) -> StartRun:

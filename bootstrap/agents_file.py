@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from api.requests import AgentFields, Name
 from domain.acceptance import Page
-from domain.agent import Agent, AgentKind, Degradation, Limits
+from domain.agent import RESERVED_IDS, Agent, AgentKind, Degradation, Limits
 from domain.errors import AddressRefusedError, InvalidRequestError, SetupError
 from domain.ports import Clock
 from domain.records import Directory
@@ -117,6 +117,8 @@ def read_agents_file(
 def _agent(path: Path, text: str, agent_id: str, entry: object, now_ms: int) -> Agent:
     if not _AGENT_ID.fullmatch(agent_id):
         raise _fault(path, text, (agent_id,), f"{agent_id!r} is no agent id: see the file's head")
+    if agent_id in RESERVED_IDS:
+        raise _fault(path, text, (agent_id,), f"the id {agent_id} is reserved; take another one")
     try:
         fields = _Entry.model_validate(entry)
     except ValidationError as error:

@@ -126,7 +126,7 @@ def build_api_role(
     router = model_router(settings, storage, can)
     ports = ApiPorts(
         clients=storage.clients,
-        intake=intake_ports(settings, storage, gateway, can),
+        intake=intake_ports(settings, storage, gateway, can, works_here=live is not None),
         proxy=ProxyPorts(can.models, storage.calls, can.prices, router),
         events=storage.events,
         trees=storage.trees,

@@ -9,13 +9,13 @@ import time
 from datetime import timedelta
 
 from temporalio.client import Client
-from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.store.schema.migrate import upgrade
 from bootstrap.devserver.find import to_stderr
 from bootstrap.exit import leave
 from bootstrap.settings import Settings
+from bootstrap.temporal_config import load_connect_config
 from bootstrap.temporal_setup import create_namespace
 from domain.errors import OrchestratorError, StoreUnavailableError
 
@@ -29,11 +29,11 @@ async def prepare(settings: Settings) -> str:
     """Bring the store to this release's schema and make the namespace ready; return its name.
 
     Raises:
-        SetupError, StoreUnavailableError: the store cannot be used.
+        SetupError, StoreUnavailableError: the store, or a setting, cannot be used.
         RPCError, RuntimeError: Temporal does not answer or refuses.
     """
     await asyncio.to_thread(upgrade, settings.database)
-    client = await Client.connect(**ClientConfig.load_client_connect_config())
+    client = await Client.connect(**load_connect_config())
     await create_namespace(client, timedelta(hours=settings.retention_hours))
     return client.namespace
 

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from temporalio.client import Client
-from temporalio.envconfig import ClientConfig
 from temporalio.service import GrpcCompression, RPCError
 
 from adapters.payloads import data_converter
@@ -15,6 +14,7 @@ from adapters.store.runs.upkeep import SqlUpkeep
 from adapters.temporal import engine_identity
 from bootstrap.devserver.process import own_namespace
 from bootstrap.settings import Settings
+from bootstrap.temporal_config import load_connect_config, refused
 from bootstrap.temporal_setup import prepare_namespace
 from domain.errors import EngineUnavailableError
 
@@ -33,8 +33,9 @@ async def connect(settings: Settings, own_address: str | None) -> Client:
 
     Raises:
         EngineUnavailableError: nothing answers there.
+        SetupError: a setting of `TEMPORAL_*` cannot be used.
     """
-    config = ClientConfig.load_client_connect_config()
+    config = load_connect_config()
     if own_address is not None:
         config = {"target_host": own_address, "namespace": own_namespace()}
     target = config.setdefault("target_host", DEFAULT_TARGET)
@@ -48,6 +49,8 @@ async def connect(settings: Settings, own_address: str | None) -> Client:
             )
         )
         await _prepare(client, settings, is_ours=own_address is not None)
+    except ValueError as error:
+        raise refused(error) from error
     except (RuntimeError, RPCError, TimeoutError) as error:
         _log.debug("connecting to %s failed", target, exc_info=error)
         raise EngineUnavailableError(
@@ -62,6 +65,9 @@ def reason_of(error: Exception) -> str:
     text = str(error)
     if "tonic::" not in text:
         return text or "no answer in time"
+    unreadable = re.search(r"Transport, (\w+)\)", text)
+    if unreadable is not None:
+        return f"{unreadable[1]}, a certificate or key of TEMPORAL_TLS_* is none"
     said = re.findall(r'"([^"]+)"', text)
     return str(said[-1]).rpartition(": ")[2] if said else "its connection broke"
 

@@ -22,9 +22,14 @@ _DEFAULT_LIMITS = Limits(
 
 
 def intake_ports(
-    settings: Settings, storage: Storage, gateway: TemporalGateway, can: Capabilities
+    settings: Settings,
+    storage: Storage,
+    gateway: TemporalGateway,
+    can: Capabilities,
+    *,
+    works_here: bool,
 ) -> IntakePorts:
-    """Return what taking work in needs."""
+    """Return what taking work in needs. `works_here`: this process makes the calls of its runs."""
     return IntakePorts(
         runs=storage.runs,
         directory=storage.directory,
@@ -37,6 +42,7 @@ def intake_ports(
         learning=storage.learning,
         router=model_router(settings, storage, can),
         prices=can.prices,
+        providers=frozenset(can.providers()) if works_here else None,
     )
 
 

@@ -32,6 +32,9 @@ from domain.order import Timing
 Assemble = Callable[..., Awaitable["Running"]]
 
 
+DEV_UI_ABOVE = 1000
+"""How far above its gRPC port a dev server puts its UI, unless it is told otherwise."""
+_LAST_PORT = 65535
 _FIRST_ANSWERS_SECONDS = 0.5
 """How long a process that has become ready only answers."""
 
@@ -110,9 +113,9 @@ async def _lay_ground(
     if host.server is not None:
         info = await host.server.wait_ready(runtime=Runtime.default())
     client = await connect(settings, info.address if info else None)
-    at = client.service_client.config.target_host, info.ui_url if info else settings.temporal_ui_url
-    side_ports = [f"{at[0].rpartition(':')[0]}:{port}" for port in info.side_ports] if info else []
-    can = build_capabilities(settings, url_of(listener) if listener else None, *at, *side_ports)
+    target = client.service_client.config.target_host
+    at = engine_places(target, settings.temporal_ui_url, info)
+    can = build_capabilities(settings, url_of(listener) if listener else None, *at)
     host.stack.push_async_callback(can.close)
     if listener is not None:
         await load_agents_file(
@@ -127,6 +130,22 @@ async def _lay_ground(
     gateway.home = await claim_engine(client, storage.upkeep, is_ours=info is not None)
     await gateway.check()
     return _Ground(settings, storage, client, can, gateway, live, info, listener)
+
+
+def engine_places(target: str, ui_url: str | None, info: DevServerInfo | None) -> list[str]:
+    """Return wherever Temporal listens, none of which may be an agent's.
+
+    Of a server that is not ours we know what the settings say; without a word of its UI, it is
+    taken to be where a dev server puts it.
+    """
+    host, _, port = target.rpartition(":")
+    if info is not None:
+        sides = [f"{host}:{side}" for side in info.side_ports]
+        return [target, *([info.ui_url] if info.ui_url else []), *sides]
+    if ui_url is not None:
+        return [target, ui_url]
+    ui_port = int(port) + DEV_UI_ABOVE if port.isdecimal() else 0
+    return [target, f"{host}:{ui_port}"] if 0 < ui_port <= _LAST_PORT else [target]
 
 
 async def _start_worker(ground: _Ground, host: Host) -> WorkerRole:

@@ -148,7 +148,10 @@ def build_worker_role(
     schedules = ScheduleActivities(
         SchedulePorts(
             storage.schedules,
-            Intake(intake_ports(settings, storage, gateway, can), intake_settings(settings)),
+            Intake(
+                intake_ports(settings, storage, gateway, can, works_here=True),
+                intake_settings(settings),
+            ),
             gateway,
             Scheduling(storage.schedules, engine),
             engine,

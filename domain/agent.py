@@ -9,10 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from domain.chat import ChatMessage
 
 AgentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
+RESERVED_IDS = frozenset({"register"})
+"""No agent's: `/v1/agents/register` is a path of its own."""
 
-
-KEYWORD = "degraded/keyword"
-STATIC = "degraded/static"
+DEGRADED = "degraded"
+KEYWORD = f"{DEGRADED}/keyword"
+STATIC = f"{DEGRADED}/static"
 """In place of models: answers that the operator wrote."""
 _AGENT_MODEL = "agent/"
 _WORDS = re.compile(r"\w+")

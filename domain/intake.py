@@ -51,6 +51,8 @@ class IntakePorts:
     router: ModelRouter | None = None
     """Chooses models for `auto` and tiers; None knows the default models only."""
     prices: PriceList | None = None
+    providers: frozenset[str] | None = None
+    """Those that the workers of this process can call; None where others work."""
     """What the choice of an agent knows of costs."""
 
 
@@ -129,7 +131,7 @@ class Intake:
             ports.health,
             ports.learning,
             settings.default_agent_id,
-            Costs(ports.prices, Ladder(settings.tiers, settings.default_models)),
+            Costs(ports.prices, Ladder(settings.tiers, settings.default_models), ports.providers),
         )
         self._hand_over = HandOver(spawn)
         self._stopping = Stopping(ports.runs, ports.gateway)

@@ -7,7 +7,7 @@ every implementation.
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
-from domain.acceptance import Accepted, NewRun, Page, RunFilter
+from domain.acceptance import Accepted, IdempotencyKey, NewRun, Page, RunFilter
 from domain.agent import Agent
 from domain.chat import ChatMessage
 from domain.event import EventDraft, StoredEvent
@@ -170,11 +170,15 @@ class Directory(Protocol):
         """
         ...
 
-    async def create_session(self, session: Session) -> Session:
-        """Make a session.
+    async def create_session(
+        self, session: Session, key: IdempotencyKey | None = None
+    ) -> tuple[Session, bool]:
+        """Make a session, or return the one that the same key made before, and whether it did.
 
         Raises:
             ConflictError: the id is taken.
+            IdempotencyKeyConflictError: the key was used with another body.
+            NotFoundError: the session that the key made is gone.
         """
         ...
 

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.agent import Agent, AgentKind, Limits, endpoint_flaw
-from domain.chat import split_model
+from domain.chat import ModelInfo, split_model
 from domain.errors import InvalidRequestError, ModelNotConfiguredError, NotFoundError
 from domain.money import to_pico
 from domain.ports import ModelCatalog
 from domain.run import RunSpec
 from domain.tiers import is_choice, tier_of
 from domain.tool import SPAWN_TOOL, ToolSpec
+
+OFFLINE = "offline"
+"""The provider that is ours: it has no models but those on the list. Others may have new ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +105,9 @@ def check_models(chain: Sequence[str], models: ModelCatalog) -> None:
         InvalidRequestError: names the model that is wrong.
     """
     # The list of every known model is long: a chain that names none does not need it.
-    providers = {info.provider for info in models.models()} if chain else set[str]()
+    known = models.models() if chain else ()
     for model in chain:
-        _check_model(model, providers, models)
+        _check_model(model, known, models)
 
 
 def lower(limits: Limits, asked: Limits) -> Limits:
@@ -155,18 +158,28 @@ def _is_choice(model: str) -> bool:
     return False
 
 
-def _check_model(model: str, providers: set[str], models: ModelCatalog) -> None:
+def _check_model(model: str, known: Sequence[ModelInfo], models: ModelCatalog) -> None:
+    providers = {info.provider for info in known}
     try:
         provider, _ = split_model(model)
     except ValueError as error:
         raise InvalidRequestError(str(error), field="models") from error
+    if provider == OFFLINE:
+        _check_offline(model, [info.model for info in known if info.provider == OFFLINE])
     if provider in providers:
         return
     try:
         models.resolve(model)
     except ModelNotConfiguredError as error:
-        known = ", ".join(sorted(providers))
+        named = ", ".join(sorted(providers))
         raise InvalidRequestError(
-            f"model {model}: there is no provider {provider}; there are {known}",
+            f"model {model}: there is no provider {provider}; there are {named}",
             field="models",
         ) from error
+
+
+def _check_offline(model: str, there: Sequence[str]) -> None:
+    if model not in there:
+        raise InvalidRequestError(
+            f"there is no model {model}; there are {', '.join(there)}", field="models"
+        )

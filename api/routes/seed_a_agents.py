@@ -11,7 +11,7 @@ from api.access import Access
 from api.agents import health_of
 from api.bodies import JsonRoute
 from api.errors import RefusedError, refuse
-from api.params import AgentKey
+from api.params import AgentKey, IdempotencyHeader
 from api.replies import reply
 from api.routes.seed_a import agents_of, costs_by
 from api.seed_a_views import memory_view, metrics_view, seed_agent_view, status_of
@@ -25,7 +25,7 @@ from api.shapes.seed_a import (
     SeedMemoryOut,
     SeedMetricsOut,
 )
-from api.starting import money_problem, wait_for_answer
+from api.starting import claim, money_problem, replay_headers, wait_for_answer
 from api.views import View, iso
 from domain.acceptance import Page
 from domain.costs import CostBy, CostLine
@@ -131,7 +131,13 @@ async def clear_memory(
     operation_id="seed_chat",
     responses={200: {"model": SeedChatOut}, 402: {}, 404: {}, 409: {}, 502: {}, 504: {}},
 )
-async def chat(desk: Desk, access: Invoker, request: Request, body: SeedChatBody) -> Response:
+async def chat(
+    desk: Desk,
+    access: Invoker,
+    request: Request,
+    body: SeedChatBody,
+    idempotency_key: IdempotencyHeader = None,
+) -> Response:
     """Say something to an agent and wait for its answer.
 
     A durable run stands behind it, in a session per agent and conversation: what was said before is
@@ -140,7 +146,9 @@ async def chat(desk: Desk, access: Invoker, request: Request, body: SeedChatBody
     """
     agent_id = body.agent_id or await _first(desk, access)
     session_id = session_of(agent_id, body.conversation_id)
-    ask = StartRun(content=body.message, agent_id=agent_id, session_id=session_id)
+    # Not by the session: without `agent_id` another agent may be the first when it is repeated.
+    key = claim("seed_chat", access, body.conversation_id, idempotency_key, body)
+    ask = StartRun(content=body.message, agent_id=agent_id, session_id=session_id, idempotency=key)
     accepted = await desk.intake.start_run(access.who, ask)
     request.scope["run_id"] = accepted.run.run_id
     run = await wait_for_answer(desk, accepted.run, desk.config.max_wait_seconds)
@@ -155,7 +163,7 @@ async def chat(desk: Desk, access: Invoker, request: Request, body: SeedChatBody
         said = f"run {run.run_id} ended {run.state}: {why.message if why else 'it was cancelled'}"
         code = why.code if why else "cancelled"
         raise refuse(402 if code in _MONEY else 502, code, said)
-    return reply(await _answer(desk, run))
+    return reply(await _answer(desk, run), 200, replay_headers(accepted.replayed))
 
 
 def session_of(agent_id: str, conversation_id: str | None) -> str:

@@ -12,7 +12,7 @@ from api.routes import tools
 from api.services import AgentOrInvoker, Desk, Invoker
 from api.shapes.seeds import SeedInvokedOut
 from api.shapes.work import InvokedOut
-from api.starting import claim
+from api.starting import claim, one_key, replay_headers
 from domain.intake import StartRun
 
 router = APIRouter(tags=["seed B"], route_class=JsonRoute)
@@ -25,10 +25,15 @@ router = APIRouter(tags=["seed B"], route_class=JsonRoute)
     responses={202: {"model": SeedInvokedOut}, 404: {}, 409: {}},
 )
 async def invoke_agent(
-    desk: Desk, access: Invoker, request: Request, body: SeedInvokeBody
+    desk: Desk,
+    access: Invoker,
+    request: Request,
+    body: SeedInvokeBody,
+    idempotency_key: IdempotencyHeader = None,
 ) -> Response:
-    """Start a run in a session. `request_id` makes a repeat return the same run."""
-    key = claim("internal_invoke", access, body.session_id, body.request_id, body)
+    """Start a run in a session. `request_id`, or the header, makes a repeat return the same run."""
+    given = one_key(idempotency_key, body.request_id)
+    key = claim("internal_invoke", access, body.session_id, given, body)
     ask = StartRun(
         content=body.input_message.content,
         agent_id=body.agent_id,
@@ -40,8 +45,7 @@ async def invoke_agent(
     run = accepted.run
     request.scope["run_id"] = run.run_id
     ids = {"run_id": run.run_id, "session_id": run.session_id, "agent_id": run.agent_id}
-    headers = {"idempotency-replayed": "true"} if accepted.replayed else None
-    return reply(ids, 202, headers)
+    return reply(ids, 202, replay_headers(accepted.replayed))
 
 
 @router.post(

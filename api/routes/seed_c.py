@@ -10,10 +10,12 @@ from starlette.responses import Response
 
 from api.access import Access
 from api.bodies import JsonRoute
+from api.params import IdempotencyHeader
 from api.replies import reply
 from api.requests import PoolRequestBody
 from api.services import Desk, Invoker, Reader, Services
 from api.shapes.seeds import PoolAnswerOut, PoolStatsOut, PoolToolList, SlotList, SlotOut
+from api.starting import claim, replay_headers
 from api.tool_calls import invoke, outcome_view
 from api.views import View, slot_view, tool_view
 from domain.auth import sees_every_owner
@@ -28,16 +30,21 @@ SlotId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:@/-]{0,200}$")]
 @router.post(
     "/api/v1/request",
     operation_id="request_tool",
-    responses={200: {"model": PoolAnswerOut}, 404: {}},
+    responses={200: {"model": PoolAnswerOut}, 404: {}, 409: {}},
 )
 async def request_tool(
-    desk: Desk, access: Invoker, request: Request, body: PoolRequestBody
+    desk: Desk,
+    access: Invoker,
+    request: Request,
+    body: PoolRequestBody,
+    idempotency_key: IdempotencyHeader = None,
 ) -> Response:
     """Use a tool and wait for the result. 503 with Retry-After when too much is in flight."""
     now = asyncio.get_running_loop().time
     began = now()
-    ask = InvokeTool(name=body.tool_name, args=body.params)
-    run, call, _ = await invoke(desk, access, ask)
+    key = claim("request_tool", access, None, idempotency_key, body)
+    ask = InvokeTool(name=body.tool_name, args=body.params, idempotency=key)
+    run, call, replayed = await invoke(desk, access, ask)
     request.scope["run_id"] = run.run_id
     outcome = outcome_view(run, call)
     error = outcome.get("error")
@@ -50,7 +57,9 @@ async def request_tool(
             "result": outcome.get("result"),
             "error": error["message"] if error else outcome.get("reason"),
             "duration_ms": round((now() - began) * 1000),
-        }
+        },
+        200,
+        replay_headers(replayed),
     )
 
 

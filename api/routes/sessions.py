@@ -7,11 +7,12 @@ from starlette.responses import Response
 
 from api.bodies import JsonRoute
 from api.openapi import created
-from api.params import Cursor, Limit, MessageQuery, SessionKey
+from api.params import Cursor, IdempotencyHeader, Limit, MessageQuery, SessionKey
 from api.replies import listed, reply
 from api.requests import SessionBody, SessionChanges
 from api.services import Desk, Invoker, Reader
 from api.shapes.talk import ClearedOut, MessageList, SessionList, SessionOut
+from api.starting import claim, replay_headers
 from api.transcript import page_before
 from api.views import message_view, session_view
 from domain.acceptance import Page
@@ -26,11 +27,13 @@ router = APIRouter(tags=["sessions"], route_class=JsonRoute)
     status_code=201,
     responses={201: created(SessionOut), 404: {}, 409: {}},
 )
-async def create_session(desk: Desk, access: Invoker, body: SessionBody) -> Response:
+async def create_session(
+    desk: Desk, access: Invoker, body: SessionBody, idempotency_key: IdempotencyHeader = None
+) -> Response:
     """Make a session. A start with an unknown `session_id` makes one, too."""
     if body.agent_id is not None:
         await desk.directory.get_agent(access.who.owner, body.agent_id)
-    session = await desk.directory.create_session(
+    session, replayed = await desk.directory.create_session(
         Session(
             session_id=body.session_id or desk.ports.intake.ids.new("sess"),
             owner=access.who.owner,
@@ -42,10 +45,11 @@ async def create_session(desk: Desk, access: Invoker, body: SessionBody) -> Resp
             queued_run_ids=(),
             created_at=desk.ports.clock.now_ms(),
             metadata=body.metadata,
-        )
+        ),
+        claim("create_session", access, None, idempotency_key, body),
     )
     where = {"location": f"/v1/sessions/{session.session_id}"}
-    return reply(session_view(session), 201, where)
+    return reply(session_view(session), 201, where | (replay_headers(replayed) or {}))
 
 
 @router.get("/v1/sessions", operation_id="list_sessions", responses={200: {"model": SessionList}})

@@ -7,14 +7,13 @@ from starlette.responses import Response
 from api.access import Access
 from api.agents import tool_caller
 from api.bodies import JsonRoute
-from api.errors import refuse
 from api.params import IdempotencyHeader, ToolCallId, ToolCallQuery, ToolName
 from api.replies import listed, reply
 from api.requests import InvokeToolBody, ResolveBody
 from api.services import AgentOrInvoker, Approver, Desk, Reader, Services
 from api.shapes.catalog import ToolList, ToolOut
 from api.shapes.work import InvokedOut, ToolCallList, ToolCallOut
-from api.starting import claim
+from api.starting import claim, one_key, replay_headers
 from api.tool_calls import invoke, outcome_view
 from api.views import tool_call_view, tool_view
 from domain.acceptance import Page
@@ -61,9 +60,7 @@ async def invoke_tool(
     An external agent's token may call the tools that its agent has, inside a run it works on; the
     agent's policy rules on the call.
     """
-    if idempotency_key and body.idempotency_key not in {None, idempotency_key}:
-        raise refuse(400, "conflicting_keys", "header and body hold different idempotency keys")
-    key = idempotency_key or body.idempotency_key
+    key = one_key(idempotency_key, body.idempotency_key)
     access = await tool_caller(desk, access, body.run_id, name)
     run, call, replayed = await invoke(
         desk,
@@ -77,8 +74,7 @@ async def invoke_tool(
         ),
     )
     request.scope["run_id"] = run.run_id
-    headers = {"idempotency-replayed": "true"} if replayed else None
-    return reply(outcome_view(run, call), 200, headers)
+    return reply(outcome_view(run, call), 200, replay_headers(replayed))
 
 
 @router.get(

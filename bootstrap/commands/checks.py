@@ -122,8 +122,7 @@ def _postgres(database: PostgresUrl) -> Finding:
     import asyncpg  # noqa: PLC0415 - only here
 
     async def ask() -> str:
-        plain = database.url.replace("postgresql+asyncpg", "postgresql", 1)
-        connection = await asyncpg.connect(plain, timeout=_SDK_SECONDS)
+        connection = await asyncpg.connect(database.libpq, timeout=_SDK_SECONDS)
         try:
             return str(await connection.fetchval("SHOW server_version"))
         finally:
@@ -136,15 +135,23 @@ def _postgres(database: PostgresUrl) -> Finding:
 
 
 def _temporal(settings: Settings) -> Finding:
+    from bootstrap.temporal_config import load_connect_config  # noqa: PLC0415 - 0.6 s
+
+    try:
+        load_connect_config()
+    except OrchestratorError as error:
+        return Finding("temporal", "fail", error.message)
     address = os.environ.get("TEMPORAL_ADDRESS")
-    if address:
-        return _cluster(address)
+    return _cluster(address) if address else _own_server(settings)
+
+
+def _own_server(settings: Settings) -> Finding:
     # Heavy, and only here.
     from bootstrap.devserver.find import Search  # noqa: PLC0415 - see above
 
     data_file = settings.data_dir / "temporal.db"
-    search = Search(data_file, read_sidecar(data_file))
     try:
+        search = Search(data_file, read_sidecar(data_file))
         binary = search.at_hand()
     except OrchestratorError as error:
         return Finding("temporal", "fail", error.message)
@@ -156,24 +163,26 @@ def _temporal(settings: Settings) -> Finding:
 
 
 def _cluster(address: str) -> Finding:
-    from temporalio.envconfig import ClientConfig  # noqa: PLC0415 - 0.6 s
-    from temporalio.service import RPCError  # noqa: PLC0415
+    from temporalio.service import RPCError  # noqa: PLC0415 - 0.6 s
 
     from bootstrap.engine import reason_of  # noqa: PLC0415
     from bootstrap.logs.telemetry import forward_core_logs  # noqa: PLC0415
+    from bootstrap.temporal_config import load_connect_config, refused  # noqa: PLC0415
 
     async def ask() -> str:
         from temporalio.api.workflowservice.v1 import GetSystemInfoRequest  # noqa: PLC0415
         from temporalio.client import Client  # noqa: PLC0415
 
-        client = await Client.connect(**ClientConfig.load_client_connect_config())
+        client = await Client.connect(**load_connect_config())
         info = await client.workflow_service.get_system_info(GetSystemInfoRequest())
         return f"cluster at {address}, server {info.server_version}, namespace {client.namespace}"
 
     forward_core_logs()
     try:
         return Finding("temporal", "ok", asyncio.run(asyncio.wait_for(ask(), _SDK_SECONDS)))
-    except (RuntimeError, RPCError, TimeoutError, OSError, ValueError) as error:
+    except ValueError as error:
+        return Finding("temporal", "fail", refused(error).message)
+    except (RuntimeError, RPCError, TimeoutError, OSError) as error:
         return Finding("temporal", "fail", f"{address} does not answer: {reason_of(error)}")
 
 

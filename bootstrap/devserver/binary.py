@@ -4,12 +4,15 @@ Knows nothing of where binaries come from (find.py) nor of running servers.
 """
 
 import json
+import os
 import re
 import sqlite3
 import subprocess
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from domain.errors import SetupError
 
 FLOOR = (1, 29, 1)
 """The oldest server that does what we need: worker versioning, priority, eager workflow start."""
@@ -90,20 +93,35 @@ def sidecar_path(data_file: Path) -> Path:
 
 
 def read_sidecar(data_file: Path) -> Sidecar | None:
-    """Return what wrote the data file; None when there is no file, or nobody noted it."""
+    """Return what wrote the data file; None when there is no file, or nobody noted it.
+
+    Raises:
+        SetupError: the note cannot be read: another version might serve the file and damage it.
+    """
     if not data_file.exists():
         return None
+    note = sidecar_path(data_file)
     try:
-        return Sidecar(**json.loads(sidecar_path(data_file).read_text()))
-    except (OSError, ValueError, TypeError):
+        return Sidecar(**json.loads(note.read_text()))
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, TypeError) as error:
+        raise SetupError(
+            f"{note} cannot be read, so nobody knows which Temporal server wrote {data_file.name};"
+            " restore it, remove it if that server is still the one that is used here, or start"
+            " with --restart-unfinished, which keeps the old file and starts every open run again"
+        ) from error
 
 
 def write_sidecar(data_file: Path, binary: Binary) -> None:
     """Note which binary serves the data file, replacing the note as a whole."""
     target = sidecar_path(data_file)
     draft = target.with_name(target.name + ".part")
-    draft.write_text(json.dumps(asdict(Sidecar.of(binary)), indent=1) + "\n")
+    with draft.open("w") as file:
+        file.write(json.dumps(asdict(Sidecar.of(binary)), indent=1) + "\n")
+        file.flush()
+        # A note that a power cut left empty would keep the next start from its data.
+        os.fsync(file.fileno())
     draft.replace(target)
 
 

@@ -120,8 +120,8 @@ class DevServer:
 
         Raises:
             SetupError: another orchestrator serves this file, the file was written by another
-                version (it is untouched), there is no server to start, a port that was named is
-                in use, or the server was started and did not become ready.
+                version or by nobody knows which (it is untouched), there is no server to start, a
+                port that was named is in use, or the server was started and did not become ready.
         """
         await self.spawn()
         return await self.wait_ready()
@@ -214,7 +214,12 @@ class DevServer:
     def _choose_binary(self) -> tuple[Binary, Path | None]:
         """Return the binary to start, and where a file of another version went."""
         data_file, report = self._options.data_file, self._options.report
-        sidecar = read_sidecar(data_file)
+        try:
+            sidecar = read_sidecar(data_file)
+        except SetupError:
+            if not self._options.restart_unfinished:
+                raise
+            return Search(data_file, report=report).find(), set_aside(data_file, "unknown")
         search = Search(data_file, sidecar, report=report)
         try:
             return search.find(), None

@@ -49,6 +49,8 @@ class Candidate:
     """Its circuit breaker is open, or those of all its models are."""
     is_probing: bool = False
     """Nothing else of it takes calls, and of a half-open circuit the one probe is under way."""
+    is_reachable: bool = True
+    """Some model of it can be asked: its provider is configured."""
     is_quarantined: bool = False
     can_pay: bool = True
     """What a run of it may cost can be reserved."""

@@ -39,6 +39,7 @@ def exclusion(ask: Ask, candidate: Candidate) -> str | None:
     missing = sorted(ask.tools - candidate.tools) + sorted(ask.attachments - candidate.attachments)
     flaws = (
         (not candidate.is_healthy, "it is not healthy"),
+        (not candidate.is_reachable, "no provider of its models is configured"),
         (candidate.is_open, "its circuit is open"),
         (candidate.is_quarantined, "it is quarantined"),
         (not candidate.can_pay, "its budget does not cover the run"),

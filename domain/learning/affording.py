@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
-from domain.agent import Agent, AgentKind, agent_model
+from domain.agent import DEGRADED, Agent, AgentKind, agent_model
 from domain.bounds import USEFUL_TOKENS, PriceOverride
 from domain.chat import TokenUsage
 from domain.learning.books import Standing
@@ -22,6 +22,8 @@ class Costs:
     """None: nobody knows what anything costs."""
     ladder: Ladder = field(default_factory=Ladder)
     """Its usual models are those of agents that name none."""
+    providers: frozenset[str] | None = None
+    """Those that can be asked from here; None: calls are made elsewhere, nobody here knows."""
 
     def models_of(self, agent: Agent) -> tuple[str, ...]:
         """Return the names under which an agent's calls may be billed, the first one first.
@@ -37,6 +39,13 @@ class Costs:
     def chain_of(self, agent: Agent) -> tuple[str, ...]:
         """Return all that can answer for an agent, also what stands behind its models."""
         return (*self.models_of(agent), *agent.degradation.models_behind())
+
+    def can_reach(self, agent: Agent) -> bool:
+        """Whether anything that can answer for an agent can be asked, as far as that is known."""
+        if self.providers is None or agent.kind is AgentKind.HTTP:
+            return True
+        asked = {model.partition("/")[0] for model in self.chain_of(agent)}
+        return bool(asked & (self.providers | {DEGRADED}))
 
     def can_pay(self, agent: Agent, content: str, standing: Standing) -> bool:
         """Whether its own budgets leave anything, and those that stop a run a small call.

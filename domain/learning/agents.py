@@ -158,10 +158,10 @@ class AgentChooser:
         specialty = self._learning.specialty(wanted.owner, cards)
         luck = luck_of(wanted.run_id, "agent")
         choice = choose(ask, candidates, specialty, memory.known, self._default, luck)
-        if choice is not None or not any(each.is_open for each in candidates):
+        if choice is not None or all(_answers(each) for each in candidates):
             return choice
-        # A run that waits until a circuit closes is better than none.
-        waiting = [replace(each, is_open=False) for each in candidates]
+        # A run that waits until a circuit closes, or says what key is missing, is better than none.
+        waiting = [replace(each, is_open=False, is_reachable=True) for each in candidates]
         return choose(ask, waiting, specialty, memory.known, self._default, luck)
 
     def _candidate(self, agent: Agent, card: Card, wanted: Wanted, standing: Standing) -> Candidate:
@@ -172,6 +172,7 @@ class AgentChooser:
             takes_tools=_takes_tools(agent),
             is_open=way is Way.OPEN,
             is_probing=way is Way.PROBING,
+            is_reachable=self._costs.can_reach(agent),
             can_pay=self._costs.can_pay(agent, wanted.content, standing),
             queue=standing.open_runs.get(agent.agent_id, 0),
             budget_used=standing.budget_used.get(agent.agent_id, 0.0),
@@ -196,6 +197,10 @@ def _check_held(needed: frozenset[str], agents: Iterable[Agent]) -> None:
     nowhere = sorted(needed.difference(*(agent.tools for agent in among)))
     said = ", ".join(nowhere) or f"all of {', '.join(sorted(needed))}"
     raise InvalidRequestError(f"{who} {said}, which the run requires", field="requires.tools")
+
+
+def _answers(candidate: Candidate) -> bool:
+    return candidate.is_reachable and not candidate.is_open
 
 
 def _takes_tools(agent: Agent) -> bool:

@@ -117,5 +117,18 @@ def test_no_file_names_an_index_of_its_own() -> None:
     assert found == []
 
 
+def test_an_address_with_a_query_is_quoted_for_the_shell() -> None:
+    """zsh takes a bare `?` for a pattern and runs nothing."""
+    bare = re.compile(r"^\s*\$ (?:.*\s)?curl\s[^'\"\n]*\?.*$", re.MULTILINE)
+    found = [
+        f"{name_of(path)}: {match[0]}"
+        for path in tracked_files()
+        if path.suffix == ".md"
+        for match in bare.finditer(path.read_text())
+    ]
+
+    assert found == []
+
+
 def is_text(path: Path) -> bool:
     return path.name.endswith(TEXT_FILES) or path.parent.name == ".ci"

@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from api.app import create_app, drain
+from api.printable import misleads
 from domain.principal import Scope
 from domain.step import AwaitingApproval
 from domain.tool import Effect
@@ -137,7 +138,9 @@ async def test_text_that_would_like_to_be_sql_is_text(
     body = {"input": text, "metadata": {text: text}, "session_id": "s"}
     run = (await client.post("/v1/runs", json=body)).json()
     cancelled = await client.post(f"/v1/runs/{run['run_id']}/cancel", json={"reason": text})
-    agent = {"agent_id": "odd", "name": text, "description": text, "instructions": text}
+    # A name may not mislead whoever reads it; every other text may be anything.
+    name = "odd" if misleads(text) else text
+    agent = {"agent_id": "odd", "name": name, "description": text, "instructions": text}
     made = await client.post("/v1/agents", json=agent)
     again = await client.post("/v1/tools/calculator/invoke", json={"args": {text: text}})
     call = await _get(client, f"/v1/tool_calls/{again.json()['tool_call_id']}")

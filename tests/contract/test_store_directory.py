@@ -139,9 +139,9 @@ async def test_an_owner_deletes_its_own_agents_only(store: StoreBox) -> None:
 
 
 async def test_a_session_comes_back_as_it_was_made(store: StoreBox) -> None:
-    made = await store.directory.create_session(session("s1"))
+    made, replayed = await store.directory.create_session(session("s1"))
 
-    assert made == session("s1")
+    assert (made, replayed) == (session("s1"), False)
     assert await store.directory.get_session(OWNER, "s1") == made
     with pytest.raises(ConflictError):
         await store.directory.create_session(session("s1"))

@@ -264,7 +264,7 @@ def test_a_server_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailableError) as refused:
         upgrade("postgresql://u:secret@127.0.0.1:1/d")
     assert str(refused.value) == (
-        "the PostgreSQL database 127.0.0.1/d cannot be reached (Connection refused); check"
+        "the PostgreSQL database 127.0.0.1:1/d cannot be reached (Connection refused); check"
         " DATABASE_URL"
     )
 

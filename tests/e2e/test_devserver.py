@@ -150,6 +150,21 @@ async def test_restart_unfinished_keeps_the_old_file_and_starts_on_a_new_one(
     assert info.set_aside.stat().st_size > 100_000, "the write-ahead log is folded in"
 
 
+async def test_a_damaged_note_is_refused_and_restart_unfinished_keeps_the_old_file(
+    make: Make, tmp_path: Path
+) -> None:
+    first = make()
+    await first.start()
+    await first.stop(AT_ONCE)
+    sidecar_path(tmp_path / "t.db").write_text("garbage\n")
+
+    with pytest.raises(SetupError, match="nobody knows which Temporal server wrote"):
+        await make().start()
+    info = await make(restart_unfinished=True).start()
+
+    assert info.set_aside == tmp_path / "t.db.unknown"
+
+
 async def test_a_data_file_without_its_note_is_served_and_noted(make: Make, tmp_path: Path) -> None:
     first = make()
     await start_workflow((await first.start()).address)

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from domain.acceptance import Page
+from domain.acceptance import IdempotencyKey, Page
 from domain.agent import Agent
 from domain.errors import ConflictError, NotFoundError, SessionBusyError
 from domain.session import Message, OnBusy, Session
@@ -18,6 +18,7 @@ class FakeDirectory:
     def __init__(self, clock: FakeClock) -> None:
         self.agents: dict[tuple[str | None, str], Agent] = {}
         self.sessions: dict[tuple[str, str], Session] = {}
+        self.session_keys: dict[IdempotencyKey, str] = {}
         self.messages: dict[tuple[str, str], list[Message]] = defaultdict(list)
         self._clock = clock
 
@@ -71,12 +72,18 @@ class FakeDirectory:
             raise NotFoundError(f"there is no agent {agent_id}")
         del self.agents[owner, agent_id]
 
-    async def create_session(self, session: Session) -> Session:
-        key = (session.owner, session.session_id)
-        if key in self.sessions:
+    async def create_session(
+        self, session: Session, key: IdempotencyKey | None = None
+    ) -> tuple[Session, bool]:
+        if key is not None and key in self.session_keys:
+            return await self.get_session(session.owner, self.session_keys[key]), True
+        place = (session.owner, session.session_id)
+        if place in self.sessions:
             raise ConflictError(f"session {session.session_id} exists")
-        self.sessions[key] = session
-        return session
+        self.sessions[place] = session
+        if key is not None:
+            self.session_keys[key] = session.session_id
+        return session, False
 
     async def get_session(self, owner: str | None, session_id: str) -> Session:
         for (held_by, known), session in self.sessions.items():

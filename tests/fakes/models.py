@@ -22,12 +22,15 @@ class FakeModels:
 
     def models(self) -> Sequence[ModelInfo]:
         return (
-            ModelInfo(
-                model="offline/echo",
-                provider="offline",
-                configured=True,
-                input_per_mtok_usd="0",
-                output_per_mtok_usd="0",
+            *(
+                ModelInfo(
+                    model=f"offline/{name}",
+                    provider="offline",
+                    configured=True,
+                    input_per_mtok_usd="0",
+                    output_per_mtok_usd="0",
+                )
+                for name in ("echo", "assistant", "script")
             ),
             ModelInfo(model="raw/one", provider="raw", configured=True),
             ModelInfo(model="openai/gpt-x", provider="openai", configured=False),

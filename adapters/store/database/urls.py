@@ -11,13 +11,23 @@ from domain.errors import SetupError
 
 _POSTGRES_SCHEMES = frozenset({"postgres", "postgresql", "postgresql+asyncpg"})
 _SQLITE_SCHEMES = frozenset({"sqlite", "sqlite3", "sqlite+aiosqlite", "sqlite+pysqlite"})
+_LONGEST_SHOWN = 50
+"""Characters of a value that are repeated."""
 _FORMS = "sqlite:///path.db, postgresql://user:password@host/database, or a path"
 
 _RENAMED = {"sslmode": "ssl"}
 """libpq's name of an option and asyncpg's."""
 _KEPT = frozenset({"ssl", "host", "port", "target_session_attrs", "prepared_statement_cache_size"})
+_VALUES = {
+    "ssl": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "target_session_attrs": (
+        *("any", "primary", "standby", "read-write", "read-only", "prefer-standby"),
+    ),
+}
+"""What the driver takes of an option; of others it is not known here."""
 _DROPPED = frozenset({"channel_binding", "gssencmode", "sslnegotiation"})
 """What hosted databases put into their URLs and asyncpg negotiates by itself."""
+_OF_SQLALCHEMY = frozenset({"prepared_statement_cache_size"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +52,23 @@ class PostgresUrl:
         return f"the PostgreSQL database {self._place}"
 
     @property
+    def libpq(self) -> str:
+        """The URL as PostgreSQL's own tools, and asyncpg alone, spell it."""
+        parts = urlsplit(self.url)
+        back = {ours: theirs for theirs, ours in _RENAMED.items()}
+        options = [
+            (back.get(name, name), value)
+            for name, value in parse_qsl(parts.query)
+            if name not in _OF_SQLALCHEMY
+        ]
+        query = f"?{urlencode(options, safe='/')}" if options else ""
+        return f"postgresql://{parts.netloc}{parts.path}{query}"
+
+    @property
     def _place(self) -> str:
         parts = urlsplit(self.url)
-        return f"{parts.hostname or 'socket'}{parts.path}"
+        port = f":{parts.port}" if parts.port else ""
+        return f"{parts.hostname or 'socket'}{port}{parts.path}"
 
 
 Database = SqliteFile | PostgresUrl
@@ -80,7 +104,21 @@ def parse_database_url(text: str) -> Database:
             f"DATABASE_URL is neither a URL that is known nor a path; use {_FORMS} (with ./ before"
             " a first name that has a colon)"
         )
-    return _file(text.strip())
+    return _bare(text.strip())
+
+
+def _bare(path: str) -> SqliteFile:
+    """Take a path alone; a word might be anything, and would become a file in the working folder.
+
+    Raises:
+        SetupError: it does not look like a path.
+    """
+    if "/" not in path and "." not in path:
+        raise SetupError(
+            "DATABASE_URL is one word, neither a URL nor a path; use"
+            f" {_FORMS} (with ./ before a file's name that has no suffix such as .db)"
+        )
+    return _file(path)
 
 
 def _sqlite_url(rest: str) -> SqliteFile:
@@ -120,8 +158,18 @@ def _postgres(url: str) -> PostgresUrl:
     for name, value in parse_qsl(parts.query):
         known = _RENAMED.get(name, name)
         if known in _KEPT:
+            _check_value(name, known, value)
             options.append((known, value))
         elif name not in _DROPPED:
             raise SetupError(f"DATABASE_URL has the option {name!r}, which is not known; remove it")
     query = f"?{urlencode(options, safe='/')}" if options else ""
     return PostgresUrl(f"postgresql+asyncpg://{parts.netloc}{parts.path}{query}")
+
+
+def _check_value(name: str, known: str, value: str) -> None:
+    takes = _VALUES.get(known)
+    if takes is not None and value not in takes:
+        raise SetupError(
+            f"DATABASE_URL has the option {name}={value[:_LONGEST_SHOWN]!a}, which is not known;"
+            f" {name} is one of {', '.join(takes)}"
+        )

@@ -6,7 +6,7 @@ from typing import Any
 from adapters.store.database.tx import Engine
 from adapters.store.registry import agents
 from adapters.store.sessions import messages, sessions
-from domain.acceptance import Page
+from domain.acceptance import IdempotencyKey, Page
 from domain.agent import Agent
 from domain.ports import Clock
 from domain.session import Message, Session
@@ -38,9 +38,11 @@ class SqlDirectory:
         now = self._clock.now_ms()
         await self._engine.write(lambda tx: agents.delete_agent(tx, owner, agent_id, now))
 
-    async def create_session(self, session: Session) -> Session:
-        """Make a session."""
-        return await self._engine.write(lambda tx: sessions.create_session(tx, session))
+    async def create_session(
+        self, session: Session, key: IdempotencyKey | None = None
+    ) -> tuple[Session, bool]:
+        """Make a session, or return the one that the same key made before."""
+        return await self._engine.write(lambda tx: sessions.create_session(tx, session, key))
 
     async def get_session(self, owner: str | None, session_id: str) -> Session:
         """Return one session with its holder and queue."""

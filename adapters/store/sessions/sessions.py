@@ -7,7 +7,8 @@ from typing import Any
 
 from adapters.store.database.pages import newest_first, where
 from adapters.store.database.tx import Row, Tx
-from domain.acceptance import Page
+from adapters.store.runs import keys
+from domain.acceptance import IdempotencyKey, Page
 from domain.errors import (
     ConflictError,
     InvalidRequestError,
@@ -22,12 +23,24 @@ _BY_KEY = " WHERE owner = :owner AND session_id = :session_id"
 _WAITS = "queue_seq IS NOT NULL AND state IN ('CREATED', 'RUNNING')"
 
 
-def create_session(tx: Tx, session: Session) -> Session:
-    """Make a session.
+def create_session(
+    tx: Tx, session: Session, key: IdempotencyKey | None = None
+) -> tuple[Session, bool]:
+    """Make a session, or return the one that the same key made before, and whether it did.
 
     Raises:
         ConflictError: the id is taken.
+        IdempotencyKeyConflictError: the key was used with another body.
+        NotFoundError: the session that the key made is gone.
     """
+    if key is not None:
+        made = keys.claim(tx, session.owner, key, session.session_id, session.created_at)
+        if made is not None:
+            return get_session(tx, session.owner, made), True
+    return _inserted(tx, session), False
+
+
+def _inserted(tx: Tx, session: Session) -> Session:
     row = tx.one(
         "INSERT INTO sessions (owner, session_id, agent_id, on_busy, metadata, created_at) VALUES"
         " (:owner, :session_id, :agent_id, :on_busy, :metadata, :created_at)"

@@ -49,6 +49,33 @@ async def test_an_agent_is_made_changed_and_removed(
     assert gone.status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"agent_id": "register"}, "body.agent_id"),
+        ({"name": "Tutor\u202egnp.exe"}, "body.name"),
+        ({"name": "a\nb"}, "body.name"),
+        ({"capabilities": ["sums\u2066"]}, "body.capabilities.0"),
+        ({"models": ["offline/nonexistent"]}, "body.models"),
+    ],
+)
+async def test_an_agent_that_could_not_be_used_or_misleads_is_refused(
+    client: httpx2.AsyncClient, changed: dict[str, Any], field: str
+) -> None:
+    answer = await client.post("/v1/agents", json={**TUTOR, **changed})
+
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
+async def test_a_name_of_any_script_is_fine(client: httpx2.AsyncClient) -> None:
+    name = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \U0001f469\u200d\U0001f52c"
+
+    answer = await client.post("/v1/agents", json={**TUTOR, "name": name})
+
+    assert answer.json()["name"] == name
+
+
 async def test_a_run_takes_its_agent_along(client: httpx2.AsyncClient, world: World) -> None:
     await client.post("/v1/agents", json=TUTOR)
 

@@ -139,6 +139,21 @@ async def test_a_body_that_is_compressed_is_refused_as_such(client: httpx2.Async
     assert plain.status_code == 202
 
 
+@pytest.mark.parametrize(
+    ("charset", "status"),
+    [("utf-8", 202), ('"UTF-8"', 202), ("us-ascii", 202), ("utf-16", 415), ("latin-1", 415)],
+)
+async def test_a_body_in_another_charset_is_refused(
+    client: httpx2.AsyncClient, charset: str, status: int
+) -> None:
+    headers = {"content-type": f"application/json; charset={charset}"}
+
+    answer = await client.post("/v1/runs", content=b'{"input":"x"}', headers=headers)
+
+    assert answer.status_code == status
+    assert status == 202 or "send the body in utf-8" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("media", ["text/plain", "application/x-www-form-urlencoded", ""])
 async def test_a_body_of_another_type_is_refused(client: httpx2.AsyncClient, media: str) -> None:
     """Attack 11: a plain form of another page is not taken for JSON."""

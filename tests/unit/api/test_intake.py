@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.agent import Agent, AgentKind, Limits
+from domain.agent import Agent, AgentKind, Degradation, Limits
 from domain.auth import (
     LOCAL,
     check_key,
@@ -132,6 +132,20 @@ def test_a_provider_without_credentials_here_is_fine_and_an_unknown_one_is_not()
 
     with pytest.raises(InvalidRequestError, match="nobody"):
         check_agent(_agent(models=("nobody/x",)), {}, FakeModels())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"models": ("offline/nonexistent",)},
+        {"degradation": Degradation(models=("offline/nonexistent",))},
+    ],
+)
+def test_an_offline_model_that_is_not_there_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError, match="there are offline/echo") as raised:
+        check_agent(_agent(**fields), {}, FakeModels())
+
+    assert raised.value.field == "models"
 
 
 def test_a_provider_that_lists_no_model_but_answers_is_known() -> None:

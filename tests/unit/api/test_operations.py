@@ -197,7 +197,8 @@ async def test_models_stand_in_openais_list(client: httpx2.AsyncClient) -> None:
 
     assert listed["object"] == "list"
     tiers = [f"tier:{tier}" for tier in ("simple", "medium", "complex", "critical")]
-    models = ["offline/echo", "raw/one", "openai/gpt-x"]
+    offline = [f"offline/{name}" for name in ("echo", "assistant", "script")]
+    models = [*offline, "raw/one", "openai/gpt-x"]
     names = [model["id"] for model in listed["data"]]
     assert names == [*models, "auto", *tiers, "agent:assistant"]
     assert listed["data"][0]["price"]["input_per_mtok_usd"] == "0"

@@ -134,6 +134,16 @@ def test_a_temporal_that_changed_since_it_wrote_the_data_is_told(
     assert "--restart-unfinished" in found.said
 
 
+def test_a_damaged_note_of_who_wrote_the_data_is_told(tmp_path: Path) -> None:
+    (tmp_path / "temporal.db").write_text("")
+    (tmp_path / "temporal.db.server.json").write_text("garbage\n")
+
+    found = look("temporal", data_dir=tmp_path)
+
+    assert found.state == "fail"
+    assert "nobody knows which Temporal server wrote temporal.db" in found.said
+
+
 def test_a_cached_temporal_is_found_without_being_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from bootstrap.devserver.binary import (
     sidecar_path,
     write_sidecar,
 )
+from domain.errors import SetupError
 from tests.unit.bootstrap.scripts import fake_temporal, write_script
 
 
@@ -71,12 +72,19 @@ def test_a_writer_that_was_replaced_is_asked_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"other": 1}'])
-def test_a_damaged_sidecar_counts_as_none(tmp_path: Path, content: str) -> None:
+def test_a_damaged_sidecar_is_refused_with_what_to_do(tmp_path: Path, content: str) -> None:
     data_file = tmp_path / "t.db"
     data_file.touch()
     sidecar_path(data_file).write_text(content)
 
-    assert read_sidecar(data_file) is None
+    with pytest.raises(SetupError, match=r"t\.db\.server\.json cannot be read.*--restart-unf"):
+        read_sidecar(data_file)
+
+
+def test_a_data_file_of_which_nothing_was_noted_has_no_sidecar(tmp_path: Path) -> None:
+    (tmp_path / "t.db").touch()
+
+    assert read_sidecar(tmp_path / "t.db") is None
 
 
 def test_a_sidecar_without_its_data_file_counts_as_none(tmp_path: Path) -> None:

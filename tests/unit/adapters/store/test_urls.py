@@ -21,6 +21,9 @@ from domain.errors import SetupError
         ("file:///var/lib/x.db?mode=rw", "/var/lib/x.db"),
         ("file://localhost/var/lib/x.db", "/var/lib/x.db"),
         ("x.db", "x.db"),
+        ("./garbage", "garbage"),
+        ("data/garbage", "data/garbage"),
+        ("sqlite:///garbage", "garbage"),
         (" /var/lib/x.db ", "/var/lib/x.db"),
         ("./odd:name.db", "odd:name.db"),
         ("data/odd:name.db", "data/odd:name.db"),
@@ -74,6 +77,12 @@ def test_a_postgresql_url_names_the_async_driver(text: str, url: str) -> None:
         ("postgres://u:secret@h", "no database"),
         ("postgres://u:secret@h/", "no database"),
         ("postgres://u:secret@h/d?options=x", "'options'"),
+        (
+            "postgres://u:secret@h/d?sslmode=bogus",
+            "sslmode='bogus', which .* one of disable, allow",
+        ),
+        ("postgres://u:secret@h/d?target_session_attrs=x", "target_session_attrs is one of any"),
+        ("garbage", "one word, neither a URL nor a path.*with ./ before"),
         ("postgres://u:secret@[h/d", "cannot be read"),
         ("postgres://u:secret@h:port/d", "cannot be read"),
     ],
@@ -82,6 +91,21 @@ def test_what_cannot_be_used_is_refused_with_a_sentence(text: str, says: str) ->
     with pytest.raises(SetupError, match=says) as refused:
         parse_database_url(text)
     assert "secret" not in str(refused.value)
+
+
+def test_a_database_is_named_with_its_port() -> None:
+    assert str(PostgresUrl("postgresql+asyncpg://u:p@h:5433/d")).endswith("database h:5433/d")
+
+
+def test_what_asks_the_driver_alone_spells_options_as_postgresql_does() -> None:
+    given = "postgres://u:p%40@h:5433/d?sslmode=require&prepared_statement_cache_size=0"
+    found = parse_database_url(given)
+
+    assert isinstance(found, PostgresUrl)
+    assert found.libpq == "postgresql://u:p%40@h:5433/d?sslmode=require"
+    socket = parse_database_url("postgres://u@/d?host=/run/pg")
+    assert isinstance(socket, PostgresUrl)
+    assert socket.libpq == "postgresql://u@/d?host=/run/pg"
 
 
 def test_a_password_does_not_reach_a_log() -> None:

@@ -67,6 +67,7 @@ def test_the_best_match_wins_and_every_score_is_shown() -> None:
     [
         ({"is_healthy": False}, "it is not healthy"),
         ({"is_open": True}, "its circuit is open"),
+        ({"is_reachable": False}, "no provider of its models is configured"),
         ({"is_quarantined": True}, "it is quarantined"),
         ({"can_pay": False}, "its budget does not cover the run"),
         ({"tools": frozenset()}, "it does not take search"),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from domain.agent import AgentKind
+from domain.agent import AgentKind, Degradation
 from domain.agenthealth import Health, HealthRecord
 from domain.errors import AgentUnavailableError, InvalidRequestError, NotFoundError
 from domain.learning import roster
@@ -29,8 +29,13 @@ def world() -> World:
     return made
 
 
-async def pick(world: World, content: str = "help with algebra", **fields: Any) -> Picked:
-    costs = Costs(FakePrices(), Ladder({}, ("openai/gpt-x",)))
+async def pick(
+    world: World,
+    content: str = "help with algebra",
+    providers: frozenset[str] | None = None,
+    **fields: Any,
+) -> Picked:
+    costs = Costs(FakePrices(), Ladder({}, ("openai/gpt-x",)), providers)
     chooser = AgentChooser(world.directory, world.health, world.learning, "cook", costs)
     wanted = Wanted("run_7", "ann", "ann", content, **fields)
     return await chooser.pick(wanted)
@@ -296,6 +301,35 @@ async def test_where_every_circuit_is_open_a_run_is_taken_and_waits(world: World
     world.learned.standings = Standing(open_models=frozenset({"openai/gpt-x"}))
 
     assert (await pick(world)).agent.agent_id == "tutor"
+
+
+OFFLINE = frozenset({"offline"})
+
+
+async def test_an_agent_without_a_provider_here_is_left_to_those_that_can_run(
+    world: World,
+) -> None:
+    world.add_agent("cook", description="recipes", models=("offline/echo",))
+    world.add_agent("tutor", description="explains algebra", models=("openai/gpt-x",))
+
+    picked = await pick(world, providers=OFFLINE)
+    elsewhere = await pick(world)
+    named = await pick(world, providers=OFFLINE, agent_id="tutor")
+
+    assert picked.agent.agent_id == "cook"
+    assert picked.route is not None
+    assert picked.route["excluded"] == {"tutor": "no provider of its models is configured"}
+    assert (elsewhere.agent.agent_id, named.agent.agent_id) == ("tutor", "tutor")
+
+
+async def test_an_agent_that_can_answer_at_all_is_not_left_out(world: World) -> None:
+    behind = Degradation(static="later")
+    world.add_agent("tutor", description="explains algebra", degradation=behind)
+    assert (await pick(world, providers=OFFLINE)).agent.agent_id == "tutor"
+
+
+async def test_where_no_agent_has_a_provider_a_run_is_taken_and_says_so(world: World) -> None:
+    assert (await pick(world, providers=OFFLINE)).agent.agent_id == "tutor"
 
 
 def test_of_a_budget_that_stops_the_first_model_that_takes_calls_counts() -> None:
