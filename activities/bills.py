@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from domain.chat import TokenUsage
+from domain.bounds import bytes_of
+from domain.chat import ChatMessage, StreamEnd, TokenUsage
 from domain.errors import (
     InternalError,
     MalformedReplyError,
@@ -78,10 +79,20 @@ class Meter:
         cost = self.prices.cost(self.model, usage)
         return None if cost is None else min(MOST_PICO, to_pico(cost))
 
-    def bill(self, usage: TokenUsage | None, latency_ms: int, stop_reason: str | None) -> CallBill:
-        """Return the bill of a call that ended; without a usage it is all that was held."""
+    def bill(
+        self,
+        usage: TokenUsage | None,
+        latency_ms: int,
+        stop_reason: str | None,
+        most_output: int | None = None,
+    ) -> CallBill:
+        """Return the bill of a call that ended.
+
+        Without a usage it is what was held; `most_output` is an upper bound of the tokens of an
+        answer that came whole, so that no more than these are billed of the output held.
+        """
         if usage is None:
-            return replace(self._held(latency_ms), stop_reason=stop_reason)
+            return replace(self._held(latency_ms, most_output), stop_reason=stop_reason)
         return CallBill(
             model=self.model,
             usage=usage,
@@ -113,15 +124,33 @@ class Meter:
             retry_after_ms=None if wait is None else int(wait.total_seconds() * 1000),
         )
 
-    def _held(self, latency_ms: int) -> CallBill:
+    def _held(self, latency_ms: int, most_output: int | None = None) -> CallBill:
         bound = self.opened.bound
+        said = bound.output_tokens
+        if most_output is not None:
+            said = min(said, most_output)
+        usage = TokenUsage(input_tokens=bound.input_tokens, output_tokens=said)
         return CallBill(
             model=self.model,
-            usage=TokenUsage(input_tokens=bound.input_tokens, output_tokens=bound.output_tokens),
-            cost_pico=bound.pico,
+            usage=usage,
+            cost_pico=bound.pico if said == bound.output_tokens else self._most(usage),
             estimated=True,
             latency_ms=latency_ms,
         )
+
+    def _most(self, usage: TokenUsage) -> int | None:
+        """Return what a call costs at most, and never more than was held for it."""
+        price, held = self.opened.price, self.opened.bound.pico
+        # How much of the input was cached is not known; it may even cost more.
+        rates = None if price is None else price.rates
+        cost = rates.cost(usage.input_tokens, usage.output_tokens) if rates else self.cost(usage)
+        return cost if cost is None or held is None else min(cost, held)
+
+
+def most_output(text: str, end: StreamEnd) -> int:
+    """Return an upper bound of the tokens of an answer that came whole."""
+    said = ChatMessage(role="assistant", content=text, tool_calls=end.tool_calls)
+    return bytes_of((said,)) + end.thought_bytes
 
 
 def add(usage: RunUsage, bill: CallBill, turns: int = 1) -> RunUsage:

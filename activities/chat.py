@@ -206,7 +206,8 @@ class ChatActivities:
 
     async def _close(self, call: _Call, end: StreamEnd, writer: DeltaWriter) -> ChatReply:
         text = "".join(call.streamed)
-        bill = self._meter(call).bill(end.usage, self._latency(call), end.stop_reason)
+        most = bills.most_output(text, end) if end.usage is None else None
+        bill = self._meter(call).bill(end.usage, self._latency(call), end.stop_reason, most)
         look = look_at(call.order, call.opened.spec, text, end)
         if look.weak is not None:
             return await self._close_weak(call, text, bill, look, writer)

@@ -40,7 +40,7 @@ from domain.step import (
     OutcomeUnknown,
 )
 from domain.tiers import ModelRouter, Question
-from domain.tool import SPAWN_TOOL, ToolCallStatus, ToolOutcome
+from domain.tool import INVALID_ARGUMENTS, SPAWN_TOOL, ToolCallStatus, ToolOutcome
 
 _REFUSALS = (
     *(LimitReachedError, QueueFullError, NotFoundError, InvalidRequestError),
@@ -89,8 +89,9 @@ class ChildActivities:
     async def _spawn(self, order: ToolCallOrder) -> ToolReply:
         opening = await self._frame.open(order.run_id, order.step_id)
         match opening:
-            case AlreadyClosed(result=result):
-                return await self._reply(order, result["status"], None)
+            case AlreadyClosed():
+                reply = await self._reply(order, opening.result["status"], None)
+                return reply.model_copy(update={"invalid": closed_reply(opening).invalid})
             case AwaitingChild(tool_call_id=call_id):
                 return await self._reply(order, ToolCallStatus.WAITING_CHILD.value, call_id)
             case AwaitingApproval():
@@ -109,7 +110,7 @@ class ChildActivities:
             new = await self._new_run(order, opened, args)
             spawned = await self._ports.book.spawn(attempt, new, waits=args.wait)
         except ValidationError as error:
-            return await self._refuse(attempt, "invalid_arguments", _problems(error))
+            return await self._refuse(attempt, INVALID_ARGUMENTS, _problems(error))
         except _REFUSALS as error:
             return await self._refuse(attempt, _reason(error), error.message)
         status = ToolCallStatus.WAITING_CHILD if spawned.waits else ToolCallStatus.SUCCEEDED
@@ -155,13 +156,19 @@ class ChildActivities:
     async def _refuse(self, attempt: Attempt, code: str, said: str) -> ToolReply:
         outcome = ToolOutcome(ok=False, content=f"no run was started: {said}", error_code=code)
         await self._frame.book.close_tool(attempt, ToolCallStatus.FAILED, outcome)
-        return ToolReply(status=ToolCallStatus.FAILED.value)
+        return ToolReply(status=ToolCallStatus.FAILED.value, invalid=code == INVALID_ARGUMENTS)
 
     async def _reply(self, order: ToolCallOrder, status: str, call_id: str | None) -> ToolReply:
         """Return how the call stands; whoever crashed before may have left the child unstarted."""
         found = await self._ports.book.unstarted(child_run_id(order.run_id, order.step_id))
         child = None if found is None else _child_order(found)
         return ToolReply(status=status, tool_call_id=call_id, child=child)
+
+
+def closed_reply(opening: AlreadyClosed) -> ToolReply:
+    """Return the reply of a call that has ended before."""
+    result = opening.result
+    return ToolReply(status=result["status"], invalid=result.get("invalid", False))
 
 
 def waits_for_others(opening: AwaitingApproval | AwaitingClient) -> ToolReply:

@@ -17,7 +17,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from activities import failures
-from activities.children import waits_for_others
+from activities.children import closed_reply, waits_for_others
 from activities.live import LiveAttempt
 from activities.steps import StepFrame
 from domain.errors import OrchestratorError, StepRefusedError, StoreUnavailableError, TransientError
@@ -31,9 +31,21 @@ from domain.step import (
     Opened,
     OutcomeUnknown,
 )
-from domain.tool import Effect, ToolCallStatus, ToolInvocation, ToolOutcome, ToolSpec
+from domain.tool import (
+    INVALID_ARGUMENTS,
+    Effect,
+    ToolCallStatus,
+    ToolInvocation,
+    ToolOutcome,
+    ToolSpec,
+)
 
 PREFIX = "tool:"
+NOT_JSON = ToolOutcome(
+    ok=False,
+    content="invalid arguments, nothing was done: the arguments are not a JSON object",
+    error_code=INVALID_ARGUMENTS,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +95,7 @@ class ToolActivities:
     ) -> ToolReply:
         opening = await self._frame.open(order.run_id, order.step_id)
         if isinstance(opening, AlreadyClosed):
-            return ToolReply(status=opening.result["status"])
+            return closed_reply(opening)
         if isinstance(opening, OutcomeUnknown):
             return ToolReply(status="outcome_unknown", tool_call_id=opening.tool_call_id)
         if isinstance(opening, AwaitingApproval | AwaitingClient):
@@ -106,8 +118,11 @@ class ToolActivities:
 
     async def _execute(self, live: LiveAttempt, call: _Call) -> ToolReply:
         spec = call.spec
+        args = _parsed(call.opened.args)
+        if args is None:
+            return await self._close(call.attempt, ToolCallStatus.FAILED, NOT_JSON)
         try:
-            outcome = await self._toolbox.run(_invocation(call))
+            outcome = await self._toolbox.run(_invocation(call, args))
         except asyncio.CancelledError:
             if spec.effect is not Effect.UNSAFE:
                 await self._frame.let_go(live, call.attempt)
@@ -160,24 +175,25 @@ class ToolActivities:
         self, attempt: Attempt, status: ToolCallStatus, outcome: ToolOutcome
     ) -> ToolReply:
         await self._frame.book.close_tool(attempt, status, outcome)
-        return ToolReply(status=status.value)
+        is_invalid = outcome.error_code == INVALID_ARGUMENTS
+        return ToolReply(status=status.value, invalid=is_invalid)
 
 
-def _invocation(call: _Call) -> ToolInvocation:
+def _invocation(call: _Call, args: dict[str, object]) -> ToolInvocation:
     return ToolInvocation(
         run_id=call.order.run_id,
         tool_call_id=call.opened.tool_call_id or "",
         idempotency_key=call.opened.idempotency_key,
         name=call.spec.name,
-        args=_parsed(call.opened.args),
+        args=args,
         timeout_seconds=call.order.timeout_seconds,
     )
 
 
-def _parsed(text: str) -> dict[str, object]:
-    """Return the arguments; text that is no JSON object becomes one that no schema accepts."""
+def _parsed(text: str) -> dict[str, object] | None:
+    """Return the arguments, None when they are no JSON object."""
     try:
         value = json.loads(text or "{}")
     except (ValueError, RecursionError):
-        return {"__malformed__": text[:200]}
-    return value if isinstance(value, dict) else {"__malformed__": text[:200]}
+        return None
+    return value if isinstance(value, dict) else None

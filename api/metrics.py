@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from domain.push import PushLag
-from domain.stats import RunStats, WorkerSlot
+from domain.stats import RunStats, ToolTrouble, WorkerSlot
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -61,7 +61,15 @@ class Metrics:
             "run_start_wait_seconds", "From acceptance to the first step.", "quantile"
         )
         self._slots = self._gauge("worker_slots", "Places where steps run.", "state")
-
+        self._left_running = self._gauge(
+            "tools_left_running", "Async tools of this process that were cut and have not ended."
+        )
+        self._stalls = Counter(
+            "orchestrator_event_loop_stalls_total",
+            "Times that this process's event loop stood still while tools ran in it.",
+            registry=self.registry,
+        )
+        self._stalls_told = 0
         self._push: dict[str, Gauge] = {}
 
     def set_push(self, lag: PushLag | None) -> None:
@@ -77,6 +85,12 @@ class Metrics:
         self._push["events"].set(lag.events)
         self._push["failing"].set(lag.failing)
         self._push["oldest"].set(lag.oldest_ms / 1000)
+
+    def set_tools(self, trouble: ToolTrouble) -> None:
+        """Set what tools do to the event loop of this process."""
+        self._left_running.set(trouble.left_running)
+        self._stalls.inc(trouble.loop_stalls - self._stalls_told)
+        self._stalls_told = trouble.loop_stalls
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"orchestrator_{name}", text, labels, registry=self.registry)

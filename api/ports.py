@@ -20,7 +20,7 @@ from domain.push import PushLag
 from domain.records import EventLog, KeyRing
 from domain.scheduling import ScheduleBook, ScheduleEngine
 from domain.spending import CallBook, ModelHealthBook
-from domain.stats import FigureBook, WorkerSlot
+from domain.stats import FigureBook, ToolTrouble, WorkerSlot
 from domain.tiers import ModelRouter
 from domain.treelog import TreeLog
 from domain.upstream import RawModels
@@ -123,6 +123,8 @@ class ApiPorts:
     """Returns the runs whose workflow task keeps failing."""
     push_lag: Callable[[], Awaitable[PushLag | None]] = nothing_pushed
     """Returns how far the receiver of the event push is behind; None without one."""
+    tool_trouble: Callable[[], ToolTrouble] = ToolTrouble
+    """Returns what tools in this process do to its event loop."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,7 @@ def build_api_role(
         addresses=can.policy,
         checks={"engine": gateway.check, "store": storage.check, "worker": storage.check_workers},
         stuck=storage.stuck_runs,
+        tool_trouble=can.toolbox.trouble,
         push_lag=storage.pushes.lag if settings.ingress_url else nothing_pushed,
     )
     config = ApiConfig(

@@ -95,12 +95,14 @@ class StreamEnd(_Value):
     """The provider's terminal marker arrived: the reply is whole.
 
     `tool_calls` are complete here; they are never handed out before the end, so that a truncated
-    stream cannot run a tool. `usage` is None when the provider sent none.
+    stream cannot run a tool. `usage` is None when the provider sent none. `thought_bytes` is the
+    size of what was streamed besides text and calls: thinking, which is billed as output.
     """
 
     stop_reason: str
     tool_calls: tuple[ToolCallRequest, ...] = ()
     usage: TokenUsage | None = None
+    thought_bytes: int = 0
 
 
 ChatChunk = TextDelta | StreamEnd

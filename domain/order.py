@@ -46,7 +46,7 @@ class Progress(_Payload):
     turn: int = 0
     tool_calls: int = 0
     repairs: int = 0
-    """Replies in a row that asked for nothing but tools that do not exist."""
+    """Replies in a row of which nothing could run: no such tool, or arguments that do not fit."""
     started_at_ms: int | None = None
     usage: RunUsage = RunUsage()
 
@@ -163,6 +163,8 @@ class ToolReply(_Payload):
     """When to look again, if nobody decided or answered."""
     child: ChildOrder | None = None
     """The run that this call made, while no workflow has begun it."""
+    invalid: bool = False
+    """Whether nothing was begun because the arguments are no JSON, or not as the schema says."""
 
 
 class DecisionOrder(_Payload):

@@ -40,6 +40,17 @@ class RunStats(BaseModel):
         return self.succeeded / ended if ended else None
 
 
+class ToolTrouble(BaseModel):
+    """What tools in the event loop do to their process, since it began."""
+
+    model_config = ConfigDict(frozen=True)
+
+    left_running: int = 0
+    """`async` tools that were cut and have not ended."""
+    loop_stalls: int = 0
+    """How often the loop stood still for a second and more while tools ran in it."""
+
+
 class WorkerSlot(BaseModel):
     """One place of a worker where a step can run. Source: seed C, agents of the pool."""
 

@@ -129,6 +129,10 @@ class ToolSpec(BaseModel):
         )
 
 
+INVALID_ARGUMENTS = "invalid_arguments"
+"""The error of a call that was not begun: its arguments are no JSON, or not as its schema says."""
+
+
 class ToolOutcome(BaseModel):
     """How an execution ended, as the model will read it. `content` is JSON text or plain text."""
 
@@ -137,6 +141,11 @@ class ToolOutcome(BaseModel):
     ok: bool
     content: str
     error_code: str | None = None
+
+
+def refused(code: str | None) -> dict[str, bool]:
+    """Return what the result of a step adds when its call was not begun; the workflow counts it."""
+    return {"invalid": True} if code == INVALID_ARGUMENTS else {}
 
 
 class ToolInvocation(BaseModel):

@@ -10,7 +10,7 @@ STEP_ATTEMPTS = 50
 """A backstop: the step's row counts what really failed; accidents of workers use nothing up."""
 
 MAX_REPAIRS = 2
-"""Replies in a row that ask only for tools which do not exist, before the run fails."""
+"""Replies in a row of which no call can run, before the run fails."""
 
 SERVER_GRACE = timedelta(seconds=50)
 """On top of a tool's own timeout, so that the activity itself reports that it was cut: a blocking

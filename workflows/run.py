@@ -45,6 +45,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.display import show_details, show_waiting
     from workflows.news import News
     from workflows.outcomes import RunFailedError, RunStoppedError, failure_of
+    from workflows.repairs import count_repairs
     from workflows.waits import PARKED, Waits
 
 StepOrder = ChatOrder | InvokeOrder | ToolCallOrder
@@ -170,7 +171,8 @@ class RunWorkflow:
         if not reply.calls and not reply.refused:
             return not reply.goes_on
         self._count_calls(reply)
-        await self._call_tools(reply.calls)
+        has_run = await self._call_tools(reply.calls)
+        self._note(repairs=count_repairs(self._progress.repairs, reply.calls, has_run=has_run))
         return False
 
     def _check_caps(self) -> None:
@@ -183,13 +185,8 @@ class RunWorkflow:
             raise RunFailedError(error.reason, error.message) from error
 
     def _count_calls(self, reply: ChatReply) -> None:
-        repairs = 0 if reply.calls else self._progress.repairs + 1
         total = self._progress.tool_calls + len(reply.calls) + reply.refused
-        self._note(repairs=repairs, tool_calls=total)
-        if repairs > policies.MAX_REPAIRS:
-            raise RunFailedError(
-                "malformed_reply", f"the model asked {repairs} times in a row for unknown tools"
-            )
+        self._note(tool_calls=total)
         cap = self._order.limits.max_tool_calls
         if cap is not None and total > cap:
             raise RunFailedError("max_tool_calls", f"the run reached its cap of {cap} tool calls")
@@ -222,14 +219,17 @@ class RunWorkflow:
         self._note(usage=reply.usage)
         return reply.goes_on
 
-    async def _call_tools(self, calls: Sequence[CallTicket]) -> None:
-        """Run the calls of one reply side by side; the first failure of the run stops the rest."""
+    async def _call_tools(self, calls: Sequence[CallTicket]) -> bool:
+        """Run the calls of one reply side by side, and say whether any could be.
+
+        The first failure of the run stops the rest.
+        """
         if len(calls) > 1:
             self._news = News(self._order, lambda: self._wakes)
         news = [asyncio.create_task(self._news.listen())] if self._news else []
         tasks = [asyncio.create_task(self._call_tool(call)) for call in calls]
         try:
-            await asyncio.gather(*tasks)
+            return any(await asyncio.gather(*tasks))
         except (FailureError, RunStoppedError, asyncio.CancelledError):
             # Not BaseException: a coroutine that is being thrown away must not wait once more.
             for task in tasks:
@@ -238,11 +238,14 @@ class RunWorkflow:
             raise
         finally:
             self._news = None
-            for task in news:
-                task.cancel()
+            for listener in news:
+                listener.cancel()
 
-    async def _call_tool(self, call: CallTicket) -> None:
-        """Run one call; while anybody else has to say something first, wait and look again."""
+    async def _call_tool(self, call: CallTicket) -> bool:
+        """Run one call; while anybody else has to say something first, wait and look again.
+
+        Returns whether its arguments were such that it could be begun.
+        """
         tool = self._tools[call.tool]
         order = ToolCallOrder(
             run_id=self._order.run_id,
@@ -262,7 +265,7 @@ class RunWorkflow:
             if reply.child is not None:
                 await start_child(reply.child, self._order.timing)
             if reply.status not in PARKED:
-                return
+                return not reply.invalid
             await self._wait_for_answer(seen, call.step_id, reply)
 
     async def _wait_for_answer(self, seen: int, step_id: str, reply: ToolReply) -> None:

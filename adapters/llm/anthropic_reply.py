@@ -23,6 +23,9 @@ _STOP_REASONS = {
 _INPUT_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 """Anthropic counts these apart; our `input_tokens` is their sum."""
 
+_SAID = frozenset({"type", "text", "partial_json"})
+"""Fields of a piece that are kept, or say nothing; the others are thinking."""
+
 
 class AnthropicReply:
     """Reads text and tool calls; thinking and kinds unknown here are progress without text."""
@@ -76,6 +79,7 @@ class AnthropicReply:
             stop_reason=_STOP_REASONS.get(self._stop_reason, self._stop_reason),
             tool_calls=self._draft.tool_calls(),
             usage=self._usage(),
+            thought_bytes=self._draft.thought_bytes,
         )
 
     def _take_delta(self, data: dict[str, Any]) -> str | None:
@@ -85,6 +89,7 @@ class AnthropicReply:
             text = as_text(_PROVIDER, delta.get("text"), "text")
             return self._draft.add_text(text) if text else None
         if kind != "input_json_delta":
+            self._draft.add_thoughts(delta, _SAID)
             return ""
         index = self._index(data)
         piece = as_text(_PROVIDER, delta.get("partial_json"), "tool arguments")
@@ -108,6 +113,8 @@ class AnthropicReply:
             given = as_object(_PROVIDER, block.get("input"), "tool arguments")
             if given:
                 self._first_input[index] = given
+        else:
+            self._draft.add_thoughts(block, _SAID)
         return ""
 
     def _take_message_delta(self, data: dict[str, Any]) -> None:

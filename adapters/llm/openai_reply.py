@@ -9,6 +9,9 @@ from adapters.llm.values import as_count, as_object, as_text, decode_object, mal
 from domain.chat import StreamEnd, TokenUsage
 from domain.errors import StreamIncompleteError
 
+_SAID = frozenset({"role", "content", "refusal", "tool_calls"})
+"""Fields of a piece that are kept, or say nothing; the others are thinking."""
+
 
 class OpenAIReply:
     """Reads chunks of the first choice; every other choice is ignored."""
@@ -50,6 +53,7 @@ class OpenAIReply:
             stop_reason=self._finish_reason,
             tool_calls=self._draft.tool_calls(),
             usage=self._usage,
+            thought_bytes=self._draft.thought_bytes,
         )
 
     def _take_choice(self, choice: dict[str, Any]) -> str | None:
@@ -59,6 +63,7 @@ class OpenAIReply:
         if reason:
             self._finish_reason = as_text(self._provider, reason, "finish_reason")
         delta = as_object(self._provider, choice.get("delta"), "delta")
+        self._draft.add_thoughts(delta, _SAID)
         text = as_text(self._provider, delta.get("content"), "content")
         if not text:
             text = as_text(self._provider, delta.get("refusal"), "refusal")

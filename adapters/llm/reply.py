@@ -1,7 +1,8 @@
 """A reply while it grows: text, tool calls and their limits. Knows no vendor's wire format."""
 
+import json
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from adapters.llm.sse import SseEvent
 from adapters.llm.values import clean, ends_in_half_pair, malformed
@@ -53,6 +54,7 @@ class ReplyDraft:
         self.provider = provider
         self._limits = limits
         self._text_bytes = 0
+        self.thought_bytes = 0
         self._half_pair = ""
         self._calls: list[_CallDraft] = []
 
@@ -71,6 +73,19 @@ class ReplyDraft:
         piece = clean(piece)
         self._count_text(len(piece.encode()))
         return piece
+
+    def add_thoughts(self, delta: dict[str, Any], said: frozenset[str]) -> None:
+        """Count what a piece holds besides the fields that are `said`; it is not kept."""
+        for name in delta.keys() - said:
+            if delta[name]:
+                self.thought_bytes += self._size_of(delta[name])
+
+    def _size_of(self, value: object) -> int:
+        try:
+            text = value if isinstance(value, str) else json.dumps(value)
+        except RecursionError as error:
+            raise malformed(self.provider, "delta: it is nested too deep") from error
+        return len(text.encode("utf-8", "replace"))
 
     def _count_text(self, size: int) -> None:
         self._text_bytes += size

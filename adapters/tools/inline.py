@@ -8,18 +8,28 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from adapters.tools.decorator import FunctionTool
 from adapters.tools.pool import ToolRaisedError
+from adapters.tools.watch import LoopWatch
 
 _log = logging.getLogger(__name__)
 _running: ContextVar[str] = ContextVar("tool that is running")
 
 
-async def run_inline(
-    tool: FunctionTool, bound: dict[str, Any], timeout_seconds: float, grace_seconds: float
-) -> object:
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a call is run. Seconds; `call` names it in the log."""
+
+    timeout_seconds: float
+    grace_seconds: float
+    call: str
+    watch: LoopWatch
+
+
+async def run_inline(tool: FunctionTool, bound: dict[str, Any], terms: Terms) -> object:
     """Return what the tool returns.
 
     A tool that ignores its cancellation for `grace_seconds` is left behind and reported: its caller
@@ -32,17 +42,19 @@ async def run_inline(
     """
     name = tool.spec.name
     if not tool.is_async:
-        return await _contained(name, _called(tool, bound))
+        with terms.watch.during(terms.call):
+            return await _contained(name, _called(tool, bound))
     loop = asyncio.get_running_loop()
     if loop.get_task_factory() is None:
         loop.set_task_factory(_task)
     task = loop.create_task(_as_tool(name, tool.function(**bound)))
+    terms.watch.follow(task, terms.call)
     try:
-        await asyncio.wait({task}, timeout=timeout_seconds)
+        await asyncio.wait({task}, timeout=terms.timeout_seconds)
         if not task.done():
-            raise TimeoutError(f"tool {name} was cut after {timeout_seconds} s")
+            raise TimeoutError(f"tool {name} was cut after {terms.timeout_seconds} s")
     finally:
-        await _stop(task, name, grace_seconds)
+        await _stop(task, terms)
     if task.cancelled():
         raise RuntimeError(f"tool {name} cancelled itself")
     return task.result()
@@ -77,13 +89,14 @@ def _task(
     return asyncio.Task(work if name is None else _contained(name, work), loop=loop, **options)
 
 
-async def _stop(task: asyncio.Future[Any], name: str, grace_seconds: float) -> None:
+async def _stop(task: asyncio.Future[Any], terms: Terms) -> None:
     if task.done():
         return
     task.cancel()
-    await asyncio.wait({task}, timeout=grace_seconds)
+    await asyncio.wait({task}, timeout=terms.grace_seconds)
     if not task.done():
-        _log.error("tool %s ignores its cancellation and was left running", name)
+        _log.error("tool %s ignores its cancellation and was left running", terms.call)
+        terms.watch.note_deaf(task)
     task.add_done_callback(_forget)
 
 

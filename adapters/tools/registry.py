@@ -6,10 +6,12 @@ from typing import Any
 from adapters.tools.arguments import InvalidArgumentsError
 from adapters.tools.context import ToolContext
 from adapters.tools.decorator import FunctionTool
-from adapters.tools.inline import run_inline
+from adapters.tools.inline import Terms, run_inline
 from adapters.tools.pool import ProcessPool, ToolRaisedError
 from adapters.tools.results import DEFAULT_MAX_RESULT_BYTES, UnusableResultError, encode_result
+from adapters.tools.watch import LoopWatch
 from domain.errors import OrchestratorError, SetupError, ToolFailedError
+from domain.stats import ToolTrouble
 from domain.tool import ToolInvocation, ToolOutcome, ToolSpec
 
 MAX_MESSAGE_CHARACTERS = 4000
@@ -29,6 +31,7 @@ class ToolRegistry:
     ) -> None:
         self._tools: dict[str, FunctionTool] = {}
         self._pool = pool or ProcessPool()
+        self._watch = LoopWatch()
         self._max_result_bytes = max_result_bytes
         self._cancel_grace_seconds = cancel_grace_seconds
         for tool in tools:
@@ -54,6 +57,10 @@ class ToolRegistry:
         """Return every registered tool, by name."""
         return [self._tools[name].spec for name in sorted(self._tools)]
 
+    def trouble(self) -> ToolTrouble:
+        """Return what tools in this process's event loop do to it."""
+        return self._watch.trouble()
+
     async def run(self, invocation: ToolInvocation) -> ToolOutcome:
         """Execute one call once; see `domain.ports.Toolbox`."""
         tool = self._tools.get(invocation.name)
@@ -77,13 +84,21 @@ class ToolRegistry:
         bound = tool.bind(invocation.args, ToolContext.of(invocation))
         if tool.spec.blocking:
             return await self._pool.call(tool.target, invocation, self._max_result_bytes)
-        value = await self._inline(tool, bound, invocation.timeout_seconds)
+        value = await self._inline(tool, bound, invocation)
         return encode_result(value, self._max_result_bytes)
 
-    async def _inline(self, tool: FunctionTool, bound: dict[str, Any], seconds: float) -> object:
+    async def _inline(
+        self, tool: FunctionTool, bound: dict[str, Any], invocation: ToolInvocation
+    ) -> object:
         """Run a tool here, and say of what it raises by surprise which tool it was."""
+        terms = Terms(
+            invocation.timeout_seconds,
+            self._cancel_grace_seconds,
+            f"{tool.spec.name} (run {invocation.run_id})",
+            self._watch,
+        )
         try:
-            return await run_inline(tool, bound, seconds, self._cancel_grace_seconds)
+            return await run_inline(tool, bound, terms)
         except (OrchestratorError, TimeoutError, ToolRaisedError):
             raise
         except Exception as error:  # a user's tool may raise anything

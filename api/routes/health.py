@@ -78,6 +78,7 @@ async def get_metrics(desk: Desk, _access: Reader) -> Response:
     slots = await desk.ports.workers.slots()
     stuck = len(await desk.ports.stuck())
     desk.metrics.set_push(await desk.ports.push_lag())
+    desk.metrics.set_tools(desk.ports.tool_trouble())
     return Response(desk.metrics.exposition(stats, list(slots), stuck), media_type=_METRICS_TYPE)
 
 

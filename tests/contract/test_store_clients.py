@@ -71,7 +71,7 @@ async def test_arguments_that_do_not_fit_reach_no_client(store: StoreBox) -> Non
     await store.runs.accept(new_run("run_1", spec=made))
     await store.steps.close(await open_step(store, "run_1"), asks_tool(Effect.UNSAFE))
 
-    assert await look(store) == AlreadyClosed({"status": "failed"})
+    assert await look(store) == AlreadyClosed({"status": "failed", "invalid": True})
     assert "lacks from" in (await transcript(store, "s-run_1"))[-1][1]
     assert await store.all("SELECT * FROM tool_requests") == []
 

@@ -47,6 +47,11 @@ async def parallel_tools(stage: Stage) -> str:
     return (await stage.run(f"{script}\n---\nsay done")).run_id
 
 
+async def unusable_arguments(stage: Stage) -> str:
+    """Calls whose arguments do not fit, until there is no other repair."""
+    return (await stage.run('loop 9 call calculator {"expression": 6}')).run_id
+
+
 async def fallback(stage: Stage) -> str:
     """The second model of the chain answers."""
     stage.provider.controls = {"down": "[[status=500]]"}
@@ -343,7 +348,8 @@ async def degraded(stage: Stage) -> str:
 PATHS: dict[str, Way] = {
     path.__name__: path
     for path in (
-        *(simple, tools, parallel_tools, fallback, failed, capped, cancelled, cancelled_tool),
+        *(simple, tools, parallel_tools, unusable_arguments),
+        *(fallback, failed, capped, cancelled, cancelled_tool),
         *(queued, outcome_unknown, continued, tool_run, external_agent),
         *(child, child_cancelled, child_adopted),
         *(approval, approval_by_signal, client_tools, side_by_side),

@@ -4,6 +4,8 @@ All of it inside the transaction that would open the call's step, so a crash lea
 or the whole decision, and a second opening finds it.
 """
 
+import json
+
 from adapters.store.approvals import approvals, rulings, taint, toolcalls
 from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
@@ -14,7 +16,7 @@ from domain.event import EventDraft, EventType, encode_json
 from domain.policy import PolicyDecision, Ruling
 from domain.run import RunState
 from domain.step import AlreadyClosed, AwaitingApproval, Execution
-from domain.tool import ToolCallStatus, ToolOutcome
+from domain.tool import ToolCallStatus, ToolOutcome, refused
 
 Held = AlreadyClosed | AwaitingApproval
 """Why a call does not run now; None lets it pass."""
@@ -36,7 +38,8 @@ def pass_gate(tx: Tx, run: Row, who: Execution, now: int) -> Held | None:
 
 
 def _closed(call: Row) -> AlreadyClosed:
-    return AlreadyClosed({"status": call["status"]})
+    error = json.loads(call["error"]) if call["error"] else {}
+    return AlreadyClosed({"status": call["status"], **refused(error.get("code"))})
 
 
 def _judge(tx: Tx, run: Row, call: Row, now: int) -> Held | None:

@@ -14,7 +14,15 @@ from domain.event import EventDraft, EventType, as_json
 from domain.jsonschema import problems
 from domain.run import RunSpec
 from domain.step import AlreadyClosed, AwaitingClient, Execution, OutcomeUnknown
-from domain.tool import Effect, Offline, ToolCallStatus, ToolOutcome, ToolSpec
+from domain.tool import (
+    INVALID_ARGUMENTS,
+    Effect,
+    Offline,
+    ToolCallStatus,
+    ToolOutcome,
+    ToolSpec,
+    refused,
+)
 
 Held = AlreadyClosed | AwaitingClient | OutcomeUnknown
 OPEN = "('waiting', 'taken')"
@@ -96,7 +104,8 @@ def ask(tx: Tx, run: Row, who: Execution, now: int) -> Held | None:
     if refusal is not None:
         drafts += toolcalls.settle(tx, run, call, ToolCallStatus.FAILED, refusal, now)
         note(tx, run, drafts, now)
-        return AlreadyClosed({"status": ToolCallStatus.FAILED.value})
+        said = refused(refusal.error_code)
+        return AlreadyClosed({"status": ToolCallStatus.FAILED.value, **said})
     timeout_ms = max(1, int(spec.timeout_seconds * 1000))
     agent_id, policy_print = rulings.mark_of(tx, run)
     tx.run(
@@ -151,7 +160,7 @@ def _refusal(tx: Tx, call: Row, spec: ToolSpec, now: int) -> ToolOutcome | None:
     wrong = _wrong_arguments(call["args"], spec)
     if wrong:
         said = f"invalid arguments, nothing was done: {'; '.join(wrong)}"
-        return ToolOutcome(ok=False, content=said[:4000], error_code="invalid_arguments")
+        return ToolOutcome(ok=False, content=said[:4000], error_code=INVALID_ARGUMENTS)
     client = spec.client
     if client and client.offline is Offline.FAIL:
         is_there = hosts.is_served(tx, call["owner"], call["tool_name"], client.host_id, now)

@@ -1,6 +1,7 @@
 """What an open attempt may write: deltas, its end, its failure. All behind the fence."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from adapters.store.approvals import toolcalls
 from adapters.store.approvals.taint import is_external
@@ -17,7 +18,7 @@ from domain.event import EventDraft, EventType, as_json, encode_json
 from domain.run import assistant_output
 from domain.spending import NO_RULES, BreakerRules, SpendingRules
 from domain.step import Attempt, CallBill, Closing, NewToolCall
-from domain.tool import ToolCallStatus, ToolOutcome
+from domain.tool import ToolCallStatus, ToolOutcome, refused
 
 
 def append_delta(tx: Tx, who: Attempt, text: str, index: int, now: int) -> None:
@@ -100,7 +101,7 @@ def close_step(
 
 def _note_answer(tx: Tx, step: Row, bill: CallBill | None, rules: SpendingRules, now: int) -> None:
     """Give the unused tokens back to the provider's rates, and note that the model is well."""
-    if bill is not None and not bill.estimated:
+    if bill is not None:
         unused = step["input_estimate"] + step["output_estimate"] - bill.tokens
         rates.give_back(tx, step["model"], unused, rules.per_minute, now)
     health.note_success(tx, step["model"], now)
@@ -159,7 +160,8 @@ def close_tool_step(
     """
     run = lock_session_and_run(tx, who.run_id)
     check_attempt(tx, run, who.step_id, who.number)
-    _close_row(tx, who, {"status": status.value, "content": outcome.content}, now)
+    said: dict[str, Any] = {"status": status.value, "content": outcome.content}
+    _close_row(tx, who, said | refused(outcome.error_code), now)
     call = toolcalls.call_of_step(tx, who.run_id, who.step_id)
     drafts = toolcalls.settle(tx, run, call, status, outcome, now)
     last = append(tx, run, drafts, now, run["last_seq"])

@@ -8,7 +8,7 @@ import pytest
 from activities import bills
 from activities.bills import Meter
 from domain.bounds import CallBound, PriceOverride
-from domain.chat import TokenUsage
+from domain.chat import StreamEnd, TokenUsage, ToolCallRequest
 from domain.errors import (
     InternalError,
     ModelRateLimitedError,
@@ -119,6 +119,38 @@ def test_a_call_that_ended_without_a_usage_is_billed_at_what_was_held() -> None:
     bill = _meter("x/known").bill(None, 7, "stop")
 
     assert (bill.cost_pico, bill.estimated, bill.stop_reason) == (1_100_000_000, True, "stop")
+
+
+def test_a_whole_answer_without_a_usage_is_billed_by_what_was_said() -> None:
+    call = ToolCallRequest(call_id="c", name="add", arguments='{"é":1}')
+    short = bills.most_output("hel", StreamEnd(stop_reason="stop"))
+    thought = bills.most_output("hel", StreamEnd(stop_reason="stop", thought_bytes=9))
+    called = bills.most_output("hel", StreamEnd(stop_reason="stop", tool_calls=(call,)))
+
+    bill = _meter("x/known").bill(None, 7, "stop", short)
+
+    assert (short, thought, called) == (3 + 16, 3 + 16 + 9, 3 + 16 + 3 + 8 + 16)
+    assert (bill.usage.input_tokens, bill.usage.output_tokens) == (1000, short)
+    assert (bill.cost_pico, bill.estimated) == (1000 * 1_000_000 + short * 2_000_000, True)
+
+
+def test_a_whole_answer_without_a_usage_is_never_billed_above_what_was_held() -> None:
+    price = PriceOverride(Decimal(10), Decimal(20), Decimal(30))
+
+    long = _meter("x/known").bill(None, 7, "stop", 51)
+    dear = _meter("x/known", price).bill(None, 7, "stop", 19)
+
+    assert (long.usage.output_tokens, long.cost_pico) == (50, 1_100_000_000)
+    assert dear.cost_pico == 1_100_000_000
+    assert _meter("x/new").bill(None, 7, "stop", 19).cost_pico is None
+
+
+def test_a_price_that_somebody_set_is_taken_at_its_dearest_when_nobody_counted() -> None:
+    price = PriceOverride(Decimal("0.1"), Decimal("0.2"), Decimal("0.3"))
+
+    bill = _meter("x/known", price).bill(None, 7, "stop", 19)
+
+    assert bill.cost_pico == 1000 * 300_000 + 19 * 200_000
 
 
 def test_a_reported_call_is_billed_as_reported() -> None:

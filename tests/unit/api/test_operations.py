@@ -6,6 +6,7 @@ from dataclasses import replace
 import httpx2
 import pytest
 from fastapi import FastAPI
+from prometheus_client import generate_latest
 
 from api.app import create_app, drain
 from api.metrics import Metrics
@@ -13,7 +14,7 @@ from domain.errors import EngineMismatchError
 from domain.principal import Scope
 from domain.push import PushLag
 from domain.spending import ModelHealth
-from domain.stats import RunStats
+from domain.stats import RunStats, ToolTrouble
 from tests.fakes.world import World, fake_config
 from tests.unit.api.conftest import Connect
 
@@ -125,6 +126,8 @@ async def test_metrics_tell_of_requests_runs_and_streams(
         'orchestrator_run_start_wait_seconds{quantile="0.95"} 0.001',
         'orchestrator_worker_slots{state="busy"} 1.0',
         "orchestrator_sse_clients 0.0",
+        "orchestrator_tools_left_running 0.0",
+        "orchestrator_event_loop_stalls_total 0.0",
     ):
         assert line in answer.text, line
     assert "orchestrator_event_lateness_seconds_count 0.0" not in answer.text
@@ -147,6 +150,16 @@ def test_figures_that_are_not_known_yet_are_no_numbers() -> None:
     assert "orchestrator_run_success_ratio NaN" in text
     assert 'orchestrator_runs_waiting{on="session"} 2.0' in text
     assert "orchestrator_tool_runs_failed 3.0" in text
+
+
+def test_what_tools_do_to_the_loop_is_told_at_every_scrape() -> None:
+    metrics = Metrics()
+
+    for stalls, left in ((2, 1), (2, 1), (3, 0)):
+        metrics.set_tools(ToolTrouble(loop_stalls=stalls, left_running=left))
+        text = generate_latest(metrics.registry).decode()
+        assert f"orchestrator_event_loop_stalls_total {stalls}.0" in text
+        assert f"orchestrator_tools_left_running {left}.0" in text
 
 
 async def test_the_first_page_and_the_documentation_need_no_other_server(

@@ -289,6 +289,19 @@ def test_anthropic_usage_adds_the_parts_of_the_input() -> None:
     assert reply.end().usage == TokenUsage(input_tokens=10, output_tokens=8, cached_tokens=3)
 
 
+def test_thinking_is_counted_and_not_kept() -> None:
+    said, thought = openai(), anthropic()
+    take(said, delta(role="assistant", content="hi"))
+    take(said, delta(reasoning_content="hmé", reasoning_details=[{"a": 1}], content=None))
+    take(thought, piece(0, "thinking_delta", thinking="hm", signature="s"))
+    take(thought, piece(1, "text_delta", text="hi"))
+    finish(said, "stop")
+    stop(thought)
+
+    assert said.end().thought_bytes == 4 + len('[{"a": 1}]')
+    assert thought.end().thought_bytes == 3
+
+
 def test_anthropic_without_usage_says_none() -> None:
     reply = anthropic()
     stop(reply)

@@ -45,7 +45,7 @@ async def test_tool_that_swallows_its_cancellation_is_left_behind_and_reported(
     release.set()
     await asyncio.sleep(0)
 
-    assert "stubborn ignores its cancellation" in caplog.text
+    assert "stubborn (run run_1) ignores its cancellation" in caplog.text
 
 
 async def test_cancellation_reaches_the_tool() -> None:
