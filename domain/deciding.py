@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from domain.acceptance import Page
+from domain.acceptance import IdempotencyKey, Page
 from domain.approval import Answer, Approval
 from domain.handover import HandOver, Spawn
 from domain.ports import RunGateway
@@ -54,6 +54,19 @@ class ApprovalBook(Protocol):
         """
         ...
 
+    async def decide_once(
+        self, owner: str, approval_id: str, said: Answer, key: IdempotencyKey
+    ) -> tuple[Approval, bool]:
+        """Decide; or return the approval that this very request decided before, and True.
+
+        A refused answer leaves the key unused.
+
+        Raises:
+            IdempotencyKeyConflictError: the key was used for another answer.
+            and as `decide`.
+        """
+        ...
+
     async def waiting_on(self, budget_id: str) -> Sequence[str]:
         """Return the runs that wait until a person says something about a budget."""
         ...
@@ -85,13 +98,30 @@ class Deciding:
             as `ApprovalBook.decide`; nothing changed then.
         """
         approval = await self.book.decide(owner, approval_id, said)
+        await self._follow(approval, said)
+        return approval
+
+    async def decide_once(
+        self, owner: str, approval_id: str, said: Answer, key: IdempotencyKey
+    ) -> tuple[Approval, bool]:
+        """Decide as `decide` does; a repeat with the same key is told so and wakes nobody.
+
+        Raises:
+            as `ApprovalBook.decide_once`; nothing changed then.
+        """
+        approval, replayed = await self.book.decide_once(owner, approval_id, said, key)
+        if not replayed:
+            await self._follow(approval, said)
+        return approval, replayed
+
+    async def _follow(self, approval: Approval, said: Answer) -> None:
+        """Wake everybody for whom an answer that counts changed something."""
         await self._wake(approval.run_id)
         if said.approved and approval.budget_id is not None:
             # What was raised may cover the calls of others too.
             await self._wake(*await self.book.waiting_on(approval.budget_id))
         if said.approved and said.remember != "none":
             await self.revisit()
-        return approval
 
     async def revisit(self) -> int:
         """Rule again where a policy was changed or an approval remembered; return how many fell."""

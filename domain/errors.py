@@ -259,9 +259,20 @@ class OutcomeUnknownError(ConflictError):
 
 
 class ApprovalDecidedError(ConflictError):
-    """The approval was decided before, the message says by whom; the first answer counts."""
+    """The approval was decided before; the first answer counts.
+
+    `decision` is approved or rejected, by whom and when (in ms) stands beside it.
+    """
 
     code = "approval_decided"
+
+    def __init__(
+        self, approval_id: str, decision: str, decided_by: str | None, decided_at: int | None
+    ) -> None:
+        super().__init__(f"approval {approval_id} was {decision} by {decided_by}")
+        self.decision = decision
+        self.decided_by = decided_by
+        self.decided_at = decided_at
 
 
 class ApprovalExpiredError(ConflictError):

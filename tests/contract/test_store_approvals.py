@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from domain.acceptance import Page
+from domain.acceptance import IdempotencyKey, Page
 from domain.approval import Answer, Approval, Remember, digest_of_call
 from domain.deciding import ApprovalFilter
 from domain.errors import (
     ApprovalDecidedError,
     ConflictError,
+    IdempotencyKeyConflictError,
     InvalidRequestError,
     NotFoundError,
     RunTerminalError,
@@ -169,6 +170,40 @@ async def test_the_first_decision_wins_and_others_learn_of_it(store: StoreBox) -
     assert all(str(winners[0].decided_by) in loser.message for loser in losers)
     assert (await types(store, "run_1")).count("approval_decision") == 1
     await check_log(store, "run_1")
+
+
+async def test_repeats_of_one_decision_are_one_and_all_are_told_so(store: StoreBox) -> None:
+    approval_id = await asked(store)
+    book, key = store.approvals, IdempotencyKey("decide", "dec-1", "same")
+
+    said = await asyncio.gather(
+        *(book.decide_once(OWNER, approval_id, YES, key) for _ in range(10))
+    )
+    with pytest.raises(IdempotencyKeyConflictError):
+        await book.decide_once(OWNER, approval_id, NO, IdempotencyKey("decide", "dec-1", "other"))
+    with pytest.raises(ApprovalDecidedError) as late:
+        await book.decide_once(OWNER, approval_id, YES, IdempotencyKey("decide", "dec-2", "same"))
+
+    approval = await get(store, approval_id)
+    assert all(one == approval for one, _ in said)
+    assert sorted(replayed for _, replayed in said) == [False] + [True] * 9
+    assert (late.value.decision, late.value.decided_by) == ("approved", "eve")
+    assert late.value.decided_at == approval.decided_at
+    assert (await types(store, "run_1")).count("approval_decision") == 1
+    await check_log(store, "run_1")
+
+
+async def test_a_refused_decision_does_not_use_up_its_key(store: StoreBox) -> None:
+    approval_id = await asked(store)
+    key = IdempotencyKey("decide", "dec-1", "same")
+    stale = YES.model_copy(update={"args_digest": "0"})
+
+    for _ in range(2):
+        with pytest.raises(ConflictError, match="other arguments"):
+            await store.approvals.decide_once(OWNER, approval_id, stale, key)
+    _, replayed = await store.approvals.decide_once(OWNER, approval_id, YES, key)
+
+    assert not replayed
 
 
 async def test_an_answer_about_other_arguments_is_refused(store: StoreBox) -> None:

@@ -7,7 +7,7 @@ from adapters.store.database.commits import Commits, CrashPoint, no_crash
 from adapters.store.database.pages import newest_first
 from adapters.store.database.tx import Engine, Row, Tx
 from adapters.store.spending import asking
-from domain.acceptance import Page
+from domain.acceptance import IdempotencyKey, Page
 from domain.approval import Answer, Approval, ApprovalStatus, Remember, Risk
 from domain.deciding import ApprovalFilter
 from domain.policy import OnTimeout
@@ -52,6 +52,16 @@ class SqlApprovalBook:
             "decide", lambda tx: deciding.decide(tx, owner, approval_id, said, now)
         )
         return approval_from(row)
+
+    async def decide_once(
+        self, owner: str, approval_id: str, said: Answer, key: IdempotencyKey
+    ) -> tuple[Approval, bool]:
+        """Put an answer on record, or find the one of the same request."""
+        now = self._clock.now_ms()
+        row, replayed = await self._commit(
+            "decide", lambda tx: deciding.decide_once(tx, owner, approval_id, said, key, now)
+        )
+        return approval_from(row), replayed
 
     async def waiting_on(self, budget_id: str) -> Sequence[str]:
         """Return the runs that wait until a person says something about a budget."""

@@ -59,6 +59,41 @@ async def test_the_second_answer_learns_of_the_first(client: httpx2.AsyncClient)
 
     assert (late.status_code, late.json()["code"]) == (409, "approval_decided")
     assert "rejected by local" in late.json()["detail"]
+    first = (await client.get("/v1/approvals/ap_01k9")).json()
+    for member in ("decided_by", "decided_at"):
+        assert late.json()[member] == first[member]
+    assert late.json()["decision"] == "rejected"
+
+
+async def test_a_decision_whose_answer_was_lost_can_be_repeated(
+    client: httpx2.AsyncClient, furnished: World
+) -> None:
+    body, key = {"decision": "approve", "remember": "session"}, {"idempotency-key": "dec-1"}
+    first = await client.post(DECIDE, json=body, headers=key)
+    await asyncio.sleep(0)
+
+    again = await client.post(DECIDE, json=body, headers=key)
+    other = await client.post(DECIDE, json={"decision": "reject"}, headers=key)
+    without = await client.post(DECIDE, json=body)
+    await asyncio.sleep(0)
+
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert again.headers["idempotency-replayed"] == "true"
+    assert "idempotency-replayed" not in first.headers
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_conflict")
+    assert (without.status_code, without.json()["code"]) == (409, "approval_decided")
+    assert furnished.gateway.woken == ["run_02k9"]
+
+
+async def test_a_key_is_of_the_credential_that_sent_it(furnished: World, connect: Connect) -> None:
+    app = create_app(furnished.ports(), fake_config())
+    one, other = (connect(app, furnished.add_key(Scope.APPROVE)) for _ in range(2))
+    body, key = {"decision": "approve"}, {"idempotency-key": "dec-1"}
+    await one.post(DECIDE, json=body, headers=key)
+
+    late = await other.post(DECIDE, json=body, headers=key)
+
+    assert (late.status_code, late.json()["code"]) == (409, "approval_decided")
 
 
 async def test_an_answer_after_the_expiry_is_gone(
