@@ -148,8 +148,9 @@ def problem_of(error: errors.OrchestratorError) -> Problem:
 def _facts(error: errors.OrchestratorError) -> dict[str, str | None]:
     if not isinstance(error, errors.ApprovalDecidedError):
         return {}
-    at = None if error.decided_at is None else to_iso(error.decided_at)
-    return {"decision": error.decision, "decided_by": error.decided_by, "decided_at": at}
+    first = error.first
+    at = None if first.decided_at is None else to_iso(first.decided_at)
+    return {"decision": first.decision, "decided_by": first.decided_by, "decided_at": at}
 
 
 def _where(error: errors.OrchestratorError) -> tuple[dict[str, str], ...]:

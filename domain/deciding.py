@@ -39,6 +39,10 @@ class ApprovalBook(Protocol):
         """Return the revision of every pending approval by its id, oldest first."""
         ...
 
+    async def recent(self, owner: str | None, within_ms: int) -> Mapping[str, int]:
+        """Return the revision of every approval that was asked for in the last `within_ms`."""
+        ...
+
     async def decide(self, owner: str | None, approval_id: str, said: Answer) -> Approval:
         """Put an answer on record, the first one only, and return the approval.
 

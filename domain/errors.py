@@ -56,7 +56,7 @@ OrchestratorError
 from datetime import timedelta
 from typing import ClassVar
 
-from domain.refusal import ProviderRefusal
+from domain.refusal import FirstAnswer, ProviderRefusal
 
 
 class OrchestratorError(Exception):
@@ -259,20 +259,13 @@ class OutcomeUnknownError(ConflictError):
 
 
 class ApprovalDecidedError(ConflictError):
-    """The approval was decided before; the first answer counts.
-
-    `decision` is approved or rejected, by whom and when (in ms) stands beside it.
-    """
+    """The approval was decided before; the first answer counts, and `first` says whose that is."""
 
     code = "approval_decided"
 
-    def __init__(
-        self, approval_id: str, decision: str, decided_by: str | None, decided_at: int | None
-    ) -> None:
-        super().__init__(f"approval {approval_id} was {decision} by {decided_by}")
-        self.decision = decision
-        self.decided_by = decided_by
-        self.decided_at = decided_at
+    def __init__(self, approval_id: str, first: FirstAnswer) -> None:
+        super().__init__(f"approval {approval_id} was {first.decision} by {first.decided_by}")
+        self.first = first
 
 
 class ApprovalExpiredError(ConflictError):
@@ -403,8 +396,3 @@ class StepRefusedError(PermanentError):
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
-
-
-def leaves(root: type[OrchestratorError] = OrchestratorError) -> list[type[OrchestratorError]]:
-    """Return every class below `root`, depth first, for tests and generated pages."""
-    return [leaf for child in root.__subclasses__() for leaf in (child, *leaves(child))]

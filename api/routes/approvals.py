@@ -40,7 +40,8 @@ async def list_approvals(
     """List approvals, newest first; `?status=pending` are those that wait for an answer.
 
     With `Accept: text/event-stream`: all that wait now, of one run if `run_id` says so, then each
-    that comes, is passed on or is settled. A new stream begins anew.
+    that comes, is passed on or is settled; one that was settled as it came is told as it ended. A
+    new stream begins anew.
     """
     book, owner = desk.deciding.book, access.who.owner
     if wants_stream(request):

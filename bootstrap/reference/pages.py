@@ -5,7 +5,8 @@ from pathlib import Path
 
 from api.errors import STATUS
 from bootstrap.reference.commands import cli_page, settings_page
-from domain.errors import OrchestratorError, leaves
+from domain.errorlist import leaves
+from domain.errors import OrchestratorError
 from domain.event import DATA_OF, TERMINAL_EVENTS
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"

@@ -18,7 +18,7 @@ from domain.errors import (
     StepRefusedError,
 )
 from domain.step import AlreadyClosed
-from domain.tool import Effect, ToolCallStatus, ToolOutcome
+from domain.tool import Effect, Resolution, ToolCallStatus, ToolOutcome, Verdict
 from tests.contract.approval_scenes import ASK, NO, YES, ask_again, asked, get, put_policy
 from tests.contract.store_engines import StoreBox
 from tests.contract.store_scenes import (
@@ -187,10 +187,22 @@ async def test_repeats_of_one_decision_are_one_and_all_are_told_so(store: StoreB
     approval = await get(store, approval_id)
     assert all(one == approval for one, _ in said)
     assert sorted(replayed for _, replayed in said) == [False] + [True] * 9
-    assert (late.value.decision, late.value.decided_by) == ("approved", "eve")
-    assert late.value.decided_at == approval.decided_at
+    assert (late.value.first.decision, late.value.first.decided_by) == ("approved", "eve")
+    assert late.value.first.decided_at == approval.decided_at
     assert (await types(store, "run_1")).count("approval_decision") == 1
     await check_log(store, "run_1")
+
+
+async def test_what_was_asked_lately_is_told_whatever_became_of_it(store: StoreBox) -> None:
+    first = await asked(store)
+    store.clock.now += 60_000
+    second = await asked(store, "run_2")
+    await store.approvals.decide(OWNER, second, NO)
+
+    assert await store.approvals.recent(OWNER, 1000) == {second: 1}
+    assert list(await store.approvals.recent(None, 100_000)) == [first, second]
+    assert await store.approvals.recent("nobody", 100_000) == {}
+    assert await store.approvals.pending(OWNER) == {first: 0}
 
 
 async def test_a_refused_decision_does_not_use_up_its_key(store: StoreBox) -> None:
@@ -325,3 +337,17 @@ async def test_approvals_are_listed_newest_first_by_status_and_run(store: StoreB
     assert await listed(ApprovalFilter(status="pending")) == ids[:0:-1]
     assert await listed(ApprovalFilter(run_id="run_3")) == [ids[3]]
     assert list(await store.approvals.pending(None)) == ids[1:]
+
+
+async def test_a_call_whose_outcome_is_no_question_says_what_to_do_instead(
+    store: StoreBox,
+) -> None:
+    approval_id = await asked(store)
+    call_id = (await get(store, approval_id)).tool_call_id
+    said = Verdict(resolution=Resolution.GIVE_UP, by="eve")
+
+    with pytest.raises(ConflictError, match=r"waiting_approval, not outcome_unknown: .* decide"):
+        await store.runs.resolve_tool_call(OWNER, call_id, said)
+    await store.approvals.decide(OWNER, approval_id, NO)
+    with pytest.raises(ConflictError, match=f"is rejected, .*/v1/tool_calls/{call_id}"):
+        await store.runs.resolve_tool_call(OWNER, call_id, said)

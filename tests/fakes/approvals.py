@@ -24,6 +24,7 @@ from domain.errors import (
     NotFoundError,
 )
 from domain.policy import OnTimeout
+from domain.refusal import FirstAnswer
 from domain.tool import ToolCall
 from tests.fakes.clock import FakeClock
 from tests.fakes.listing import paged, sees
@@ -83,14 +84,21 @@ class FakeApprovals:
             if sees(owner, one.owner) and one.status is ApprovalStatus.PENDING
         }
 
+    async def recent(self, owner: str | None, within_ms: int) -> dict[str, int]:
+        since = self._clock.now_ms() - within_ms
+        return {
+            one.approval_id: one.revision
+            for one in self.rows.values()
+            if sees(owner, one.owner) and one.created_at >= since
+        }
+
     async def decide(self, owner: str | None, approval_id: str, said: Answer) -> Approval:
         found = await self.get_approval(owner, approval_id)
         if found.status is ApprovalStatus.EXPIRED:
             raise ApprovalExpiredError(f"approval {approval_id} has expired")
         if found.status is not ApprovalStatus.PENDING:
-            raise ApprovalDecidedError(
-                approval_id, found.status, found.decided_by, found.decided_at
-            )
+            first = FirstAnswer(found.status, found.decided_by, found.decided_at)
+            raise ApprovalDecidedError(approval_id, first)
         if not said.approved and (said.edited_args or said.remember is not Remember.NONE):
             raise InvalidRequestError("edited_args and remember go with an approval only")
         if said.args_digest not in {None, found.args_digest}:

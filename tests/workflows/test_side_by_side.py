@@ -1,8 +1,10 @@
 """Calls that wait side by side: each goes on by its own news, and the others are left alone."""
 
 import asyncio
+import gc
 from collections import Counter
 
+import pytest
 from temporalio.api.enums.v1 import EventType as HistoryType
 
 from domain.agent import Limits
@@ -94,3 +96,19 @@ async def test_a_cap_ends_a_run_whose_calls_wait(stage: Stage) -> None:
 
     assert run.error is not None
     assert run.error.code == "max_seconds"
+
+
+async def test_a_cancel_while_news_are_read_leaves_no_failure_behind(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id, questions = await parked(stage)
+
+    async with asyncio.TaskGroup() as together:
+        for approval_id in questions[:3]:
+            together.create_task(stage.decide(approval_id))
+        together.create_task(stage.intake.cancel(ANN, run_id, None))
+    await stage.ended(run_id)
+    await stage.closed(run_id)
+
+    gc.collect()
+    assert "never retrieved" not in caplog.text

@@ -20,6 +20,7 @@ from domain.errors import (
 )
 from domain.event import EventDraft
 from domain.policy import PolicyDecision, print_of
+from domain.refusal import FirstAnswer
 from domain.run import TERMINAL
 
 _PENDING = (
@@ -131,9 +132,8 @@ def _check_open(run: Row, approval: Row, now: int) -> None:
             raise ApprovalExpiredError(f"the time of approval {approval_id} is over")
         return
     if status in (ApprovalStatus.APPROVED, ApprovalStatus.REJECTED):
-        raise ApprovalDecidedError(
-            approval_id, status, approval["decided_by"], approval["decided_at"]
-        )
+        first = FirstAnswer(status, approval["decided_by"], approval["decided_at"])
+        raise ApprovalDecidedError(approval_id, first)
     if run["state"] in TERMINAL:
         raise RunTerminalError(
             f"run {run['run_id']} is {run['state']}; approval {approval_id} cannot be decided"

@@ -10,7 +10,7 @@ import pytest
 from api.app import create_app
 from api.pending import pending_frames
 from api.ports import StreamConfig
-from domain.approval import ApprovalStatus
+from domain.approval import Answer, ApprovalStatus
 from domain.principal import Scope
 from tests.fakes.world import World, fake_config
 from tests.unit.api.conftest import Connect
@@ -199,6 +199,27 @@ async def test_a_question_that_is_settled_while_it_is_read_is_told_once(furnishe
     first = await anext(frames)
 
     assert first.startswith(b"event: approval_expired")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await anext(frames)
+
+
+async def test_what_comes_and_is_settled_between_two_looks_is_told_once(furnished: World) -> None:
+    book, call = furnished.approvals, furnished.runs.calls["tc_01k9"]
+    now = furnished.clock.now_ms()
+    book.ask(call, "ap_before", created_at=now - 10, status=ApprovalStatus.REJECTED)
+    frames = pending_frames(book, "local", 0.001)
+    seen = [await anext(frames)]
+
+    for number in range(5):
+        book.ask(call, f"ap_{number}", created_at=now)
+        await book.decide("local", f"ap_{number}", Answer(approved=number > 2, by="eve"))
+    seen += [await anext(frames) for _ in range(5)]
+
+    told = [json.loads(frame.decode().split("data: ")[1]) for frame in seen]
+    assert [one["approval_id"] for one in told] == ["ap_01k9", *(f"ap_{n}" for n in range(5))]
+    assert [one["status"] for one in told[1:]] == ["rejected"] * 3 + ["approved"] * 2
+    assert all(b"event: approval_decision" in frame for frame in seen[1:])
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await anext(frames)
