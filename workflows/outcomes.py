@@ -1,7 +1,7 @@
 """The ways a run's work can end or wait, and what an activity's failure means for its run."""
 
 import asyncio
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
@@ -33,6 +33,21 @@ class RunFailedError(ApplicationError):
 
 class RunStoppedError(Exception):
     """Ends a run as CANCELLED: the store refused a step because a cancel was asked."""
+
+
+def forget_cut_activities() -> None:
+    """Have the log not tell of activities that failed in the moment their run was cancelled.
+
+    The SDK then keeps the failure in a future of its own that nobody asks any more.
+    """
+    asyncio.get_running_loop().set_exception_handler(tell_of)
+
+
+def tell_of(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Tell of what went wrong behind a workflow, but not of an activity that was cut."""
+    is_task = isinstance(context.get("future"), asyncio.Task)
+    if is_task or not isinstance(context.get("exception"), ActivityError):
+        loop.default_exception_handler(context)
 
 
 async def answer_all() -> None:

@@ -45,7 +45,13 @@ with workflow.unsafe.imports_passed_through():
     from workflows.delay import Waiting, wait_for_session, wait_for_start
     from workflows.display import show_details, show_waiting
     from workflows.news import News, forget_failure
-    from workflows.outcomes import RunFailedError, RunStoppedError, answer_all, failure_of
+    from workflows.outcomes import (
+        RunFailedError,
+        RunStoppedError,
+        answer_all,
+        failure_of,
+        forget_cut_activities,
+    )
     from workflows.waits import PARKED, Waits
 
 StepOrder = ChatOrder | InvokeOrder | ToolCallOrder
@@ -72,6 +78,7 @@ class RunWorkflow:
     @workflow.run
     async def run(self, order: RunOrder) -> RunResult:  # noqa: ARG002 - kept by __init__
         """Do the work, then end with the state that the store has on record."""
+        forget_cut_activities()
         if self._progress.started_at_ms is None and self._order.start_at_ms is None:
             self._note(started_at_ms=now_ms())
         while True:

@@ -3,9 +3,12 @@
 import asyncio
 import gc
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType as HistoryType
+from temporalio.exceptions import ActivityError
 
 from domain.agent import Limits
 from domain.approval import Answer
@@ -13,6 +16,7 @@ from domain.event import EventType
 from domain.run import RunState
 from tests.workflows.conftest import Make
 from tests.workflows.stage import ANN, Stage
+from workflows.outcomes import tell_of
 
 ASK = {"rules": [{"tool": "*", "decision": "ask"}]}
 APPROVED = Answer(approved=True, by=ANN.name)
@@ -112,3 +116,31 @@ async def test_a_cancel_while_news_are_read_leaves_no_failure_behind(
 
     gc.collect()
     assert "never retrieved" not in caplog.text
+
+
+async def test_only_activities_that_were_cut_are_passed_over_in_silence() -> None:
+    told: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    cut = ActivityError(
+        "failed",
+        scheduled_event_id=1,
+        started_event_id=2,
+        identity="",
+        activity_type="complete_chat",
+        activity_id="llm-1-1",
+        retry_state=None,
+    )
+    task = loop.create_task(asyncio.sleep(0))
+    contexts: list[dict[str, Any]] = [
+        {"exception": cut, "future": loop.create_future()},
+        {"exception": cut, "future": task},
+        {"exception": ValueError(), "future": loop.create_future()},
+        {"message": "odd"},
+    ]
+    fake = SimpleNamespace(default_exception_handler=told.append)
+
+    for context in contexts:
+        tell_of(fake, context)  # type: ignore[arg-type]
+    await task
+
+    assert told == contexts[1:]
