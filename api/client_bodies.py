@@ -56,6 +56,12 @@ class ClaimBody(Body):
     host_id: HostId | None = None
 
 
+class WaitBody(Body):
+    """How long to wait for a call's end, in milliseconds; as `?timeout_ms=` says it."""
+
+    timeout_ms: Annotated[int, Field(ge=0, le=60_000)] = 30_000
+
+
 class ErrorBody(Body):
     """Why a client could not do what was asked; the model reads it."""
 

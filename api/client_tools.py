@@ -6,6 +6,7 @@ from api.requests import ClientToolBody
 from api.views import View, data_of, iso, tool_view
 from domain.clients import Beat, Dispatch, ToolHost, ToolRequest
 from domain.errors import InvalidRequestError
+from domain.malformed import broken_arguments
 from domain.tool import Audience, ClientSide, Effect, Offline, ToolSpec
 
 
@@ -13,7 +14,7 @@ def host_tools(bodies: Sequence[ClientToolBody]) -> tuple[ToolSpec, ...]:
     """Return what a tool host registers.
 
     Raises:
-        InvalidRequestError: two have the same name.
+        InvalidRequestError: two have the same name, or the schema of one is broken.
     """
     names = [body.name for body in bodies]
     if len(set(names)) < len(names):
@@ -25,7 +26,8 @@ def run_tools(bodies: Sequence[ClientToolBody], host_id: str | None) -> tuple[To
     """Return the tools that a run is started with.
 
     Raises:
-        InvalidRequestError: one fails while its client is away, and no host is named.
+        InvalidRequestError: one fails while its client is away, and no host is named; or the
+            schema of one is broken.
     """
     audience = Audience.OWNER if host_id is None else Audience.HOST
     tools = tuple(_tool(body, audience, host_id, Offline.WAIT) for body in bodies)
@@ -39,6 +41,7 @@ def run_tools(bodies: Sequence[ClientToolBody], host_id: str | None) -> tuple[To
 def _tool(
     body: ClientToolBody, audience: Audience, host_id: str | None, offline: Offline
 ) -> ToolSpec:
+    _check_arguments(body)
     client = ClientSide(
         audience=audience,
         host_id=host_id,
@@ -56,6 +59,13 @@ def _tool(
         untrusted=body.untrusted,
         client=client,
     )
+
+
+def _check_arguments(body: ClientToolBody) -> None:
+    wrong = broken_arguments(body.parameters)
+    if wrong:
+        said = "; ".join(f"parameters.{place}" for place in wrong)
+        raise InvalidRequestError(f"tool {body.name}: {said[:1000]}")
 
 
 def host_view(host: ToolHost, now_ms: int) -> View:

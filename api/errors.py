@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from domain import errors
 from domain.event import encode_json
+from domain.schedule import to_iso
 
 STATUS: dict[type[errors.OrchestratorError], int] = {
     errors.OrchestratorError: 500,
@@ -112,6 +113,8 @@ class Problem:
     """Which cap or limit says so, where one does."""
     kind: str | None = None
     """The error's `type` in OpenAI's shape, where somebody else said it."""
+    facts: dict[str, str | None] = field(default_factory=dict)
+    """What a program may want to know besides the code; members of their own in native answers."""
 
 
 class RefusedError(HTTPException):
@@ -138,7 +141,16 @@ def problem_of(error: errors.OrchestratorError) -> Problem:
     if status == 401:
         headers["www-authenticate"] = 'Bearer realm="orchestrator"'
     reason = error.reason if isinstance(error, errors.LimitReachedError) else None
-    return Problem(status, error.code, error.message, _where(error), headers, reason)
+    facts = _facts(error)
+    return Problem(status, error.code, error.message, _where(error), headers, reason, facts=facts)
+
+
+def _facts(error: errors.OrchestratorError) -> dict[str, str | None]:
+    if not isinstance(error, errors.ApprovalDecidedError):
+        return {}
+    first = error.first
+    at = None if first.decided_at is None else to_iso(first.decided_at)
+    return {"decision": first.decision, "decided_by": first.decided_by, "decided_at": at}
 
 
 def _where(error: errors.OrchestratorError) -> tuple[dict[str, str], ...]:
@@ -234,7 +246,7 @@ def _native(problem: Problem, request_id: str) -> dict[str, Any]:
         body["reason"] = problem.reason
     if problem.where:
         body["errors"] = list(problem.where)
-    return body
+    return body | problem.facts
 
 
 def _openai(problem: Problem, _request_id: str) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from api.errors import (
 from api.methods import allowed
 from domain.errors import InvalidRequestError, OrchestratorError
 
-_CODES = {404: "not_found", 405: "method_not_allowed"}
+CODES = {404: "not_found", 405: "method_not_allowed"}
+"""Of what the framework refuses; else `bad_request`."""
 _MOST_SHOWN = 50
 """Wrong fields that are named; a body can have very many."""
 _WORDS = {
@@ -75,7 +76,7 @@ async def _framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error, RefusedError):
         return _answer(request, error.problem)
-    code = _CODES.get(error.status_code, "bad_request")
+    code = CODES.get(error.status_code, "bad_request")
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers = {"allow": ", ".join(allowed(request.scope))}

@@ -15,6 +15,9 @@ from typing import TextIO
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """What moves a cursor, ends a line or turns its direction. Joiners stay: emoji and scripts need
 them."""
+_UNSEEN = re.compile(
+    "[\xad\u061c\u180e\u200b-\u200f\u2028\u2029\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 _SLOW_SECONDS = 1.0
 
 STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
@@ -35,6 +38,11 @@ def paint(text: str, style: str, stream: TextIO) -> str:
 def harmless(text: str) -> str:
     r"""Return `text` with its line ends, and `\uXXXX` for what could steer the terminal."""
     return _STEERING.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
+def seen(text: str) -> str:
+    r"""Return `text` with `\uXXXX` also for what nobody sees: where it is judged by its looks."""
+    return _UNSEEN.sub(lambda match: f"\\u{ord(match.group()):04x}", harmless(text))
 
 
 def out(text: str, end: str = "\n") -> None:

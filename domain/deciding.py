@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from domain.acceptance import Page
+from domain.acceptance import IdempotencyKey, Page
 from domain.approval import Answer, Approval
 from domain.handover import HandOver, Spawn
 from domain.ports import RunGateway
@@ -39,6 +39,10 @@ class ApprovalBook(Protocol):
         """Return the revision of every pending approval by its id, oldest first."""
         ...
 
+    async def recent(self, owner: str | None, within_ms: int) -> Mapping[str, int]:
+        """Return the revision of every approval that was asked for in the last `within_ms`."""
+        ...
+
     async def decide(self, owner: str | None, approval_id: str, said: Answer) -> Approval:
         """Put an answer on record, the first one only, and return the approval.
 
@@ -51,6 +55,19 @@ class ApprovalBook(Protocol):
                 policy blocks what would run.
             InvalidRequestError: the edited arguments do not fit the tool, or nothing can be
                 remembered because untrusted text is in the turn.
+        """
+        ...
+
+    async def decide_once(
+        self, owner: str, approval_id: str, said: Answer, key: IdempotencyKey
+    ) -> tuple[Approval, bool]:
+        """Decide; or return the approval that this very request decided before, and True.
+
+        A refused answer leaves the key unused.
+
+        Raises:
+            IdempotencyKeyConflictError: the key was used for another answer.
+            and as `decide`.
         """
         ...
 
@@ -85,13 +102,30 @@ class Deciding:
             as `ApprovalBook.decide`; nothing changed then.
         """
         approval = await self.book.decide(owner, approval_id, said)
+        await self._follow(approval, said)
+        return approval
+
+    async def decide_once(
+        self, owner: str, approval_id: str, said: Answer, key: IdempotencyKey
+    ) -> tuple[Approval, bool]:
+        """Decide as `decide` does; a repeat with the same key is told so and wakes nobody.
+
+        Raises:
+            as `ApprovalBook.decide_once`; nothing changed then.
+        """
+        approval, replayed = await self.book.decide_once(owner, approval_id, said, key)
+        if not replayed:
+            await self._follow(approval, said)
+        return approval, replayed
+
+    async def _follow(self, approval: Approval, said: Answer) -> None:
+        """Wake everybody for whom an answer that counts changed something."""
         await self._wake(approval.run_id)
         if said.approved and approval.budget_id is not None:
             # What was raised may cover the calls of others too.
             await self._wake(*await self.book.waiting_on(approval.budget_id))
         if said.approved and said.remember != "none":
             await self.revisit()
-        return approval
 
     async def revisit(self) -> int:
         """Rule again where a policy was changed or an approval remembered; return how many fell."""

@@ -56,7 +56,7 @@ OrchestratorError
 from datetime import timedelta
 from typing import ClassVar
 
-from domain.refusal import ProviderRefusal
+from domain.refusal import FirstAnswer, ProviderRefusal
 
 
 class OrchestratorError(Exception):
@@ -259,9 +259,13 @@ class OutcomeUnknownError(ConflictError):
 
 
 class ApprovalDecidedError(ConflictError):
-    """The approval was decided before, the message says by whom; the first answer counts."""
+    """The approval was decided before; the first answer counts, and `first` says whose that is."""
 
     code = "approval_decided"
+
+    def __init__(self, approval_id: str, first: FirstAnswer) -> None:
+        super().__init__(f"approval {approval_id} was {first.decision} by {first.decided_by}")
+        self.first = first
 
 
 class ApprovalExpiredError(ConflictError):
@@ -392,8 +396,3 @@ class StepRefusedError(PermanentError):
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
-
-
-def leaves(root: type[OrchestratorError] = OrchestratorError) -> list[type[OrchestratorError]]:
-    """Return every class below `root`, depth first, for tests and generated pages."""
-    return [leaf for child in root.__subclasses__() for leaf in (child, *leaves(child))]

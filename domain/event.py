@@ -179,7 +179,11 @@ DATA_OF: dict[EventType, dict[str, str]] = {
         "asks": "who is asked next, or null",
         "reason": "a sentence",
     },
-    EventType.TOOL_DISPATCHED: {"tool_call_id": "tc_...", "attempt": "of its step"},
+    EventType.TOOL_DISPATCHED: {
+        "tool_call_id": "tc_...",
+        "tool_name": "which",
+        "attempt": "of its step",
+    },
     EventType.TOOL_REQUEST: {
         "tool_call_id": "tc_...; claim it to get the token that its result needs",
         "tool_name": "which",
@@ -190,6 +194,7 @@ DATA_OF: dict[EventType, dict[str, str]] = {
     },
     EventType.TOOL_RESULT: {
         "tool_call_id": "tc_...",
+        "tool_name": "which",
         "status": "of the call",
         "result": "what the model reads, or null",
         "error": "null or {code, message}",

@@ -53,6 +53,11 @@ def unchecked(schema: object) -> list[str]:
     return sorted(set(_unchecked(schema)))
 
 
+def has_form(word: str, rule: object) -> bool | None:
+    """Whether a keyword's own value has the form that it needs; None: the word is not known."""
+    return _FORMS[word](rule) if word in _FORMS else None
+
+
 def _unchecked(schema: object) -> Found:
     if isinstance(schema, bool):
         return

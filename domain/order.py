@@ -7,12 +7,14 @@ with a default, never renamed or removed.
 import json
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from domain.agent import AgentKind, Limits
+from domain.errors import InvalidRequestError
 from domain.run import Run, RunKind, RunSpec, RunUsage
 from domain.tool import Effect
 
+_DECISION = 'a decision is {"approval_id": "ap_...", "decision": "approve" or "reject"}'
 ASKING_SECONDS = 30.0
 """To ask for a tool that a client runs."""
 
@@ -187,6 +189,22 @@ class DecisionOrder(_Payload):
     def _is_json(cls, args: dict[str, Any] | None) -> dict[str, Any] | None:
         json.dumps(args, allow_nan=False)
         return args
+
+
+def decision_of(given: object) -> DecisionOrder:
+    """Return the answer that any JSON stands for.
+
+    Raises:
+        InvalidRequestError: it is none; says what is wrong with which field.
+    """
+    if not isinstance(given, dict):
+        raise InvalidRequestError(f"{_DECISION}; this is no JSON object")
+    try:
+        return DecisionOrder.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InvalidRequestError(f"{_DECISION}; {place}: {first['msg']}"[:1000]) from error
 
 
 class DecisionReply(_Payload):

@@ -1,4 +1,4 @@
-"""What a model's provider said when it refused a request. Knows no provider."""
+"""What an error has to say besides its sentence. Knows no provider and no store."""
 
 from dataclasses import dataclass
 
@@ -12,3 +12,12 @@ class ProviderRefusal:
     type: str | None = None
     code: str | None = None
     param: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FirstAnswer:
+    """The answer that a later one came after: approved or rejected, by whom, and when in ms."""
+
+    decision: str
+    decided_by: str | None
+    decided_at: int | None

@@ -4,6 +4,7 @@ One question for all of them costs the history one event. If each looked for its
 waits for many would pay a whole step for every one of them at every wake.
 """
 
+import asyncio
 from collections.abc import Callable
 
 from temporalio import workflow
@@ -14,6 +15,12 @@ with workflow.unsafe.imports_passed_through():
 
 _PATCH = "read_news"
 """Runs that began before this was there look at all their calls at every wake."""
+
+
+def forget_failure(task: asyncio.Task[None]) -> None:
+    """Take note of how a task ended, so that asyncio does not tell of it as forgotten."""
+    if not task.cancelled():
+        task.exception()
 
 
 class News:

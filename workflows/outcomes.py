@@ -1,12 +1,12 @@
 """The ways a run's work can end or wait, and what an activity's failure means for its run."""
 
 import asyncio
+from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
-with workflow.unsafe.imports_passed_through():
-    from domain.order import RunResult
+T = TypeVar("T")
 
 FINAL_CODES = frozenset(
     {
@@ -35,8 +35,34 @@ class RunStoppedError(Exception):
     """Ends a run as CANCELLED: the store refused a step because a cancel was asked."""
 
 
-async def undisturbed(handle: asyncio.Task[RunResult]) -> RunResult:
-    """Wait for a terminal move to its end: a cancel that arrives meanwhile came too late."""
+def forget_cut_activities() -> None:
+    """Have the log not tell of activities that failed in the moment their run was cancelled.
+
+    The SDK then keeps the failure in a future of its own that nobody asks any more.
+    """
+    asyncio.get_running_loop().set_exception_handler(tell_of)
+
+
+def tell_of(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Tell of what went wrong behind a workflow, but not of an activity that was cut."""
+    is_task = isinstance(context.get("future"), asyncio.Task)
+    if is_task or not isinstance(context.get("exception"), ActivityError):
+        loop.default_exception_handler(context)
+
+
+async def answer_all() -> None:
+    """Let updates that were accepted have their answer; a workflow that closes takes it from them.
+
+    Makes no command of its own, so it changes no history.
+    """
+    if not workflow.all_handlers_finished():
+        await undisturbed(
+            asyncio.create_task(workflow.wait_condition(workflow.all_handlers_finished))
+        )
+
+
+async def undisturbed(handle: asyncio.Task[T]) -> T:
+    """Wait for something at the end to its end: a cancel that arrives meanwhile came too late."""
     while True:
         try:
             return await asyncio.shield(handle)

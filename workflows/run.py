@@ -21,7 +21,7 @@ from temporalio.exceptions import (
 with workflow.unsafe.imports_passed_through():
     from domain.agent import AgentKind
     from domain.deadletter import DEAD_LETTER_CODES
-    from domain.errors import LimitReachedError
+    from domain.errors import InvalidRequestError, LimitReachedError
     from domain.order import (
         CallTicket,
         ChatOrder,
@@ -34,6 +34,7 @@ with workflow.unsafe.imports_passed_through():
         RunResult,
         ToolCallOrder,
         ToolReply,
+        decision_of,
     )
     from domain.run import RunKind, RunState, check_caps
     from domain.step import invoke_step, tool_step
@@ -43,8 +44,14 @@ with workflow.unsafe.imports_passed_through():
     from workflows.clock import check_time, now_ms, seconds_left
     from workflows.delay import Waiting, wait_for_session, wait_for_start
     from workflows.display import show_details, show_waiting
-    from workflows.news import News
-    from workflows.outcomes import RunFailedError, RunStoppedError, failure_of
+    from workflows.news import News, forget_failure
+    from workflows.outcomes import (
+        RunFailedError,
+        RunStoppedError,
+        answer_all,
+        failure_of,
+        forget_cut_activities,
+    )
     from workflows.repairs import count_repairs
     from workflows.waits import PARKED, Waits
 
@@ -72,6 +79,7 @@ class RunWorkflow:
     @workflow.run
     async def run(self, order: RunOrder) -> RunResult:  # noqa: ARG002 - kept by __init__
         """Do the work, then end with the state that the store has on record."""
+        forget_cut_activities()
         if self._progress.started_at_ms is None and self._order.start_at_ms is None:
             self._note(started_at_ms=now_ms())
         while True:
@@ -120,9 +128,13 @@ class RunWorkflow:
         description="as the signal `decide`, for a caller that waits for what becomes of it",
         unfinished_policy=workflow.HandlerUnfinishedPolicy.ABANDON,
     )
-    async def decide_approval(self, order: DecisionOrder) -> DecisionReply:
-        """Take an answer and return what became of it."""
-        return await self._put_decision(order)
+    async def decide_approval(self, order: object = None) -> DecisionReply:
+        """Take an answer and return what became of it; what is none is refused in words."""
+        try:
+            decision = decision_of(order)
+        except InvalidRequestError as error:
+            return DecisionReply(accepted=False, said=f"{error.code}: {error.message}")
+        return await self._put_decision(decision)
 
     async def _put_decision(self, order: DecisionOrder) -> DecisionReply:
         seconds = self._order.timing.finalize_seconds
@@ -239,6 +251,8 @@ class RunWorkflow:
         finally:
             self._news = None
             for listener in news:
+                # Cut in its question it ends with a failure that nobody is to hear of.
+                listener.add_done_callback(forget_failure)
                 listener.cancel()
 
     async def _call_tool(self, call: CallTicket) -> bool:
@@ -346,6 +360,8 @@ class RunWorkflow:
         self._show(f"ending as {finish.state}")
         result = await store.finalize(finish, self._order.timing.finalize_seconds)
         self._show(f"{result.state} {result.message}")
+        if result.state != RunState.RUNNING:
+            await answer_all()
         if result.state == RunState.FAILED:
             raise RunFailedError(result.code or "internal_error", result.message)
         if result.state == RunState.CANCELLED:

@@ -25,7 +25,8 @@ from api.starting import Accept, accept_and_tail, money_problem, wait_for_answer
 from api.tail import Tail
 from domain.acceptance import Accepted, IdempotencyKey, NewRun
 from domain.chat import TokenUsage
-from domain.errors import NotSupportedError, leaves
+from domain.errorlist import leaves
+from domain.errors import NotSupportedError
 from domain.event import EventType, StoredEvent
 from domain.intake import AskAgent, StartRun
 from domain.run import Run, RunState

@@ -6,15 +6,17 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access import Access
 from api.bodies import JsonRoute
 from api.openapi import APPROVAL_STREAM, one_of
-from api.params import ApprovalId, ApprovalQuery
+from api.params import ApprovalId, ApprovalQuery, IdempotencyHeader
 from api.pending import pending_frames
 from api.replies import listed, reply, wants_stream
 from api.requests import DecideBody
 from api.services import Approver, Desk, Reader
 from api.shapes.asking import ApprovalList, ApprovalOut, DecidedOut
 from api.sse import EventStream
+from api.starting import claim
 from api.views import approval_view
 from domain.acceptance import Page
 from domain.approval import Answer, ApprovalStatus, Remember
@@ -38,7 +40,8 @@ async def list_approvals(
     """List approvals, newest first; `?status=pending` are those that wait for an answer.
 
     With `Accept: text/event-stream`: all that wait now, of one run if `run_id` says so, then each
-    that comes, is passed on or is settled. A new stream begins anew.
+    that comes, is passed on or is settled; one that was settled as it came is told as it ended. A
+    new stream begins anew.
     """
     book, owner = desk.deciding.book, access.who.owner
     if wants_stream(request):
@@ -71,18 +74,41 @@ async def get_approval(desk: Desk, access: Reader, approval_id: ApprovalId) -> R
     responses={200: {"model": DecidedOut}, 404: {}, 409: {}, 410: {}},
 )
 async def decide_approval(
-    desk: Desk, access: Approver, approval_id: ApprovalId, body: DecideBody
+    desk: Desk,
+    access: Approver,
+    approval_id: ApprovalId,
+    body: DecideBody,
+    idempotency_key: IdempotencyHeader = None,
 ) -> Response:
     """Approve or reject a tool call; its run goes on.
 
     The first answer counts: a later one gets 409 and learns who decided, one after the expiry 410,
-    or 409 once the run has ended. What the policy blocks by now, or as it was edited, is refused
+    or 409 once the run has ended. With an `Idempotency-Key` a repeat after a lost answer is
+    answered as the first time. What the policy blocks by now, or as it was edited, is refused
     with 409; nothing is decided then.
 
     Who decided is on record by the credential, whatever the body says.
     """
+    owner, said = access.who.owner, _answer(access, body)
+    key = claim("decide_approval", access, approval_id, idempotency_key, body)
+    if key is None:
+        approval, replayed = await desk.deciding.decide(owner, approval_id, said), False
+    else:
+        approval, replayed = await desk.deciding.decide_once(owner, approval_id, said, key)
+    if approval.decided_at is not None and not replayed:
+        waited = (approval.decided_at - approval.created_at) / 1000
+        desk.metrics.approval_wait.observe(max(0.0, waited))
+    status = None
+    if approval.kind == "tool":
+        call = await desk.runs.get_tool_call(owner, approval.tool_call_id)
+        status = call.status.value
+    headers = {"idempotency-replayed": "true"} if replayed else None
+    return reply(approval_view(approval) | {"tool_call_status": status}, 200, headers)
+
+
+def _answer(access: Access, body: DecideBody) -> Answer:
     edited = None if body.edited_args is None else encode_json(body.edited_args)
-    said = Answer(
+    return Answer(
         approved=body.decision.lower().startswith("approve"),
         by=access.who.signature,
         reason=body.reason,
@@ -90,12 +116,3 @@ async def decide_approval(
         args_digest=body.args_digest,
         remember=Remember(body.remember),
     )
-    approval = await desk.deciding.decide(access.who.owner, approval_id, said)
-    if approval.decided_at is not None:
-        waited = (approval.decided_at - approval.created_at) / 1000
-        desk.metrics.approval_wait.observe(max(0.0, waited))
-    status = None
-    if approval.kind == "tool":
-        call = await desk.runs.get_tool_call(access.who.owner, approval.tool_call_id)
-        status = call.status.value
-    return reply(approval_view(approval) | {"tool_call_status": status})

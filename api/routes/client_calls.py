@@ -15,6 +15,7 @@ from api.client_bodies import (
     SeedSubmitBody,
     SeedToolBody,
     SubmitBody,
+    WaitBody,
 )
 from api.client_tools import dispatch_view, host_tools
 from api.params import IdempotencyHeader, ToolCallId
@@ -86,11 +87,21 @@ async def submit_call(
     responses={200: {"model": ToolCallOut}, 404: {}},
 )
 async def wait_call(
-    desk: Desk, access: Reader, tool_call_id: ToolCallId, timeout_ms: WaitMs = 30_000
+    desk: Desk,
+    access: Reader,
+    tool_call_id: ToolCallId,
+    body: WaitBody | None = None,
+    timeout_ms: WaitMs | None = None,
 ) -> Response:
-    """Return a tool call once it has ended, or as it is when the time is over. Source: seed B."""
+    """Return a tool call once it has ended, or as it is when the time is over.
+
+    `timeout_ms` (30000) stands in the query or in the body.
+    """
+    if body is not None and timeout_ms is not None:
+        raise InvalidRequestError("send timeout_ms in the query or in the body, not in both")
+    asked = (body or WaitBody()).timeout_ms if timeout_ms is None else timeout_ms
     owner, now = access.who.owner, asyncio.get_running_loop().time
-    until = now() + min(timeout_ms / 1000, desk.config.max_wait_seconds)
+    until = now() + min(asked / 1000, desk.config.max_wait_seconds)
     while True:
         call = await desk.runs.get_tool_call(owner, tool_call_id)
         run = await desk.runs.get_run(owner, call.run_id)

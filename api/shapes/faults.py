@@ -27,6 +27,15 @@ class ProblemOut(Shape):
         str | None, Field(description="Which cap or limit was reached, as `max_concurrent`.")
     ] = None
     errors: list[FieldError] | None = None
+    decision: Annotated[
+        str | None, Field(description="Of `approval_decided`: approved or rejected.")
+    ] = None
+    decided_by: Annotated[
+        str | None, Field(description="Of `approval_decided`: the credential that was first.")
+    ] = None
+    decided_at: Annotated[
+        str | None, Field(description="Of `approval_decided`: when, as ISO-8601 in UTC.")
+    ] = None
 
 
 class SeedErrorOut(Shape):

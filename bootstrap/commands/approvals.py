@@ -10,7 +10,7 @@ from bootstrap.commands.options import ApiKey, ApiUrl, AsJson, Limit, examples
 from bootstrap.commands.output import out_json, out_list, out_object
 from bootstrap.commands.servers import connect
 from bootstrap.commands.wire import at
-from bootstrap.terminal import harmless, out
+from bootstrap.terminal import harmless, out, seen
 
 approvals = typer.Typer(
     help="See which tool calls and budgets wait for a person, and answer.", no_args_is_help=True
@@ -61,7 +61,8 @@ def show_approval(
 ) -> None:
     """Show one approval: exactly what will run, why it is asked, what became of it."""
     with connect(api_url, api_key) as api:
-        out_object(api.call("GET", at("/v1/approvals/{}", approval_id)), as_json=as_json)
+        shown = api.call("GET", at("/v1/approvals/{}", approval_id))
+    out_object(shown, as_json=as_json, plain=seen)
 
 
 @approvals.command(

@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bootstrap.terminal import harmless, note, out, paint
@@ -28,15 +28,17 @@ def out_list(rows: Rows, columns: Sequence[str], *, as_json: bool, empty: str) -
         out(table(rows, columns, shutil.get_terminal_size((160, 24)).columns))
 
 
-def out_object(value: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print one object as JSON, or a line per field."""
+def out_object(
+    value: Mapping[str, Any], *, as_json: bool, plain: Callable[[str], str] = harmless
+) -> None:
+    """Print one object as JSON, or a line per field that `plain` has made harmless."""
     if as_json:
         out_json(value)
         return
     width = max((len(key) for key in value), default=0)
     for key, item in value.items():
         label = paint(f"{key:{width}}", "dim", sys.stdout)
-        out(f"{label}{_GAP}{harmless(_cell(item))}")
+        out(f"{label}{_GAP}{plain(_cell(item))}")
 
 
 def table(rows: Rows, columns: Sequence[str], width: int) -> str:

@@ -110,7 +110,8 @@ def settings_page() -> str:
     ]
     for name, field in Settings.model_fields.items():
         names = "<br>".join(f"`{one}`" for one in _shown_names(names_of(name, field)))
-        default = "" if field.default in (None, (), {}) else f"`{field.default}`"
+        standard = field.get_default(call_default_factory=True, validated_data={})
+        default = "" if standard in (None, (), {}) else f"`{standard}`"
         lines.append(f"| {names} | {default} | {_cell(said[name])} |")
     lines += _others("Read from the environment and from `.env`, not from the file:", _ELSEWHERE)
     lines += _others("Read from the environment only:", _ENVIRONMENT_ONLY)

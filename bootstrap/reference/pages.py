@@ -3,11 +3,14 @@
 import inspect
 from pathlib import Path
 
+from api.codes import CODES
 from api.errors import STATUS
 from bootstrap.reference.commands import cli_page, settings_page
-from domain.errors import OrchestratorError, leaves
+from domain.errorlist import leaves
+from domain.errors import OrchestratorError
 from domain.event import DATA_OF, TERMINAL_EVENTS
 
+_HEAD = ("| code | HTTP | meaning |", "|---|---|---|")
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 
 
@@ -35,14 +38,16 @@ def errors_page() -> str:
     lines = [
         "# Errors",
         "",
-        "Generated from `domain/errors.py` and `api/errors.py`. Native paths answer"
+        "Generated from `domain/errors.py`, `api/errors.py` and `api/codes.py`. Native paths answer"
         " `application/problem+json` with `code`; runs that fail carry codes in `error.code`.",
         "",
-        "| code | HTTP | meaning |",
-        "|---|---|---|",
+        *_HEAD,
     ]
     for error in leaves():
         lines.append(f"| `{error.code}` | {_status(error)} | {_meaning(error)} |")
+    lines += ["", "Refused for their form, or the answer of a path alone:", "", *_HEAD]
+    for code, (status, meaning) in CODES.items():
+        lines.append(f"| `{code}` | {status} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 

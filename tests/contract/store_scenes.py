@@ -9,7 +9,7 @@ from typing import Any
 from domain.acceptance import NewRun
 from domain.agent import Limits
 from domain.chat import TokenUsage, ToolCallRequest
-from domain.event import EventDraft, EventType
+from domain.event import DATA_OF, EventDraft, EventType
 from domain.fold import fold
 from domain.run import RunKind, RunSpec, RunState
 from domain.step import (
@@ -197,6 +197,8 @@ async def check_log(store: StoreBox, run_id: str) -> None:
     assert run.last_seq == len(log)
     assert sorted(told) == list(range(1, len(log) + 1))
     assert ends == ([log[-1]["type"]] if run.is_terminal else [])
+    for event in log:  # `docs/reference/events.md` is made of it
+        assert event["data"].keys() <= DATA_OF[event["type"]].keys(), event
 
 
 async def check_run(store: StoreBox, run_id: str) -> None:

@@ -187,7 +187,7 @@ async def test_figures_of_the_pool_come_from_the_store(client: httpx2.AsyncClien
 
 
 async def test_a_call_is_asked_for_and_decided(client: httpx2.AsyncClient, store: StoreBox) -> None:
-    """The agent's policy, as it was sent, holds in the store; the second answer is too late."""
+    """The agent's policy, as it was sent, holds in the store; the first answer counts."""
     policy = {"rules": [{"tool": "mail", "decision": "ask"}]}
     await client.patch("/v1/agents/assistant", json={"tool_policy": policy})
     await store.runs.accept(new_run("run_1", agent_id="assistant", owner="local"))
@@ -197,14 +197,21 @@ async def test_a_call_is_asked_for_and_decided(client: httpx2.AsyncClient, store
     (shown,) = await _walk(client, "/v1/approvals", "approvals")
     path = f"/v1/approvals/{shown['approval_id']}"
     answers = [
-        await client.post(f"{path}/decide", json={"decision": decision})
-        for decision in ("reject", "approve")
+        await client.post(
+            f"{path}/decide", json={"decision": decision}, headers={"idempotency-key": key}
+        )
+        for decision, key in (("reject", "k"), ("reject", "k"), ("approve", "k"), ("approve", "l"))
     ]
 
     assert isinstance(asked, AwaitingApproval)
     assert shown["args"] == {"to": "bob"}
-    assert [answer.status_code for answer in answers] == [200, 409]
+    assert [answer.status_code for answer in answers] == [200, 200, 409, 409]
+    assert [answer.json()["code"] for answer in answers[2:]] == [
+        "idempotency_key_conflict",
+        "approval_decided",
+    ]
     assert answers[0].json()["tool_call_status"] == "rejected"
+    assert answers[1].json() == answers[0].json()
     assert (await _get(client, path))["decided_by"] == "local"
 
 

@@ -30,6 +30,12 @@ async def test_a_call_is_claimed_answered_and_shown(
     pending = (await client.post(f"{at}/wait?timeout_ms=0")).json()
     done = await client.post(f"{at}/submit", json={"token": taken["token"], "result": {"n": 1}})
     waited = (await client.post(f"{at}/wait")).json()
+    by_body = await client.post(f"{at}/wait", json={"timeout_ms": 0})
+    twice = await client.post(f"{at}/wait?timeout_ms=0", json={"timeout_ms": 5})
+    unknown = await client.post(f"{at}/wait", json={"seconds": 5})
+    too_long = await client.post(f"{at}/wait", json={"timeout_ms": 60_001})
+    refused = [one.status_code for one in (twice, unknown, too_long)]
+    assert (by_body.json(), refused) == (waited, [422, 422, 422])
 
     assert (taken["args"], taken["holder"], taken["dispatch"]) == ({"to": "bob"}, "local", 1)
     assert pending["status"] == "running"
@@ -130,6 +136,31 @@ async def test_a_run_is_refused_a_tool_with_a_mistake(
     body = {"input": "x", "client_tools": [{**TOOL, **tool}]}
 
     assert (await client.post("/v1/runs", json=body)).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("parameters", "place"),
+    [
+        ({"properties": {"a": {"type": "nope"}}}, "parameters.properties.a.type"),
+        ({"properties": {"a": {"pattern": "["}}}, "parameters.properties.a.pattern"),
+        ({"$ref": "#/$defs/x", "$defs": {"x": {}}}, "parameters.$ref"),
+        ({"a": {"type": "nope"}}, "parameters.a"),
+    ],
+)
+async def test_a_broken_schema_is_refused_by_the_name_of_its_tool_and_its_place(
+    client: httpx2.AsyncClient, parameters: dict[str, Any], place: str
+) -> None:
+    tool = {**TOOL, "parameters": parameters}
+    seeds = {"client_id": "h", "tools": [{"name": TOOL["name"], "schema": parameters}]}
+
+    answers = [
+        await client.post("/v1/runs", json={"input": "x", "client_tools": [tool]}),
+        await client.put("/v1/tool_hosts/h", json={"tools": [tool]}),
+        await client.post("/internal/tools/register", json=seeds),
+    ]
+
+    assert [answer.status_code for answer in answers] == [422] * 3
+    assert all(f"tool {TOOL['name']}: {place}" in answer.text for answer in answers)
 
 
 async def test_an_external_agent_takes_no_client_tools(client: httpx2.AsyncClient) -> None:

@@ -5,19 +5,20 @@ from typing import Any
 
 import pytest
 
-from domain.acceptance import Page
+from domain.acceptance import IdempotencyKey, Page
 from domain.approval import Answer, Approval, Remember, digest_of_call
 from domain.deciding import ApprovalFilter
 from domain.errors import (
     ApprovalDecidedError,
     ConflictError,
+    IdempotencyKeyConflictError,
     InvalidRequestError,
     NotFoundError,
     RunTerminalError,
     StepRefusedError,
 )
 from domain.step import AlreadyClosed
-from domain.tool import Effect, ToolCallStatus, ToolOutcome
+from domain.tool import Effect, Resolution, ToolCallStatus, ToolOutcome, Verdict
 from tests.contract.approval_scenes import ASK, NO, YES, ask_again, asked, get, put_policy
 from tests.contract.store_engines import StoreBox
 from tests.contract.store_scenes import (
@@ -171,6 +172,52 @@ async def test_the_first_decision_wins_and_others_learn_of_it(store: StoreBox) -
     await check_log(store, "run_1")
 
 
+async def test_repeats_of_one_decision_are_one_and_all_are_told_so(store: StoreBox) -> None:
+    approval_id = await asked(store)
+    book, key = store.approvals, IdempotencyKey("decide", "dec-1", "same")
+
+    said = await asyncio.gather(
+        *(book.decide_once(OWNER, approval_id, YES, key) for _ in range(10))
+    )
+    with pytest.raises(IdempotencyKeyConflictError):
+        await book.decide_once(OWNER, approval_id, NO, IdempotencyKey("decide", "dec-1", "other"))
+    with pytest.raises(ApprovalDecidedError) as late:
+        await book.decide_once(OWNER, approval_id, YES, IdempotencyKey("decide", "dec-2", "same"))
+
+    approval = await get(store, approval_id)
+    assert all(one == approval for one, _ in said)
+    assert sorted(replayed for _, replayed in said) == [False] + [True] * 9
+    assert (late.value.first.decision, late.value.first.decided_by) == ("approved", "eve")
+    assert late.value.first.decided_at == approval.decided_at
+    assert (await types(store, "run_1")).count("approval_decision") == 1
+    await check_log(store, "run_1")
+
+
+async def test_what_was_asked_lately_is_told_whatever_became_of_it(store: StoreBox) -> None:
+    first = await asked(store)
+    store.clock.now += 60_000
+    second = await asked(store, "run_2")
+    await store.approvals.decide(OWNER, second, NO)
+
+    assert await store.approvals.recent(OWNER, 1000) == {second: 1}
+    assert list(await store.approvals.recent(None, 100_000)) == [first, second]
+    assert await store.approvals.recent("nobody", 100_000) == {}
+    assert await store.approvals.pending(OWNER) == {first: 0}
+
+
+async def test_a_refused_decision_does_not_use_up_its_key(store: StoreBox) -> None:
+    approval_id = await asked(store)
+    key = IdempotencyKey("decide", "dec-1", "same")
+    stale = YES.model_copy(update={"args_digest": "0"})
+
+    for _ in range(2):
+        with pytest.raises(ConflictError, match="other arguments"):
+            await store.approvals.decide_once(OWNER, approval_id, stale, key)
+    _, replayed = await store.approvals.decide_once(OWNER, approval_id, YES, key)
+
+    assert not replayed
+
+
 async def test_an_answer_about_other_arguments_is_refused(store: StoreBox) -> None:
     """An old tab: what it shows is not what is asked about."""
     approval_id = await asked(store)
@@ -290,3 +337,17 @@ async def test_approvals_are_listed_newest_first_by_status_and_run(store: StoreB
     assert await listed(ApprovalFilter(status="pending")) == ids[:0:-1]
     assert await listed(ApprovalFilter(run_id="run_3")) == [ids[3]]
     assert list(await store.approvals.pending(None)) == ids[1:]
+
+
+async def test_a_call_whose_outcome_is_no_question_says_what_to_do_instead(
+    store: StoreBox,
+) -> None:
+    approval_id = await asked(store)
+    call_id = (await get(store, approval_id)).tool_call_id
+    said = Verdict(resolution=Resolution.GIVE_UP, by="eve")
+
+    with pytest.raises(ConflictError, match=r"waiting_approval, not outcome_unknown: .* decide"):
+        await store.runs.resolve_tool_call(OWNER, call_id, said)
+    await store.approvals.decide(OWNER, approval_id, NO)
+    with pytest.raises(ConflictError, match=f"is rejected, .*/v1/tool_calls/{call_id}"):
+        await store.runs.resolve_tool_call(OWNER, call_id, said)

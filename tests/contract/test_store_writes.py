@@ -277,12 +277,12 @@ async def test_an_unpriced_call_makes_the_cost_unknown_and_counts_tokens(store: 
 async def test_other_events_of_an_attempt_are_kept_once(store: StoreBox) -> None:
     await store.runs.accept(new_run("run_1"))
     attempt = await open_step(store, "run_1", "invoke-1")
-    draft = EventDraft(type=EventType.AGENT_INVOKE_DONE, key="state:1", data={"state": "thinking"})
+    draft = EventDraft(type=EventType.AGENT_STATE, key="state:1", data={"state": "thinking"})
 
     await store.steps.append_events(attempt, [draft, draft])
     await store.steps.append_events(attempt, [draft])
 
-    assert (await types(store, "run_1")).count("agent_invoke_done") == 1
+    assert (await types(store, "run_1")).count("agent_state") == 1
     await check_log(store, "run_1")
 
 

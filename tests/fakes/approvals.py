@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from domain.acceptance import Page
+from domain.acceptance import IdempotencyKey, Page
 from domain.approval import (
     BY_POLICY,
     Answer,
@@ -19,10 +19,12 @@ from domain.errors import (
     ApprovalDecidedError,
     ApprovalExpiredError,
     ConflictError,
+    IdempotencyKeyConflictError,
     InvalidRequestError,
     NotFoundError,
 )
 from domain.policy import OnTimeout
+from domain.refusal import FirstAnswer
 from domain.tool import ToolCall
 from tests.fakes.clock import FakeClock
 from tests.fakes.listing import paged, sees
@@ -34,6 +36,7 @@ class FakeApprovals:
     def __init__(self, clock: FakeClock) -> None:
         self.rows: dict[str, Approval] = {}
         self.old: list[str] = []
+        self.keys: dict[tuple[str, str], str] = {}
         self._clock = clock
 
     def ask(self, call: ToolCall, approval_id: str = "ap_01k9", **fields: Any) -> Approval:
@@ -81,12 +84,21 @@ class FakeApprovals:
             if sees(owner, one.owner) and one.status is ApprovalStatus.PENDING
         }
 
+    async def recent(self, owner: str | None, within_ms: int) -> dict[str, int]:
+        since = self._clock.now_ms() - within_ms
+        return {
+            one.approval_id: one.revision
+            for one in self.rows.values()
+            if sees(owner, one.owner) and one.created_at >= since
+        }
+
     async def decide(self, owner: str | None, approval_id: str, said: Answer) -> Approval:
         found = await self.get_approval(owner, approval_id)
         if found.status is ApprovalStatus.EXPIRED:
             raise ApprovalExpiredError(f"approval {approval_id} has expired")
         if found.status is not ApprovalStatus.PENDING:
-            raise ApprovalDecidedError(f"{approval_id} was {found.status} by {found.decided_by}")
+            first = FirstAnswer(found.status, found.decided_by, found.decided_at)
+            raise ApprovalDecidedError(approval_id, first)
         if not said.approved and (said.edited_args or said.remember is not Remember.NONE):
             raise InvalidRequestError("edited_args and remember go with an approval only")
         if said.args_digest not in {None, found.args_digest}:
@@ -102,6 +114,18 @@ class FakeApprovals:
         }
         self.rows[approval_id] = found.model_copy(update=changes)
         return self.rows[approval_id]
+
+    async def decide_once(
+        self, owner: str, approval_id: str, said: Answer, key: IdempotencyKey
+    ) -> tuple[Approval, bool]:
+        known = self.keys.get((key.scope, key.key))
+        if known not in {None, key.fingerprint}:
+            raise IdempotencyKeyConflictError(f"{key.key} was used with another body")
+        if known is not None:
+            return await self.get_approval(owner, approval_id), True
+        decided = await self.decide(owner, approval_id, said)
+        self.keys[key.scope, key.key] = key.fingerprint
+        return decided, False
 
     async def waiting_on(self, budget_id: str) -> Sequence[str]:
         return [

@@ -1,9 +1,14 @@
 """Calls that wait side by side: each goes on by its own news, and the others are left alone."""
 
 import asyncio
+import gc
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
 from temporalio.api.enums.v1 import EventType as HistoryType
+from temporalio.exceptions import ActivityError
 
 from domain.agent import Limits
 from domain.approval import Answer
@@ -11,6 +16,7 @@ from domain.event import EventType
 from domain.run import RunState
 from tests.workflows.conftest import Make
 from tests.workflows.stage import ANN, Stage
+from workflows.outcomes import tell_of
 
 ASK = {"rules": [{"tool": "*", "decision": "ask"}]}
 APPROVED = Answer(approved=True, by=ANN.name)
@@ -94,3 +100,47 @@ async def test_a_cap_ends_a_run_whose_calls_wait(stage: Stage) -> None:
 
     assert run.error is not None
     assert run.error.code == "max_seconds"
+
+
+async def test_a_cancel_while_news_are_read_leaves_no_failure_behind(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id, questions = await parked(stage)
+
+    async with asyncio.TaskGroup() as together:
+        for approval_id in questions[:3]:
+            together.create_task(stage.decide(approval_id))
+        together.create_task(stage.intake.cancel(ANN, run_id, None))
+    await stage.ended(run_id)
+    await stage.closed(run_id)
+
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
+async def test_only_activities_that_were_cut_are_passed_over_in_silence() -> None:
+    told: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    cut = ActivityError(
+        "failed",
+        scheduled_event_id=1,
+        started_event_id=2,
+        identity="",
+        activity_type="complete_chat",
+        activity_id="llm-1-1",
+        retry_state=None,
+    )
+    task = loop.create_task(asyncio.sleep(0))
+    contexts: list[dict[str, Any]] = [
+        {"exception": cut, "future": loop.create_future()},
+        {"exception": cut, "future": task},
+        {"exception": ValueError(), "future": loop.create_future()},
+        {"message": "odd"},
+    ]
+    fake = SimpleNamespace(default_exception_handler=told.append)
+
+    for context in contexts:
+        tell_of(fake, context)  # type: ignore[arg-type]
+    await task
+
+    assert told == contexts[1:]

@@ -7,7 +7,7 @@ from adapters.store.database.commits import Commits, CrashPoint, no_crash
 from adapters.store.database.pages import newest_first
 from adapters.store.database.tx import Engine, Row, Tx
 from adapters.store.spending import asking
-from domain.acceptance import Page
+from domain.acceptance import IdempotencyKey, Page
 from domain.approval import Answer, Approval, ApprovalStatus, Remember, Risk
 from domain.deciding import ApprovalFilter
 from domain.policy import OnTimeout
@@ -45,6 +45,11 @@ class SqlApprovalBook:
         """Return the revision of every pending approval by its id, oldest first."""
         return await self._engine.read(lambda tx: _pending(tx, owner))
 
+    async def recent(self, owner: str | None, within_ms: int) -> Mapping[str, int]:
+        """Return the revision of every approval asked for lately, whatever became of it."""
+        since = self._clock.now_ms() - within_ms
+        return await self._engine.read(lambda tx: _recent(tx, owner, since))
+
     async def decide(self, owner: str | None, approval_id: str, said: Answer) -> Approval:
         """Put an answer on record."""
         now = self._clock.now_ms()
@@ -52,6 +57,16 @@ class SqlApprovalBook:
             "decide", lambda tx: deciding.decide(tx, owner, approval_id, said, now)
         )
         return approval_from(row)
+
+    async def decide_once(
+        self, owner: str, approval_id: str, said: Answer, key: IdempotencyKey
+    ) -> tuple[Approval, bool]:
+        """Put an answer on record, or find the one of the same request."""
+        now = self._clock.now_ms()
+        row, replayed = await self._commit(
+            "decide", lambda tx: deciding.decide_once(tx, owner, approval_id, said, key, now)
+        )
+        return approval_from(row), replayed
 
     async def waiting_on(self, budget_id: str) -> Sequence[str]:
         """Return the runs that wait until a person says something about a budget."""
@@ -69,11 +84,19 @@ class SqlApprovalBook:
 
 
 def _pending(tx: Tx, owner: str | None) -> dict[str, int]:
-    mine, params = ("", {}) if owner is None else (" AND owner = :owner", {"owner": owner})
+    return _revisions(tx, owner, "status = 'pending'")
+
+
+def _recent(tx: Tx, owner: str | None, since: int) -> dict[str, int]:
+    return _revisions(tx, owner, "created_at >= :since", since=since)
+
+
+def _revisions(tx: Tx, owner: str | None, which: str, **params: object) -> dict[str, int]:
+    mine = "" if owner is None else " AND owner = :owner"
     rows = tx.all(
-        f"SELECT approval_id, revision FROM approvals WHERE status = 'pending'{mine}"
+        f"SELECT approval_id, revision FROM approvals WHERE {which}{mine}"
         " ORDER BY created_at, approval_id",
-        **params,
+        **(params if owner is None else params | {"owner": owner}),
     )
     return {row["approval_id"]: row["revision"] for row in rows}
 

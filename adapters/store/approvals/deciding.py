@@ -7,8 +7,10 @@ from adapters.store.approvals.approvals import read
 from adapters.store.approvals.gate import ruled
 from adapters.store.approvals.remembering import remember
 from adapters.store.database.tx import Row, Tx
+from adapters.store.runs import keys
 from adapters.store.spending import asking
 from adapters.store.steps.fence import lock_session_and_run
+from domain.acceptance import IdempotencyKey
 from domain.approval import BY_POLICY, Answer, ApprovalStatus, Remember
 from domain.errors import (
     ApprovalDecidedError,
@@ -18,6 +20,7 @@ from domain.errors import (
 )
 from domain.event import EventDraft
 from domain.policy import PolicyDecision, print_of
+from domain.refusal import FirstAnswer
 from domain.run import TERMINAL
 
 _PENDING = (
@@ -59,6 +62,20 @@ def decide(tx: Tx, owner: str | None, approval_id: str, said: Answer, now: int) 
     if said.remember != Remember.NONE:
         remember(tx, approval, judged.print)
     return read(tx, None, approval_id)
+
+
+def decide_once(
+    tx: Tx, owner: str, approval_id: str, said: Answer, key: IdempotencyKey, now: int
+) -> tuple[Row, bool]:
+    """Decide; or return the approval that this key decided before, and True.
+
+    Raises:
+        IdempotencyKeyConflictError: the key was used for another answer.
+        and as `decide`, which takes the key back: it is claimed in the same transaction.
+    """
+    if keys.claim(tx, owner, key, approval_id, now) is not None:
+        return read(tx, owner, approval_id), True
+    return decide(tx, owner, approval_id, said, now), False
 
 
 def outdated(tx: Tx) -> list[str]:
@@ -115,8 +132,8 @@ def _check_open(run: Row, approval: Row, now: int) -> None:
             raise ApprovalExpiredError(f"the time of approval {approval_id} is over")
         return
     if status in (ApprovalStatus.APPROVED, ApprovalStatus.REJECTED):
-        by = approval["decided_by"]
-        raise ApprovalDecidedError(f"approval {approval_id} was {status} by {by}")
+        first = FirstAnswer(status, approval["decided_by"], approval["decided_at"])
+        raise ApprovalDecidedError(approval_id, first)
     if run["state"] in TERMINAL:
         raise RunTerminalError(
             f"run {run['run_id']} is {run['state']}; approval {approval_id} cannot be decided"

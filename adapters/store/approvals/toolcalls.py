@@ -15,6 +15,16 @@ from domain.session import estimate_tokens
 from domain.step import Execution, NewMessage
 from domain.tool import Resolution, ToolCallStatus, ToolOutcome, Verdict
 
+_TO_DO = {
+    ToolCallStatus.CREATED: "it has not begun; wait, or cancel its run",
+    ToolCallStatus.WAITING_APPROVAL: "it waits for a person; decide its approval, see"
+    " /v1/approvals?status=pending",
+    ToolCallStatus.WAITING_CHILD: "the run that it made goes on; wait, or cancel that run",
+    ToolCallStatus.DISPATCHED: "a client is asked for it; claim it and submit its result, or wait",
+    ToolCallStatus.RUNNING: "it is on its way; wait, or cancel its run",
+}
+"""What is to be done about a call whose outcome nobody has to find out."""
+
 
 def call_of_step(tx: Tx, run_id: str, step_id: str) -> Row:
     """Return the tool call that a step runs.
@@ -156,8 +166,7 @@ def resolve(tx: Tx, owner: str | None, call_id: str, verdict: Verdict, now: int)
     run = lock_session_and_run(tx, call["run_id"])
     call = call_of_step(tx, call["run_id"], call["step_id"])
     if call["status"] != ToolCallStatus.OUTCOME_UNKNOWN:
-        said = f"; {call['resolved_by']} said {call['resolution']}" if call["resolution"] else ""
-        raise ConflictError(f"the outcome of tool call {call_id} is {call['status']}{said}")
+        raise ConflictError(_not_unknown(call))
     tx.run(
         "UPDATE tool_calls SET resolution = :resolution, resolved_by = :by, woken_at = NULL"
         " WHERE tool_call_id = :id",
@@ -172,6 +181,18 @@ def resolve(tx: Tx, owner: str | None, call_id: str, verdict: Verdict, now: int)
         last = append(tx, run, drafts, now, run["last_seq"])
         tx.run("UPDATE runs SET last_seq = :last WHERE run_id = :id", last=last, id=run["run_id"])
     return {"run_id": run["run_id"], "is_terminal": run["state"] in TERMINAL}
+
+
+def _not_unknown(call: Row) -> str:
+    """Return why nobody can say what became of a call, and what to do instead."""
+    call_id, status = call["tool_call_id"], call["status"]
+    if call["resolution"]:
+        return (
+            f"tool call {call_id} was resolved before: {call['resolved_by']} said"
+            f" {call['resolution']}, and it is {status}; the first answer counts"
+        )
+    to_do = _TO_DO.get(status, f"what came of it stands in /v1/tool_calls/{call_id}")
+    return f"tool call {call_id} is {status}, not outcome_unknown: {to_do}"
 
 
 def _resolved(call: Row, verdict: Verdict) -> EventDraft:

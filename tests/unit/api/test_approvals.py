@@ -10,7 +10,7 @@ import pytest
 from api.app import create_app
 from api.pending import pending_frames
 from api.ports import StreamConfig
-from domain.approval import ApprovalStatus
+from domain.approval import Answer, ApprovalStatus
 from domain.principal import Scope
 from tests.fakes.world import World, fake_config
 from tests.unit.api.conftest import Connect
@@ -59,6 +59,41 @@ async def test_the_second_answer_learns_of_the_first(client: httpx2.AsyncClient)
 
     assert (late.status_code, late.json()["code"]) == (409, "approval_decided")
     assert "rejected by local" in late.json()["detail"]
+    first = (await client.get("/v1/approvals/ap_01k9")).json()
+    for member in ("decided_by", "decided_at"):
+        assert late.json()[member] == first[member]
+    assert late.json()["decision"] == "rejected"
+
+
+async def test_a_decision_whose_answer_was_lost_can_be_repeated(
+    client: httpx2.AsyncClient, furnished: World
+) -> None:
+    body, key = {"decision": "approve", "remember": "session"}, {"idempotency-key": "dec-1"}
+    first = await client.post(DECIDE, json=body, headers=key)
+    await asyncio.sleep(0)
+
+    again = await client.post(DECIDE, json=body, headers=key)
+    other = await client.post(DECIDE, json={"decision": "reject"}, headers=key)
+    without = await client.post(DECIDE, json=body)
+    await asyncio.sleep(0)
+
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert again.headers["idempotency-replayed"] == "true"
+    assert "idempotency-replayed" not in first.headers
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_conflict")
+    assert (without.status_code, without.json()["code"]) == (409, "approval_decided")
+    assert furnished.gateway.woken == ["run_02k9"]
+
+
+async def test_a_key_is_of_the_credential_that_sent_it(furnished: World, connect: Connect) -> None:
+    app = create_app(furnished.ports(), fake_config())
+    one, other = (connect(app, furnished.add_key(Scope.APPROVE)) for _ in range(2))
+    body, key = {"decision": "approve"}, {"idempotency-key": "dec-1"}
+    await one.post(DECIDE, json=body, headers=key)
+
+    late = await other.post(DECIDE, json=body, headers=key)
+
+    assert (late.status_code, late.json()["code"]) == (409, "approval_decided")
 
 
 async def test_an_answer_after_the_expiry_is_gone(
@@ -164,6 +199,27 @@ async def test_a_question_that_is_settled_while_it_is_read_is_told_once(furnishe
     first = await anext(frames)
 
     assert first.startswith(b"event: approval_expired")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await anext(frames)
+
+
+async def test_what_comes_and_is_settled_between_two_looks_is_told_once(furnished: World) -> None:
+    book, call = furnished.approvals, furnished.runs.calls["tc_01k9"]
+    now = furnished.clock.now_ms()
+    book.ask(call, "ap_before", created_at=now - 10, status=ApprovalStatus.REJECTED)
+    frames = pending_frames(book, "local", 0.001)
+    seen = [await anext(frames)]
+
+    for number in range(5):
+        book.ask(call, f"ap_{number}", created_at=now)
+        await book.decide("local", f"ap_{number}", Answer(approved=number > 2, by="eve"))
+    seen += [await anext(frames) for _ in range(5)]
+
+    told = [json.loads(frame.decode().split("data: ")[1]) for frame in seen]
+    assert [one["approval_id"] for one in told] == ["ap_01k9", *(f"ap_{n}" for n in range(5))]
+    assert [one["status"] for one in told[1:]] == ["rejected"] * 3 + ["approved"] * 2
+    assert all(b"event: approval_decision" in frame for frame in seen[1:])
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await anext(frames)

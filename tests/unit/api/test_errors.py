@@ -11,7 +11,14 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.errors import STATUS, STATUS_TITLES, Problem, problem_of, respond
 from domain import errors
-from domain.errors import LimitReachedError, OrchestratorError, StepRefusedError, leaves
+from domain.errorlist import leaves
+from domain.errors import (
+    ApprovalDecidedError,
+    LimitReachedError,
+    OrchestratorError,
+    StepRefusedError,
+)
+from domain.refusal import FirstAnswer
 from tests.fakes.world import World, fake_config
 from tests.rig.serving import serving
 from tests.unit.api.conftest import Connect
@@ -20,6 +27,8 @@ from tests.unit.api.conftest import Connect
 def _make(cls: type[OrchestratorError]) -> OrchestratorError:
     if cls in {LimitReachedError, StepRefusedError}:
         return cls("a sentence", reason="max_turns")
+    if cls is ApprovalDecidedError:
+        return ApprovalDecidedError("ap_1", FirstAnswer("approved", "eve", 1))
     return cls("a sentence")
 
 

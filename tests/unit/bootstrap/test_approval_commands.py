@@ -18,6 +18,16 @@ def asked(world: World) -> World:
     return world
 
 
+def test_arguments_are_shown_with_what_nobody_sees(ask: Command, asked: World) -> None:
+    row = asked.approvals.rows["ap_01k9"]
+    asked.approvals.rows["ap_01k9"] = row.model_copy(update={"args": '{"to":"pay\u200bpal"}'})
+
+    shown = ask("approvals", "show", "ap_01k9").out
+
+    assert "pay\\u200bpal" in shown
+    assert "\u200b" not in shown
+
+
 def test_approvals_are_listed_and_shown(ask: Command) -> None:
     listed = ask("approvals", "list").out
 

@@ -206,6 +206,12 @@ def test_scripts_and_emoji_stay_as_they_are() -> None:
     assert terminal.harmless(text) == text
 
 
+def test_what_nobody_sees_is_shown_where_a_person_judges_by_looks() -> None:
+    assert terminal.seen("pay\u200bpal \ufeff\u2060\U000e0041\x1b") == (
+        "pay\\u200bpal \\ufeff\\u2060\\ue0041\\u001b"
+    )
+
+
 def test_what_takes_long_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,13 +3,13 @@
 from datetime import timedelta
 
 from domain import errors
+from domain.errorlist import leaves
 from domain.errors import (
     LimitReachedError,
     OrchestratorError,
     PermanentError,
     StepRefusedError,
     TransientError,
-    leaves,
 )
 
 
