@@ -302,10 +302,11 @@ async def add_key(stage: Stage) -> None:
     await stage.storage.keys.add_key(key, "0" * 64)
 
 
-async def test_decisions_sent_often_and_in_any_order_count_once(money: Stage) -> None:
+@pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=pytest.mark.heavy)])
+async def test_decisions_sent_often_and_in_any_order_count_once(money: Stage, rounds: int) -> None:
     """Fault 23: every signal three times; whichever came first is the answer."""
     rng = random.Random(24)
-    for _ in range(5):
+    for _ in range(rounds):
         run, asked = await parked(money)
         words = ["approve", "reject"] * 3
         rng.shuffle(words)
