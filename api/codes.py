@@ -1,7 +1,7 @@
 """Codes of answers that no error of `domain/errors.py` stands behind, for the page of errors."""
 
 CODES: dict[str, tuple[int, str]] = {
-    "bad_request": (400, "The request is not one of HTTP."),
+    "bad_request": (400, "The request cannot be taken apart."),
     "malformed_request": (400, "The request breaks the rules of HTTP; `errors` says where."),
     "malformed_json": (400, "The body is not JSON, or not such that all readers agree on it."),
     "invalid_header": (400, "A header does not have the form that it needs."),

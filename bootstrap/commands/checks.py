@@ -167,7 +167,7 @@ def _cluster(address: str) -> Finding:
 
     from bootstrap.engine import reason_of  # noqa: PLC0415
     from bootstrap.logs.telemetry import forward_core_logs  # noqa: PLC0415
-    from bootstrap.temporal_config import load_connect_config, refused  # noqa: PLC0415
+    from bootstrap.temporal_config import load_connect_config, refused  # noqa: PLC0415 - as above
 
     async def ask() -> str:
         from temporalio.api.workflowservice.v1 import GetSystemInfoRequest  # noqa: PLC0415

@@ -140,7 +140,7 @@ async def test_only_activities_that_were_cut_are_passed_over_in_silence() -> Non
     fake = SimpleNamespace(default_exception_handler=told.append)
 
     for context in contexts:
-        tell_of(fake, context)  # type: ignore[arg-type]
+        tell_of(fake, context)  # type: ignore[arg-type] # all of a loop that it asks
     await task
 
     assert told == contexts[1:]

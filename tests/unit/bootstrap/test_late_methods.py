@@ -79,7 +79,7 @@ def test_subclasses_go_by_their_own(classes: tuple[type[Any], type[Any]]) -> Non
     _, free = classes
 
     @dataclass
-    class More(free):  # type: ignore[misc, valid-type]
+    class More(free):  # type: ignore[misc, valid-type] # made while the test runs
         more: int = 0
 
     assert More("a", None, 1) != More("a", None, 2)

@@ -16,7 +16,6 @@ from domain.chat import TokenUsage
 from domain.errors import (
     MalformedReplyError,
     ModelUnavailableError,
-    OrchestratorError,
     ReplyTooLargeError,
     StreamIncompleteError,
 )
@@ -371,37 +370,3 @@ def test_an_anthropic_error_event_breaks_off() -> None:
 
 def test_kinds_unknown_here_pass_by() -> None:
     assert take(anthropic(), {"type": "something_new"}) is None
-
-
-# Garbage, both
-
-_NAMES = [
-    "choices", "delta", "index", "content", "tool_calls", "function", "arguments", "name", "id",
-    "usage", "prompt_tokens", "finish_reason", "error", "type", "content_block", "message", "text",
-    "partial_json", "stop_reason", "input_tokens",
-]  # fmt: skip
-_WORDS = [
-    "message_start", "content_block_start", "content_block_delta", "message_delta", "error",
-    "tool_use", "text", "text_delta", "input_json_delta", "stop", "\ud800", "a\0b", "x",
-]  # fmt: skip
-_JSON = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.sampled_from(_WORDS)),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(_NAMES), inner, max_size=6)
-    ),
-    max_leaves=12,
-)
-
-
-@given(st.lists(_JSON, max_size=5), st.booleans())
-def test_no_event_whatever_its_shape_escapes_as_anything_but_our_errors(
-    events: list[object], is_openai: bool
-) -> None:
-    reply: ReplyParser = openai() if is_openai else anthropic()
-    try:
-        texts = [take(reply, event) for event in events]
-        reply.end()
-    except OrchestratorError as error:
-        error.message.encode()
-    else:
-        assert all(text is None or text.encode() is not None for text in texts)
