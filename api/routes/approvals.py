@@ -16,7 +16,7 @@ from api.requests import DecideBody
 from api.services import Approver, Desk, Reader
 from api.shapes.asking import ApprovalList, ApprovalOut, DecidedOut
 from api.sse import EventStream
-from api.starting import claim
+from api.starting import claim, replay_headers
 from api.views import approval_view
 from domain.acceptance import Page
 from domain.approval import Answer, ApprovalStatus, Remember
@@ -102,8 +102,8 @@ async def decide_approval(
     if approval.kind == "tool":
         call = await desk.runs.get_tool_call(owner, approval.tool_call_id)
         status = call.status.value
-    headers = {"idempotency-replayed": "true"} if replayed else None
-    return reply(approval_view(approval) | {"tool_call_status": status}, 200, headers)
+    shown = approval_view(approval) | {"tool_call_status": status}
+    return reply(shown, 200, replay_headers(replayed))
 
 
 def _answer(access: Access, body: DecideBody) -> Answer:
