@@ -10,6 +10,7 @@ import json
 import httpx2
 
 from adapters.llm.refusals import retry_after
+from adapters.net.loopback import verify_for
 from domain.event import StoredEvent
 from domain.push import NotTakenError
 
@@ -35,7 +36,10 @@ class HttpIngress:
         if token:
             headers["authorization"] = f"Bearer {token}"
         self._client = httpx2.AsyncClient(
-            headers=headers, timeout=httpx2.Timeout(seconds), trust_env=False
+            headers=headers,
+            timeout=httpx2.Timeout(seconds),
+            trust_env=False,
+            verify=verify_for(url),
         )
 
     async def send(self, session_id: str, event: StoredEvent) -> None:

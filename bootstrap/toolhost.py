@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx2
 
+from adapters.net.loopback import verify_for
 from adapters.tools.registry import ToolRegistry
 from bootstrap.commands.api import refuse_problem
 from bootstrap.commands.failure import CommandError, ServerAwayError
@@ -215,7 +216,9 @@ async def run_host(
     """Serve the tools as a host of the API at `url` until `stopping`."""
     headers = {"authorization": f"Bearer {key}"} if key else {}
     timeout = httpx2.Timeout(_REQUEST_SECONDS + _POLL_SECONDS, connect=5)
-    async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=timeout) as client:
+    async with httpx2.AsyncClient(
+        base_url=url, headers=headers, timeout=timeout, verify=verify_for(url)
+    ) as client:
         try:
             await Host(client, tools, options).serve(stopping)
         finally:

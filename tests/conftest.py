@@ -9,7 +9,7 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.tracing import trace_greenlets, untraced
+from tests.tracing import Tracing, trace_greenlets
 
 # What tests share asserts as well: its failures show their values, as those of tests do.
 pytest.register_assert_rewrite(
@@ -19,6 +19,8 @@ pytest.register_assert_rewrite(
 # How long an example takes is the machine's business: no test judges the clock.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+_TRACING = Tracing()
 
 _ONE_AFTER_THE_OTHER = ("tests/faults/", "tests/e2e/")
 """Folders whose tests start processes of their own: at most one test of each at a time."""
@@ -47,11 +49,34 @@ def pytest_sessionstart() -> None:
         trace_greenlets()
 
 
+Step = Generator[None, object, object]
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    if item.get_closest_marker("untraced") is None:
+def pytest_runtestloop() -> Step:
+    with _TRACING.paused():
         return (yield)
-    with untraced():
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_setup(item: pytest.Item) -> Step:
+    return (yield from _traced(item))
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Step:
+    return (yield from _traced(item))
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Step:
+    return (yield from _traced(item))
+
+
+def _traced(item: pytest.Item) -> Step:
+    if item.get_closest_marker("untraced") is not None:
+        return (yield)
+    with _TRACING.resumed():
         return (yield)
 
 

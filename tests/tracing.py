@@ -1,8 +1,11 @@
-"""Coverage of what SQLAlchemy runs in greenlets: each of them is traced as a thread would be.
+"""Coverage of the product's lines alone, and at what they cost.
 
-Coverage's own way (`concurrency = greenlet`) asks at each call of any function which greenlet it is
-in: a quarter of what a test run costs. Here a greenlet changes the tracer when it is entered and
-left. One tracer over both would count lines of the one for files of the other.
+The test runner's own calls are as many as the product's: tracing stops outside of tests.
+
+What SQLAlchemy runs in greenlets is traced as a thread would be. Coverage's own way
+(`concurrency = greenlet`) asks at each call of any function which greenlet it is in: a quarter of
+what a test run costs. Here a greenlet changes the tracer when it is entered and left. One tracer
+over both would count lines of the one for files of the other.
 """
 
 import sys
@@ -16,19 +19,37 @@ _SPARE: list[Any] = []
 hundred thousand of them."""
 
 
-@contextmanager
-def untraced() -> Iterator[None]:
-    """Trace nothing that is called meanwhile.
+class Tracing:
+    """Whether lines are counted in this thread, and in threads that it starts."""
 
-    Coverage's own pause goes through the tracers of all threads there ever were, and its resuming
-    leaves this thread with any one of them.
-    """
-    mine, theirs = sys.gettrace(), threading.gettrace()
-    sys.settrace(None)
-    threading.settrace(None)
-    try:
-        yield
-    finally:
+    def __init__(self) -> None:
+        self._mine: Any = None
+        self._theirs: Any = None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Trace nothing that is called meanwhile.
+
+        Coverage's own pause goes through the tracers of all threads there ever were, and its
+        resuming leaves this thread with any one of them.
+        """
+        self._mine, self._theirs = sys.gettrace(), threading.gettrace()
+        self._set(None, None)
+        try:
+            yield
+        finally:
+            self._set(self._mine, self._theirs)
+
+    @contextmanager
+    def resumed(self) -> Iterator[None]:
+        """Trace what is called meanwhile, within a pause."""
+        self._set(self._mine, self._theirs)
+        try:
+            yield
+        finally:
+            self._set(None, None)
+
+    def _set(self, mine: Any, theirs: Any) -> None:
         threading.settrace(theirs)
         sys.settrace(mine)
 

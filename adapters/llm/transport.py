@@ -7,14 +7,12 @@ a bounded look at its body; so no vendor exception ever holds a body or a header
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 import httpx2
 
 from adapters.llm.refusals import status_error
+from adapters.net.loopback import is_loopback, verify_for
 from domain.errors import MalformedReplyError
 
 _MAX_ERROR_BODY = 64 * 1024
@@ -34,12 +32,10 @@ def build_client(
 ) -> httpx2.AsyncClient:
     """Return the client for `base_url`; a proxy from the environment is not used on loopback."""
     is_local = is_loopback(base_url)
-    # A context that trusts nobody, where none is needed: the real one takes 40 ms to build.
-    needs_tls = not (is_local and base_url.startswith("http:"))
     return httpx2.AsyncClient(
         follow_redirects=False,
         trust_env=not is_local,
-        verify=True if needs_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        verify=verify_for(base_url),
         # Reads are bounded by the reply's own deadlines (reading.py): a read timeout here would
         # cost a timer per chunk and be fed by keep-alives.
         timeout=httpx2.Timeout(
@@ -52,17 +48,6 @@ def build_client(
         ),
         event_hooks={"response": [_only_streams(provider, secrets)]},
     )
-
-
-def is_loopback(base_url: str) -> bool:
-    """Tell whether `base_url` names this machine."""
-    host = urlsplit(base_url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _only_streams(

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from adapters.net.loopback import is_loopback, verify_for
 from bootstrap.commands.failure import CommandError, ServerAwayError
 from bootstrap.commands.wire import Json
-from bootstrap.exposure import is_loopback
 from bootstrap.terminal import harmless, note, working
 
 _SECONDS = 30.0
@@ -36,7 +36,8 @@ class Api:
             headers={"authorization": f"Bearer {key}"} if key else {},
             timeout=_SECONDS,
             # A proxy of the environment never leads to this machine.
-            trust_env=not is_loopback(parts.hostname),
+            trust_env=not is_loopback(url),
+            verify=verify_for(url),
         )
 
     def __enter__(self) -> "Api":

@@ -8,6 +8,7 @@ more than most tests. Works as root: the wheel runs the server as a user of its 
 import asyncio
 import itertools
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -168,6 +169,7 @@ class PostgresServer:
             self._server = get_server(folder, cleanup_mode="delete")
         self._numbers = itertools.count(1)
         self._empty: list[str] = []
+        self._cleaner = Cleaner(self.socket_folder)
         asyncio.run(self._prepare())
 
     @property
@@ -202,13 +204,10 @@ class PostgresServer:
 
     async def give_back(self, name: str) -> None:
         """Empty a database for the next test; one that somebody still locks is dropped."""
-        tables = "; ".join(f"DELETE FROM {table.name}" for table in metadata.sorted_tables)
-        try:
-            await self.execute("SET lock_timeout = 500", tables, database=name)
-        except asyncpg.PostgresError:
-            await self.drop_database(name)
-        else:
+        if await self._cleaner.empties(name):
             self._empty.append(name)
+        else:
+            await self.drop_database(name)
 
     async def _prepare(self) -> None:
         settings = [f"ALTER SYSTEM SET {setting}" for setting in _UNSAFE_BUT_FAST]
@@ -216,7 +215,54 @@ class PostgresServer:
         await asyncio.to_thread(upgrade, self.url(_TEMPLATE))
 
     def stop(self) -> None:
+        self._cleaner.stop()
         self._server.cleanup()
+
+
+class Cleaner:
+    """Empties databases over connections that stay, in an event loop of its own.
+
+    A connection reads the catalogue of every table that it meets first: that would be most of what
+    a test costs.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="cleaner")
+        self._thread.start()
+        self._connections: dict[str, asyncpg.Connection] = {}
+
+    async def empties(self, database: str) -> bool:
+        """Delete every row; False: somebody else holds locks, or ended our connection."""
+        asked = asyncio.run_coroutine_threadsafe(self._empty(database), self._loop)
+        return await asyncio.wrap_future(asked)
+
+    async def _empty(self, database: str) -> bool:
+        tables = "; ".join(f"DELETE FROM {table.name}" for table in metadata.sorted_tables)
+        connection = self._connections.pop(database, None) or await self._connect(database)
+        try:
+            await connection.execute(tables)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            connection.terminate()
+            return False
+        self._connections[database] = connection
+        return True
+
+    async def _connect(self, database: str) -> asyncpg.Connection:
+        connection = await asyncpg.connect(host=self._host, user="postgres", database=database)
+        await connection.execute("SET lock_timeout = 500")
+        return connection
+
+    def stop(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def _close(self) -> None:
+        for connection in self._connections.values():
+            await connection.close()
 
 
 class SqliteTemplate:

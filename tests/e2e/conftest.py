@@ -1,6 +1,5 @@
 """Fixtures: commands and processes of the program on a folder of the test."""
 
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from bootstrap.children import Child
-from tests.e2e.program import PROGRAM, Run, environment, settings_for
+from tests.e2e.program import PROGRAM, TRACING, Run, environment, settings_for
 
 
-@pytest.fixture
-def untraced_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure no coverage in processes of this test: it doubles what a start costs."""
-    for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
-        monkeypatch.delenv(name)
+@pytest.fixture(scope="package", autouse=True)
+def untraced_children() -> Iterator[None]:
+    """Measure coverage in processes of `test_product.py` alone: it doubles what a start costs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in TRACING:
+            patch.delenv(name)
+        yield
 
 
 @pytest.fixture

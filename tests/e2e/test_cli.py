@@ -20,9 +20,6 @@ from bootstrap.devserver.lock import find_process
 from tests.e2e.program import PROGRAM, Run, environment, register_slow, wait_for_deltas
 from tests.rig.temporal import note_other_version
 
-# What `up` runs is traced in the other files.
-pytestmark = pytest.mark.usefixtures("untraced_children")
-
 
 def temporal_of(child: Child) -> int:
     """Return the process id of a child's Temporal server."""

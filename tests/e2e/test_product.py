@@ -19,7 +19,7 @@ import pytest
 from adapters.llm.sse import SseParser
 from bootstrap.children import Child
 from bootstrap.commands.api import Api
-from tests.e2e.program import PROGRAM, Run
+from tests.e2e.program import PROGRAM, TRACING, Run
 
 pytestmark = pytest.mark.cluster
 
@@ -35,7 +35,8 @@ def settings(folder: Path, **extra: str) -> dict[str, str | None]:
         name: None for name in os.environ if name.startswith(foreign) and name not in kept
     }
     ports = ("ORCHESTRATOR_PORT", "ORCHESTRATOR_TEMPORAL_PORT", "ORCHESTRATOR_TEMPORAL_UI_PORT")
-    return {**none, **dict.fromkeys(ports, "0"), "ORCHESTRATOR_DATA_DIR": str(folder), **extra}
+    free = dict.fromkeys(ports, "0")
+    return {**none, **free, **TRACING, "ORCHESTRATOR_DATA_DIR": str(folder), **extra}
 
 
 @pytest.fixture(scope="module")

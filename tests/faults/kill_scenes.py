@@ -4,6 +4,7 @@ import asyncio
 
 import httpx2
 
+from adapters.net.loopback import verify_for
 from tests.faults.books import Books
 from tests.rig.viewer import Viewer
 
@@ -20,7 +21,7 @@ def attempts(books: Books, run_id: str, step_id: str = "llm-1-1") -> int:
 
 
 async def release(url: str) -> None:
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(verify=verify_for(url)) as http:
         await http.post(f"{url}/release")
 
 

@@ -15,12 +15,14 @@ import httpx2
 from temporalio.client import Client
 
 from adapters.llm.sse import SseParser
+from adapters.net.loopback import verify_for
 from adapters.temporal import workflow_id
 from tests.faults.books import read_books, sqlite_integrity
 from tests.faults.check import check, engine_faults
 from tests.faults.store_rules import store_faults
 from tests.rig.child import Child, wait_until
 from tests.rig.forked import ForkedChild
+from tests.rig.waiting import until
 
 PATIENCE_SECONDS = 60.0
 """The longest a test waits for anything; nothing takes this long."""
@@ -38,6 +40,10 @@ class StubProcess:
         self.child = Child("provider", command, log)
         wait_until("the stub provider says its port", lambda: _line(log) != "", 30, self.child)
         self.url = str(json.loads(_line(log))["url"])
+
+    def client(self) -> httpx2.AsyncClient:
+        """Return a client of the stub itself."""
+        return httpx2.AsyncClient(base_url=self.url, trust_env=False, verify=verify_for(self.url))
 
     def close(self) -> None:
         self.child.close()
@@ -119,7 +125,11 @@ class Product:
     async def api(self) -> AsyncIterator["Api"]:
         limits = httpx2.Limits(max_connections=None)
         async with httpx2.AsyncClient(
-            base_url=self.url, timeout=PATIENCE_SECONDS, trust_env=False, limits=limits
+            base_url=self.url,
+            timeout=PATIENCE_SECONDS,
+            trust_env=False,
+            limits=limits,
+            verify=verify_for(self.url),
         ) as http:
             yield Api(http)
 
@@ -228,9 +238,12 @@ class Api:
 
     async def seen(self, run_id: str, kind: str, count: int = 1) -> None:
         """Wait until so many events of a kind are in the log."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while sum(event["type"] == kind for event in await self.log(run_id)) < count:
-                await asyncio.sleep(0.02)
+
+        async def are_in() -> bool:
+            found = [event for event in await self.log(run_id) if event["type"] == kind]
+            return len(found) >= count
+
+        await until(f"{count} {kind} of {run_id}", are_in, PATIENCE_SECONDS)
 
     async def ended(self, run_id: str) -> Json:
         """Watch a run to its end, hold its log to the invariants, and return the run."""

@@ -56,7 +56,8 @@ async def test_what_an_agent_asked_for_is_answered_by_the_next_process(
             run_id = await world.start("go", "planner")
             viewer = world.watch(run_id)
             await viewer.sees("agent_spawned")
-            child = viewer.events[-1]["data"]["child_run_id"]
+            (spawned,) = [e for e in viewer.events if e["type"] == "agent_spawned"]
+            child = spawned["data"]["child_run_id"]
             await world.watch(child).sees("agent_stream_delta", 3)
             role.send(how)
             await role.died()

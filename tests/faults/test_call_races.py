@@ -147,7 +147,7 @@ async def told_of(world: World, provider: StubProcess) -> None:
         "OPENAI_BASE_URL": f"{provider.url}/v1",
         "ORCHESTRATOR_ATTEMPT_SECONDS": LONGEST_SECONDS,
     }
-    async with httpx2.AsyncClient(base_url=provider.url, trust_env=False) as http:
+    async with provider.client() as http:
         await http.post("/reset")
 
 
@@ -165,7 +165,7 @@ async def at_rest(world: World) -> Books:
 
 async def bill_of(provider: StubProcess) -> int:
     """Return what the provider charges, in picodollars."""
-    async with httpx2.AsyncClient(base_url=provider.url, trust_env=False) as http:
+    async with provider.client() as http:
         entries = (await http.get("/log")).json()["requests"]
     assert all(entry["ended_ns"] is not None for entry in entries)
     return sum(int(entry["billed_input"] + entry["billed_output"]) for entry in entries) * RATE

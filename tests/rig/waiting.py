@@ -9,6 +9,7 @@ import httpx2
 PATIENCE_SECONDS = 100.0
 """The longest a test waits for anything that has no bound of its own."""
 POLL_SECONDS = 0.01
+_LONGEST_POLL_SECONDS = 0.1
 AWAY = (httpx2.TransportError, OSError)
 
 
@@ -23,4 +24,9 @@ async def until(
             return time.monotonic() - started
         if time.monotonic() - started > seconds:
             raise AssertionError(f"not within {seconds:g} s: {what}")
-        await asyncio.sleep(POLL_SECONDS)
+        await asyncio.sleep(_pause(time.monotonic() - started))
+
+
+def _pause(waited: float) -> float:
+    """Return how long to wait for the next look: one a hundredth of a second keeps a core busy."""
+    return min(max(waited / 10, POLL_SECONDS), _LONGEST_POLL_SECONDS)

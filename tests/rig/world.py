@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import httpx2
 
+from adapters.net.loopback import verify_for
 from tests.faults.books import STATUS_OF, Books, Problems, read_books
 from tests.faults.check import (
     canary_faults,
@@ -59,6 +60,7 @@ class World:
         default_factory=lambda: httpx2.AsyncClient(
             timeout=httpx2.Timeout(30, connect=5),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20),
+            verify=verify_for("http://127.0.0.1"),
         )
     )
     _port: str = "0"

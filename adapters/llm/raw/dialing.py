@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from adapters.llm.raw.connection import Connection, WireError
-from adapters.llm.transport import is_loopback
+from adapters.net.loopback import is_loopback
 
 
 @dataclass(frozen=True, slots=True)

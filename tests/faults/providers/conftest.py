@@ -6,7 +6,6 @@ Each test has models of its own at the stub.
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
-import httpx2
 import pytest
 
 from tests.faults import stubborn_tools
@@ -49,7 +48,7 @@ def product(provider: StubProcess, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 async def stub(provider: StubProcess) -> AsyncIterator[Stub]:
-    async with httpx2.AsyncClient(base_url=provider.url, trust_env=False) as http:
+    async with provider.client() as http:
         yield Stub(http)
 
 

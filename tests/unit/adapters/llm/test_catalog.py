@@ -7,7 +7,6 @@ from adapters.llm.catalog import Catalog, ProviderConfig
 from adapters.llm.offline import OfflineChat
 from adapters.llm.ollama import ollama_base_url
 from adapters.llm.openai import OpenAIChat
-from adapters.llm.transport import is_loopback
 from domain.errors import ModelNotConfiguredError
 
 ALL = ProviderConfig(
@@ -119,21 +118,6 @@ def test_an_ollama_host_is_read_as_its_own_tool_reads_it(host: str, url: str) ->
 def test_an_ollama_host_that_is_none_is_refused(host: str) -> None:
     with pytest.raises(ModelNotConfiguredError):
         Catalog(ProviderConfig(ollama_host=host)).resolve("ollama/x")
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("http://localhost:1/v1", True),
-        ("http://a.localhost", True),
-        ("http://127.9.9.9", True),
-        ("http://[::1]:2", True),
-        ("http://10.0.0.1", False),
-        ("https://api.openai.com/v1", False),
-    ],
-)
-def test_loopback_is_told_from_elsewhere(url: str, expected: bool) -> None:
-    assert is_loopback(url) is expected
 
 
 async def test_warming_builds_every_configured_provider_and_closing_ends_them() -> None:
