@@ -19,6 +19,8 @@ FINAL_CODES = frozenset(
     }
 )
 """Failures that no other model of the chain can mend."""
+_HEEDS_CANCEL = "cancel_before_wait"
+"""Runs that began to wait before this was there wait on."""
 _CANCEL_CODES = frozenset({"cancel_asked", "RunCancelled"})
 
 
@@ -69,6 +71,16 @@ async def undisturbed(handle: asyncio.Task[T]) -> T:
         except asyncio.CancelledError:
             if handle.done():
                 return handle.result()
+
+
+def heed_cancel() -> None:
+    """End a run that was asked to stop instead of having it wait.
+
+    An activity that is asked to stop and ends well all the same swallows the cancel: nobody would
+    ever wake the run.
+    """
+    if workflow.cancellation_reason() is not None and workflow.patched(_HEEDS_CANCEL):
+        raise asyncio.CancelledError
 
 
 def failure_of(error: ActivityError, step_id: str) -> Exception:

@@ -51,6 +51,7 @@ with workflow.unsafe.imports_passed_through():
         answer_all,
         failure_of,
         forget_cut_activities,
+        heed_cancel,
     )
     from workflows.repairs import count_repairs
     from workflows.waits import PARKED, Waits
@@ -339,6 +340,7 @@ class RunWorkflow:
         step_id: str | None = None,
     ) -> None:
         """Wait for a `wake` after the `seen`-th, of that step, but not past the run's deadline."""
+        heed_cancel()
         left = seconds_left(self._order, self._progress.started_at_ms)
         expires = at_most is not None and (left is None or at_most < left)
         try:

@@ -19,6 +19,7 @@ from domain.principal import LOCAL_OWNER
 from domain.schedule import SchedulePolicy, ScheduleSpec, workflow_of
 from domain.scheduling import NewSchedule, Scheduling
 from domain.tool import Audience, ClientSide, ToolOutcome, ToolSpec
+from tests.rig.late_cancel import cancel_when_a_call_begins_to_wait
 from tests.rig.resets import reset
 from tests.rig.scripts import hand_down
 from tests.stub.agent import StubAgent
@@ -234,6 +235,12 @@ async def deadline(stage: Stage) -> str:
     return (await stage.run("stall", deadline_at=soon)).run_id
 
 
+async def cancelled_as_it_began_to_wait(stage: Stage) -> str:
+    """The cancel arrives while the answer, that a call waits for a person, is on its way."""
+    cancel_when_a_call_begins_to_wait(stage)
+    return (await stage.run(f'call charge_and_raise {{"url": "{stage.ledger_url}"}}')).run_id
+
+
 async def forked(stage: Stage) -> str:
     """Two turns are kept; more is said after the answer."""
     first = await stage.run(f"{ADD}\n---\nsay done")
@@ -349,7 +356,8 @@ PATHS: dict[str, Way] = {
     path.__name__: path
     for path in (
         *(simple, tools, parallel_tools, unusable_arguments),
-        *(fallback, failed, capped, cancelled, cancelled_tool),
+        *(fallback, failed, capped),
+        *(cancelled, cancelled_tool, cancelled_as_it_began_to_wait),
         *(queued, outcome_unknown, continued, tool_run, external_agent),
         *(child, child_cancelled, child_adopted),
         *(approval, approval_by_signal, client_tools, side_by_side),

@@ -8,6 +8,7 @@ from temporalio.client import WorkflowExecutionStatus
 from adapters.temporal import TemporalGateway
 from domain.event import EventType
 from domain.run import Run, RunState
+from tests.rig.late_cancel import cancel_when_a_call_begins_to_wait
 from tests.rig.tools import TARGETS
 from tests.workflows.conftest import Make
 from tests.workflows.stage import ANN, Stage, engine_settings
@@ -160,6 +161,19 @@ async def test_while_a_call_waits_for_a_person(make_stage: Make) -> None:
 
         (call,) = await stage.rows("SELECT * FROM tool_calls")
         assert call["status"] == "outcome_unknown"
+
+
+async def test_in_the_moment_in_which_a_call_begins_to_wait(make_stage: Make) -> None:
+    """The workflow asks a call to stop whose answer, that it waits for a person, is on its way."""
+    async with make_stage(tools=TARGETS) as stage:
+        cancel_when_a_call_begins_to_wait(stage)
+        await stage.agent(tools=["charge_and_raise"])
+
+        run = await stage.run(f'call charge_and_raise {{"url": "{stage.ledger_url}"}}')
+
+        assert run.state is RunState.CANCELLED
+        assert "ACTIVITY_TASK_CANCELED" not in await stage.entries(run.run_id)
+        assert await stage.closed(run.run_id) is WorkflowExecutionStatus.CANCELED
 
 
 async def test_of_a_run_that_is_done_changes_nothing(stage: Stage) -> None:
