@@ -60,7 +60,7 @@ class Desk:
         """Make a schedule that has fired once: before, what deletes it may be overtaken."""
         schedule = await self.make()
         await self.trigger(schedule)
-        await self.stage.ended((await self.run_of(schedule)).run_id)
+        await self.closed((await self.fired(schedule))[0])
         return schedule
 
     async def trigger(self, schedule: Schedule, overlap: Overlap | None = None) -> None:
