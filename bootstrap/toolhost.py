@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2
 
-from adapters.net.loopback import verify_for
+from adapters.net.loopback import is_loopback, verify_for
 from adapters.tools.registry import ToolRegistry
 from bootstrap.commands.api import refuse_problem
 from bootstrap.commands.failure import CommandError, ServerAwayError
@@ -217,7 +217,12 @@ async def run_host(
     headers = {"authorization": f"Bearer {key}"} if key else {}
     timeout = httpx2.Timeout(_REQUEST_SECONDS + _POLL_SECONDS, connect=5)
     async with httpx2.AsyncClient(
-        base_url=url, headers=headers, timeout=timeout, verify=verify_for(url)
+        base_url=url,
+        headers=headers,
+        timeout=timeout,
+        # A proxy of the environment never leads to this machine.
+        trust_env=not is_loopback(url),
+        verify=verify_for(url),
     ) as client:
         try:
             await Host(client, tools, options).serve(stopping)

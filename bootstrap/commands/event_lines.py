@@ -47,7 +47,9 @@ def usage_text(usage: Data) -> str:
 def _call_done(data: Data) -> str:
     error = data.get("error")
     if error:
-        return f"{data['model']} failed: {error.get('code')}"
+        held = data["total_tokens"] if data["estimated"] else 0
+        billed = f", {held} tokens billed by estimate" if held else ""
+        return f"{data['model']} failed: {error.get('code')}{billed}"
     tokens = f"{data['prompt_tokens']} tokens in, {data['completion_tokens']} out"
     return f"{data['model']}: {tokens}, {data['latency_ms']} ms"
 

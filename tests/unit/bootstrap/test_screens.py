@@ -49,7 +49,14 @@ def test_pieces_of_one_attempt_stand_on_one_line() -> None:
         (event("run_started", agent_id=None, kind="tool"), "tool"),
         (event("user_input", content="hello"), "hello"),
         (event("llm_call_started", model="m", attempt=2), "m, attempt 2"),
-        (event("llm_call_done", model="m", error={"code": "x"}), "m failed: x"),
+        (
+            event("llm_call_done", model="m", estimated=False, total_tokens=0, error={"code": "x"}),
+            "m failed: x",
+        ),
+        (
+            event("llm_call_done", model="m", estimated=True, total_tokens=9, error={"code": "x"}),
+            "m failed: x, 9 tokens billed by estimate",
+        ),
         (event("tool_call_created", tool_name="t", args="{}"), "t({})"),
         (event("tool_result", result="5", error=None), "5"),
         (event("tool_result", result=None, error={"code": "c", "message": "m"}), "c: m"),

@@ -11,7 +11,7 @@ import pytest
 from adapters.tools.decorator import FunctionTool, tool
 from adapters.tools.registry import ToolRegistry
 from bootstrap.commands.failure import CommandError
-from bootstrap.toolhost import Host, HostOptions
+from bootstrap.toolhost import Host, HostOptions, run_host
 from domain.errors import ToolFailedError, TransientError
 from domain.tool import Effect
 
@@ -224,3 +224,27 @@ async def test_a_call_that_was_lost_is_stopped() -> None:
 async def test_a_host_that_is_refused_says_why_and_ends() -> None:
     with pytest.raises(CommandError, match="not wanted"):
         await host(StubApi("echo", polls=[403]))
+
+
+async def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    asked: list[bytes] = []
+
+    async def refuse_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readline())
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse_all, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with asyncio.timeout(10):
+            with pytest.raises(CommandError):
+                await run_host(url, None, ToolRegistry(TOOLS), OPTIONS, asyncio.Event())
+
+    assert asked
+    assert asked[0].partition(b" ")[2].startswith(b"/v1/")
