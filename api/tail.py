@@ -5,11 +5,12 @@ from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequ
 from contextlib import aclosing
 
 from domain.acceptance import Accepted, NewRun
-from domain.event import StoredEvent, sse_frame
+from domain.event import TERMINAL_EVENTS, StoredEvent, sse_frames
 from domain.records import EventLog
+from domain.run import Run
 
-_CHUNK_BYTES = 64 * 1024
-"""Frames are sent together up to this size: it bounds what a stuck reader costs us."""
+_CHUNK_CHARS = 64 * 1024
+"""Events are sent together up to this much text: it bounds what a stuck reader costs us."""
 
 Batch = Sequence[StoredEvent]
 
@@ -98,17 +99,34 @@ async def frames(
             on_batch(batch[-1])
 
 
+async def replay_and_follow(
+    log: EventLog,
+    run: Run,
+    start: int,
+    types: Collection[str] | None,
+    on_batch: Callable[[StoredEvent], None],
+) -> AsyncGenerator[bytes, None]:
+    """Yield a run's frames later than `start`: what was on record with `run`, then what comes."""
+    shown = None if types is None else sorted({*types, *TERMINAL_EVENTS})
+    async with aclosing(log.replay(run.run_id, start, run.last_seq, shown)) as past:
+        async for chunk in past:
+            yield chunk
+    if run.is_terminal:
+        return
+    tail = Tail(log, run.run_id, max(start, run.last_seq), run.last_seq)
+    async with aclosing(frames(tail, types, on_batch)) as coming:
+        async for chunk in coming:
+            yield chunk
+
+
 def _chunks(batch: Batch, types: Collection[str] | None) -> Iterator[bytes]:
-    gathered: list[bytes] = []
-    size = 0
-    for event in batch:
-        if types is not None and event.type not in types and not event.is_terminal:
-            continue
-        frame = sse_frame(event)
-        gathered.append(frame)
-        size += len(frame)
-        if size >= _CHUNK_BYTES:
-            yield b"".join(gathered)
-            gathered, size = [], 0
-    if gathered:
-        yield b"".join(gathered)
+    if types is not None:
+        batch = [event for event in batch if event.type in types or event.is_terminal]
+    start = size = 0
+    for place, event in enumerate(batch, start=1):
+        size += len(event.envelope)
+        if size >= _CHUNK_CHARS:
+            yield sse_frames(batch[start:place])
+            start, size = place, 0
+    if start < len(batch):
+        yield sse_frames(batch[start:])

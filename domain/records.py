@@ -4,7 +4,7 @@ The ports of the store, as `ports.py` holds those of everything else. Each has a
 every implementation.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Protocol
 
 from domain.acceptance import Accepted, IdempotencyKey, NewRun, Page, RunFilter
@@ -125,6 +125,15 @@ class EventLog(Protocol):
         self, run_id: str, after_seq: int, limit: int, types: Sequence[str] | None = None
     ) -> Sequence[StoredEvent]:
         """Return up to `limit` events after `after_seq`, in order."""
+        ...
+
+    def replay(
+        self, run_id: str, after_seq: int, until_seq: int, types: Sequence[str] | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield what is on record after `after_seq` and up to `until_seq` as server-sent events.
+
+        In order, in large pieces of whole frames; a replay needs constant memory.
+        """
         ...
 
     def follow(self, run_id: str, after_seq: int) -> AsyncIterator[Sequence[StoredEvent]]:

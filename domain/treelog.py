@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Protocol
 
 from domain.errors import InvalidRequestError
-from domain.event import EventType, StoredEvent, sse_frame
+from domain.event import EventType, StoredEvent, sse_frames
 
 _KEY_BYTES = 6
 _SEQ_BYTES = 4
@@ -95,7 +95,7 @@ def decode_seen(cursor: str | None) -> dict[str, int]:
 
 def tree_frame(event: StoredEvent, seen: Seen) -> bytes:
     """Return an event as one server-sent event whose `id` is the cursor after it."""
-    _, _, rest = sse_frame(event).partition(b"\n")
+    _, _, rest = sse_frames((event,)).partition(b"\n")
     return f"id: {encode_seen(seen)}\n".encode() + rest
 
 

@@ -1,6 +1,6 @@
 """A run's events: pages of JSON, or a stream that replays and then follows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -16,7 +16,7 @@ from api.replies import wants_stream
 from api.services import Desk, Reader, Services
 from api.shapes.work import EventList
 from api.sse import EventStream
-from api.tail import Tail, frames
+from api.tail import Tail, frames, replay_and_follow
 from api.trees import tree_page, tree_stream
 from domain.event import StoredEvent
 from domain.records import EventLog
@@ -33,16 +33,17 @@ def open_stream(
     tail: Tail,
     types: frozenset[str] | None,
     headers: dict[str, str],
-    seen_seq: int = 0,
 ) -> EventStream:
-    """Return the answer that streams `tail`; what is later than `seen_seq` counts as live."""
+    """Return the answer that streams `tail`, whose events count as live."""
+    return EventStream(desk.keeper, frames(tail, types, _observer(desk)), access, headers)
 
+
+def _observer(desk: Services) -> Callable[[StoredEvent], None]:
     def observe(last: StoredEvent) -> None:
-        if last.seq > seen_seq:
-            late_ms = desk.ports.clock.now_ms() - time_of(last)
-            desk.metrics.lateness.observe(max(0, late_ms) / 1000)
+        late_ms = desk.ports.clock.now_ms() - time_of(last)
+        desk.metrics.lateness.observe(max(0, late_ms) / 1000)
 
-    return EventStream(desk.keeper, frames(tail, types, observe), access, headers)
+    return observe
 
 
 @router.get(
@@ -93,9 +94,8 @@ def _stream(
     if run.is_terminal and start >= run.last_seq:
         return Response(status_code=204)
     desk.keeper.admit(access)
-    tail = Tail(desk.events, run.run_id, start, run.last_seq)
-    headers = {"location": f"/v1/runs/{run.run_id}/events"}
-    return open_stream(desk, access, tail, wanted, headers, run.last_seq)
+    chunks = replay_and_follow(desk.events, run, start, wanted, _observer(desk))
+    return EventStream(desk.keeper, chunks, access, {"location": f"/v1/runs/{run.run_id}/events"})
 
 
 def _seq_of(last_event_id: str) -> int:

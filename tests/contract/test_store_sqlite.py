@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from adapters.store.database.checkpoints import ROWS
 from adapters.store.database.sqlite import SqliteEngine
 from adapters.store.database.tx import Tx, Unit
 from adapters.store.database.urls import SqliteFile
 from domain.errors import StoreFullError, StoreUnavailableError
+from domain.event import StoredEvent
 from domain.step import Attempt
 from tests.contract.store_engines import SqliteTemplate, StoreBox, open_box
 from tests.contract.store_scenes import new_run, open_step, types
@@ -35,6 +37,7 @@ connection.execute("COMMIT")
 _APPENDER = """
 import asyncio, sys
 from pathlib import Path
+from adapters.store.database.checkpoints import ROWS
 from adapters.store.database.sqlite import SqliteEngine
 
 async def main():
@@ -314,3 +317,52 @@ def test_an_event_loop_that_is_gone_stops_nobody(path: Path) -> None:
         found = connection.execute("SELECT key FROM meta ORDER BY key").fetchall()
     connection.close()
     assert found == [("late",), ("later",)]
+
+
+async def test_the_log_is_folded_beside_the_writer(tmp_path: Path) -> None:
+    """The writer's own limit is far away, yet what it commits reaches the file itself."""
+    path = tmp_path / "store.db"
+    told: list[StoredEvent] = []
+    engine = SqliteEngine(path, told.extend)
+    engine.start()
+    await engine.write(lambda tx: tx.run("CREATE TABLE notes (text TEXT)"))
+
+    def fill(tx: Tx) -> None:
+        for _ in range(ROWS + 1):
+            tx.run("INSERT INTO notes VALUES (:text)", text="x" * 100)
+
+    await engine.write(fill)
+    async with asyncio.timeout(10):
+        while path.stat().st_size < ROWS * 100:
+            await asyncio.sleep(0.01)
+    await engine.close()
+    assert not any(thread.name == "store-fold" for thread in threading.enumerate())
+
+
+async def test_what_is_written_at_once_is_folded_too(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    told: list[StoredEvent] = []
+    engine = SqliteEngine(path, told.extend)
+    engine.start()
+    await engine.write(lambda tx: tx.run("CREATE TABLE notes (text TEXT)"))
+    for _ in range(ROWS + 1):
+        await engine.write_at_once(
+            lambda tx: tx.run("INSERT INTO notes VALUES (:text)", text="x" * 100)
+        )
+    async with asyncio.timeout(10):
+        while path.stat().st_size < ROWS * 100:
+            await asyncio.sleep(0.01)
+    await engine.close()
+
+
+async def test_a_replay_says_that_the_store_is_gone(store: StoreBox) -> None:
+    await store.runs.accept(new_run("run_1"))
+    attempt = await open_step(store, "run_1")
+    for index in range(1, 100):
+        await store.steps.append_delta(attempt, "x", index)
+    reading = store.log.replay("run_1", 0, 1000)
+    await anext(reading)
+    await store.engine.close()
+
+    with pytest.raises(StoreUnavailableError):
+        _ = [page async for page in reading]

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
-from domain.event import EventDraft, EventType, Lineage, StoredEvent, envelope
+from domain.event import EventDraft, EventType, Lineage, StoredEvent, envelope, sse_frames
 from domain.run import Run
 from tests.fakes.clock import FakeClock
 
@@ -41,6 +41,14 @@ class FakeEvents:
         if types is not None:
             found = [event for event in found if event.type in types]
         return found[:limit]
+
+    async def replay(
+        self, run_id: str, after_seq: int, until_seq: int, types: Sequence[str] | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        found = await self.read(run_id, after_seq, until_seq, types)
+        shown = [event for event in found if event.seq <= until_seq]
+        if shown:
+            yield sse_frames(shown)
 
     async def follow(self, run_id: str, after_seq: int) -> AsyncIterator[Sequence[StoredEvent]]:
         self.followers += 1

@@ -44,6 +44,7 @@ class PostgresTx:
 
     lock = " FOR UPDATE"
     octets = "octet_length({})"
+    joined = "convert_to(string_agg({}, ''), 'UTF8')"
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -58,6 +59,9 @@ class PostgresTx:
             "Sequence[Row]",
             self._connection.execute(_clause(sql), storable(params)).mappings().all(),
         )
+
+    def tuples(self, sql: str, **params: object) -> Sequence[tuple[Any, ...]]:
+        return self._connection.execute(_clause(sql), storable(params)).all()
 
     def run(self, sql: str, **params: object) -> int:
         return self._connection.execute(_clause(sql), storable(params)).rowcount

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from adapters.store.database.checkpoints import Checkpointer
 from adapters.store.database.tx import Row, Unit, storable
 from domain.errors import StoreFullError, StoreUnavailableError
 from domain.event import StoredEvent
@@ -37,6 +38,7 @@ class SqliteTx:
 
     lock = ""
     octets = "length(CAST({} AS BLOB))"
+    joined = "CAST(group_concat({}, '') AS BLOB)"
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -48,6 +50,11 @@ class SqliteTx:
 
     def all(self, sql: str, **params: object) -> Sequence[Row]:
         return self._connection.execute(sql, storable(params)).fetchall()
+
+    def tuples(self, sql: str, **params: object) -> Sequence[tuple[Any, ...]]:
+        cursor = self._connection.cursor()
+        cursor.row_factory = None
+        return cursor.execute(sql, storable(params)).fetchall()
 
     def run(self, sql: str, **params: object) -> int:
         return self._connection.execute(sql, storable(params)).rowcount
@@ -89,6 +96,7 @@ class SqliteEngine:
         self._reader_connections: list[sqlite3.Connection] = []
         self._own: sqlite3.Connection | None = None
         self._writer: threading.Thread | None = None
+        self._checkpoints = Checkpointer(lambda: self._connect(busy_seconds=0))
         self._is_open = False
         self.groups_committed = 0
 
@@ -106,6 +114,7 @@ class SqliteEngine:
             target=self._write_forever, args=(connection,), name="store-write", daemon=True
         )
         self._writer.start()
+        self._checkpoints.start()
         self._is_open = True
 
     async def close(self) -> None:
@@ -114,6 +123,7 @@ class SqliteEngine:
             self._is_open = False
             self._jobs.put(None)
             await asyncio.to_thread(self._writer.join)
+            await asyncio.to_thread(self._checkpoints.close)
         await asyncio.to_thread(self._readers.shutdown)
         if self._own is not None:
             self._reader_connections.append(self._own)
@@ -143,8 +153,10 @@ class SqliteEngine:
             return await self.write(unit)
         try:
             tx = SqliteTx(connection)
+            before = connection.total_changes
             value = unit(tx)
             connection.execute("COMMIT")
+            self._checkpoints.committed(connection.total_changes - before)
         except sqlite3.Error as error:
             if _is_of_the_unit(error):
                 raise
@@ -172,7 +184,6 @@ class SqliteEngine:
         """Return the event loop's connection, which never waits: not for a lock, nor for a disk."""
         if self._own is None:
             self._own = self._connect(busy_seconds=0)
-            # The writer thread folds the log into the file.
             self._own.execute("PRAGMA wal_autocheckpoint=0")
         return self._own
 
@@ -226,6 +237,7 @@ class SqliteEngine:
         connection.close()
 
     def _commit_group(self, connection: sqlite3.Connection, jobs: list[_Job]) -> None:
+        before = connection.total_changes
         try:
             connection.execute("BEGIN IMMEDIATE")
             if len(jobs) == 1:
@@ -237,6 +249,7 @@ class SqliteEngine:
                     _run_in_savepoint(connection, job)
                 connection.execute("COMMIT")
             self.groups_committed += 1
+            self._checkpoints.committed(connection.total_changes - before)
         except sqlite3.Error as error:
             _roll_back(connection)
             for job in jobs:

@@ -21,6 +21,8 @@ class Tx(Protocol):
     """Appended to a SELECT to lock its rows: empty on SQLite, which has one writer at a time."""
     octets: str
     """How the bytes of a text are counted in SQL, with `{}` for the text."""
+    joined: str
+    """How texts of many rows become one as UTF-8 in SQL, in the order in which the rows come."""
     committed: list[StoredEvent]
     """Events to hand to viewers once this transaction has committed."""
 
@@ -30,6 +32,10 @@ class Tx(Protocol):
 
     def all(self, sql: str, **params: object) -> Sequence[Row]:
         """Return every row."""
+        ...
+
+    def tuples(self, sql: str, **params: object) -> Sequence[tuple[Any, ...]]:
+        """Return every row as a plain tuple: for thousands of them, which cost less so."""
         ...
 
     def run(self, sql: str, **params: object) -> int:

@@ -26,8 +26,9 @@ def append(tx: Tx, run: Row, drafts: Sequence[EventDraft], now: int, after: int)
     for draft in drafts:
         place, kind = seq + 1, draft.type.value
         text = envelope(run_id, place, now, draft, lineage)
-        row = {"run_id": run_id, "seq": place, "key": draft.key, "ts": now, "type": kind}
-        if tx.run(_INSERT, **row, envelope=text):
+        if tx.run(
+            _INSERT, run_id=run_id, seq=place, key=draft.key, ts=now, type=kind, envelope=text
+        ):
             seq = place
-            tx.committed.append(StoredEvent(run_id=run_id, seq=seq, type=kind, envelope=text))
+            tx.committed.append(StoredEvent(run_id, seq, kind, text))
     return seq

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from functools import partial
 
 from adapters.store.database.tx import Engine, Tx
 from adapters.store.log.hub import Hub, Subscription
+from adapters.store.log.pages import FrameReader, read_page
+from adapters.store.log.replay import replay
 from domain.errors import StoreUnavailableError
 from domain.event import StoredEvent
 
@@ -17,26 +19,6 @@ PAGE_CHARS = 1 << 18
 """Text that a tail holds on to while its reader takes it; what is more is read again later."""
 
 _log = logging.getLogger(__name__)
-
-
-def read_page(
-    tx: Tx, run_id: str, after_seq: int, limit: int, types: Sequence[str] | None = None
-) -> list[StoredEvent]:
-    """Return up to `limit` events of a run after `after_seq`, in order."""
-    params: dict[str, object] = {"run_id": run_id, "after": after_seq, "limit": limit}
-    only = ""
-    if types is not None:
-        if not types:
-            return []
-        names = {f"type{i}": name for i, name in enumerate(types)}
-        only = f" AND type IN ({', '.join(f':{name}' for name in names)})"
-        params |= names
-    rows = tx.all(
-        "SELECT run_id, seq, type, envelope FROM events WHERE run_id = :run_id AND seq > :after"
-        f"{only} ORDER BY seq LIMIT :limit",
-        **params,
-    )
-    return [StoredEvent(run_id, row["seq"], row["type"], row["envelope"]) for row in rows]
 
 
 class SqlEventLog:
@@ -50,6 +32,11 @@ class SqlEventLog:
         self, run_id: str, after_seq: int, limit: int, types: Sequence[str] | None = None
     ) -> Sequence[StoredEvent]:
         return await self._engine.read(lambda tx: read_page(tx, run_id, after_seq, limit, types))
+
+    def replay(
+        self, run_id: str, after_seq: int, until_seq: int, types: Sequence[str] | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        return replay(self._engine, FrameReader(run_id, until_seq, types), after_seq)
 
     async def follow(self, run_id: str, after_seq: int) -> AsyncIterator[Sequence[StoredEvent]]:
         viewer = self._hub.subscribe(run_id)

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from adapters.store.children.family import subtree_heads
 from adapters.store.database.tx import Engine, Row, Tx
-from adapters.store.log.eventlog import PAGE_CHARS, read_page
+from adapters.store.log.eventlog import PAGE_CHARS
 from adapters.store.log.hub import Hub, Subscription
+from adapters.store.log.pages import read_page
 from domain.event import StoredEvent
 from domain.run import TERMINAL
 from domain.treelog import Seen, Shelf, TreePage, advance, merge, place_of

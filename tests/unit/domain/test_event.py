@@ -18,7 +18,7 @@ from domain.event import (
     as_text,
     encode_json,
     envelope,
-    sse_frame,
+    sse_frames,
 )
 
 
@@ -59,7 +59,7 @@ def test_an_envelope_names_its_run_its_place_and_its_tree() -> None:
 def test_a_frame_carries_id_type_and_data() -> None:
     event = StoredEvent(run_id="run_x", seq=3, type="run_done", envelope='{"a":1}')
 
-    assert sse_frame(event) == b'id: 3\nevent: run_done\ndata: {"a":1}\n\n'
+    assert sse_frames([event]) == b'id: 3\nevent: run_done\ndata: {"a":1}\n\n'
 
 
 def test_three_types_end_a_run() -> None:

@@ -1,0 +1,53 @@
+"""A replay of what is on record: the next page is read while one is sent.
+
+Making thousands of events in Python, each to be written into a frame, costs several times what
+reading them does; the database does it without the interpreter's lock, beside whatever is served.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from functools import partial
+
+from adapters.store.database.tx import Engine
+from adapters.store.log.pages import FramePage, FrameReader
+
+_ROWS = 500
+"""Most events in a page."""
+_FIRST_ROWS = 32
+_PAGE_BYTES = 1 << 18
+"""About what a page takes: its reader may be slow, and another page waits behind it."""
+
+
+async def replay(
+    engine: Engine, reader: FrameReader, after_seq: int
+) -> AsyncGenerator[bytes, None]:
+    """Yield what `reader` finds after `after_seq`, page by page."""
+    rows = _FIRST_ROWS
+    page = await engine.read(partial(reader.read, after_seq=after_seq, limit=rows))
+    while page is not None:
+        rows = _next_rows(rows, page)
+        if page.last_seq >= reader.until_seq:
+            yield page.frames
+            return
+        coming = asyncio.ensure_future(
+            engine.read(partial(reader.read, after_seq=page.last_seq, limit=rows))
+        )
+        try:
+            yield page.frames
+            page = await coming
+        finally:
+            await _settle(coming)
+
+
+def _next_rows(rows: int, page: FramePage) -> int:
+    fitting = rows * _PAGE_BYTES // len(page.frames)
+    return max(1, min(_ROWS, 4 * rows, fitting))
+
+
+async def _settle(coming: "asyncio.Future[FramePage | None]") -> None:
+    """Leave nothing behind of a read that nobody waits for any more."""
+    if not coming.done():
+        coming.cancel()
+        await asyncio.wait({coming})
+    if not coming.cancelled():
+        coming.exception()
