@@ -26,6 +26,7 @@ _ONE_AFTER_THE_OTHER = ("tests/faults/", "tests/e2e/")
 """Folders whose tests start processes of their own: at most one test of each at a time."""
 
 
+_PRODUCT = ("activities", "adapters", "api", "bootstrap", "domain", "worker", "workflows")
 _COVERED_ELSEWHERE = ("tests/faults/", "tests/replay/")
 """Folders that run again and again what is traced in other tests: tracing doubles their cost."""
 
@@ -50,6 +51,12 @@ def pytest_sessionstart() -> None:
 
 
 Step = Generator[None, object, object]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Step:
+    with _TRACING.of_imports(_PRODUCT):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

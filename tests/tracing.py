@@ -1,6 +1,7 @@
 """Coverage of the product's lines alone, and at what they cost.
 
-The test runner's own calls are as many as the product's: tracing stops outside of tests.
+The test runner's own calls are as many as the product's: tracing stops outside of tests, and while
+tests are collected, but for the product's modules that are imported then.
 
 What SQLAlchemy runs in greenlets is traced as a thread would be. Coverage's own way
 (`concurrency = greenlet`) asks at each call of any function which greenlet it is in: a quarter of
@@ -10,9 +11,13 @@ over both would count lines of the one for files of the other.
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from importlib.machinery import SourceFileLoader
+from types import ModuleType
 from typing import Any
+
+import pytest
 
 _SPARE: list[Any] = []
 """Tracers of greenlets that ended. There is a greenlet a statement: a tracer each would be a
@@ -43,11 +48,27 @@ class Tracing:
     @contextmanager
     def resumed(self) -> Iterator[None]:
         """Trace what is called meanwhile, within a pause."""
+        before = sys.gettrace(), threading.gettrace()
         self._set(self._mine, self._theirs)
         try:
             yield
         finally:
-            self._set(None, None)
+            self._set(*before)
+
+    @contextmanager
+    def of_imports(self, packages: Collection[str]) -> Iterator[None]:
+        """Trace nothing but how modules of these packages are executed."""
+        plain = SourceFileLoader.exec_module
+
+        def exec_module(loader: SourceFileLoader, module: ModuleType) -> None:
+            if module.__name__.partition(".")[0] not in packages:
+                return plain(loader, module)
+            with self.resumed():
+                return plain(loader, module)
+
+        with self.paused(), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(SourceFileLoader, "exec_module", exec_module)
+            yield
 
     def _set(self, mine: Any, theirs: Any) -> None:
         threading.settrace(theirs)

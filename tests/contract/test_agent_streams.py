@@ -155,8 +155,10 @@ def rss_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.untraced  # through lines that the invoker's own tests cover
 async def test_fuzzed_streams_are_answers_or_typed_failures() -> None:
-    tally = await read_all(range(270))
+    """Each kind of stream five times; ten thousand are among the heavy ones."""
+    tally = await read_all(range(135))
 
     assert not tally.wrong, "\n".join(tally.wrong[:20])
     assert set(tally.ended) == {"answer", "agent_error", "agent_unavailable"}
