@@ -239,10 +239,13 @@ MOST = 0.75
 
 
 @pytest.mark.parametrize(
-    "tokens", [60, pytest.param(150, marks=pytest.mark.heavy)], ids=["short", "long"]
+    ("runs", "tokens"),
+    [(25, 60), pytest.param(50, 150, marks=pytest.mark.heavy)],
+    ids=["short", "long"],
 )
-async def test_a_shutdown_under_load_loses_and_cancels_nothing(tmp_path: Path, tokens: int) -> None:
-    runs = 50
+async def test_a_shutdown_under_load_loses_and_cancels_nothing(
+    tmp_path: Path, runs: int, tokens: int
+) -> None:
     product = Product(tmp_path).start()
     try:
         async with product.api() as api:
