@@ -17,7 +17,8 @@ from bootstrap.commands.api import Api
 from bootstrap.commands.failure import CommandError
 from bootstrap.commands.servers import _IN_USE
 from bootstrap.devserver.lock import find_process
-from tests.e2e.program import PROGRAM, Run, environment, register_slow, wait_for_deltas
+from tests.e2e.program import Run, environment, register_slow, wait_for_deltas
+from tests.rig.forked import Forked
 from tests.rig.temporal import note_other_version
 
 
@@ -42,9 +43,9 @@ def get(url: str) -> tuple[int, Any]:
 
 
 def test_up_serves_says_where_and_leaves_nothing_behind(
-    up: Callable[..., Child], tmp_path: Path
+    plain_up: Callable[..., Child], tmp_path: Path
 ) -> None:
-    child = up()
+    child = plain_up()
     serving = child.wait_ready()
     endpoints = tmp_path / "data" / "endpoints.json"
 
@@ -64,8 +65,8 @@ def test_up_serves_says_where_and_leaves_nothing_behind(
 
 
 def test_ctrl_c_stops_in_order(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [*PROGRAM, "up"],
+    process = Forked(
+        ["up"],
         env=environment(tmp_path),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -113,18 +114,31 @@ def test_with_a_key_it_listens_elsewhere_and_asks_for_it(
         ({"ORCHESTRATOR_PORT": "x"}, "ORCHESTRATOR_PORT"),
         ({"ORCHESTRATOR_DATA_DIR": "/proc/nowhere"}, "set ORCHESTRATOR_DATA_DIR"),
         ({"ORCHESTRATOR_TEMPORAL_PORT": "45991", "ORCHESTRATOR_TEMPORAL_UI_PORT": "45991"}, "UI"),
-        ({"DATABASE_URL": "mysql://h/db"}, "mysql"),
         ({"ORCHESTRATOR_LOG_LEVEL": "loud"}, "LOG_LEVEL"),
-        ({"TEMPORAL_ADDRESS": "127.0.0.1:1"}, "does not answer"),
         ({"TEMPORAL_CLI_PATH": "/nowhere/temporal"}, "TEMPORAL_CLI_PATH"),
+    ],
+)
+def test_what_is_seen_before_the_imports_is_one_clear_sentence(
+    plain_run: Run, extra: dict[str, str], said: str
+) -> None:
+    check_sentence(plain_run("up", **extra), said)
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ({"DATABASE_URL": "mysql://h/db"}, "mysql"),
+        ({"TEMPORAL_ADDRESS": "127.0.0.1:1"}, "does not answer"),
         ({"ORCHESTRATOR_TOOLS": "nowhere:nothing"}, "nowhere"),
     ],
 )
 def test_what_keeps_it_from_starting_is_one_clear_sentence(
     run: Run, extra: dict[str, str], said: str
 ) -> None:
-    failed = run("up", **extra)
+    check_sentence(run("up", **extra), said)
 
+
+def check_sentence(failed: subprocess.CompletedProcess[str], said: str) -> None:
     last = failed.stderr.rstrip("\n").rpartition("\n")[2]
     assert failed.returncode == 1
     assert last.startswith("Error: ")
@@ -133,8 +147,8 @@ def test_what_keeps_it_from_starting_is_one_clear_sentence(
 
 
 @pytest.mark.parametrize("role", ["api", "worker"])
-def test_a_role_apart_says_which_server_it_misses(run: Run, role: str) -> None:
-    failed = run(role)
+def test_a_role_apart_says_which_server_it_misses(plain_run: Run, role: str) -> None:
+    failed = plain_run(role)
 
     assert failed.returncode == 1
     assert "the Temporal server at localhost:7233 does not answer" in failed.stderr
@@ -192,10 +206,10 @@ def test_two_on_one_folder_are_refused(run: Run, up: Callable[..., Child]) -> No
 
 
 def test_stdout_holds_the_one_line_and_every_line_of_the_log_parses(
-    up: Callable[..., Child], tmp_path: Path
+    plain_up: Callable[..., Child], tmp_path: Path
 ) -> None:
     """Attack 30 from outside, and the SDK's core, which would write to stdout, heard in the log."""
-    child = up(ORCHESTRATOR_LOG_LEVEL="debug")
+    child = plain_up(ORCHESTRATOR_LOG_LEVEL="debug")
     serving = child.wait_ready()
     send_nasty_requests(serving)
     os.kill(temporal_of(child), signal.SIGKILL)

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from bootstrap.children import Child
 from bootstrap.commands.api import Api
+from tests.e2e.forked import ForkedServer
 from tests.e2e.program import settings_for
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start the product and return where its API is."""
     folder = tmp_path_factory.mktemp("agents")
     quick = {"ORCHESTRATOR_AGENT_CHECK_SECONDS": "0.2"}
-    child = Child(["up"], folder / "log", settings_for(folder, **quick))
+    child = ForkedServer(["up"], folder / "log", settings_for(folder, **quick))
     try:
         yield str(child.wait_ready().api)
     finally:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.children import Child
 from bootstrap.commands.api import Api
 from bootstrap.commands.failure import CommandError
+from tests.e2e.forked import ForkedServer
 from tests.e2e.program import settings_for
 
 
@@ -20,7 +20,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
     folder = tmp_path_factory.mktemp("product")
     before = os.umask(0)
     try:
-        child = Child(["up"], folder / "log", settings_for(folder))
+        child = ForkedServer(["up"], folder / "log", settings_for(folder))
     finally:
         os.umask(before)
     try:

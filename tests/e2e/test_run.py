@@ -3,19 +3,21 @@
 import json
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from bootstrap.children import Child
 from bootstrap.commands.servers import find_running
-from tests.e2e.program import PROGRAM, Run, environment, register_slow, wait_for_deltas
+from tests.e2e.forked import fork
+from tests.e2e.program import Run, register_slow, wait_for_deltas
+from tests.rig.forked import Forked
 
 
-def test_run_starts_an_orchestrator_when_none_runs_and_ends_it(run: Run, tmp_path: Path) -> None:
-    asked = run("run", "What is 6 * 7?")
+def test_run_starts_an_orchestrator_when_none_runs_and_ends_it(
+    plain_run: Run, tmp_path: Path
+) -> None:
+    asked = plain_run("run", "What is 6 * 7?")
 
     assert (asked.returncode, asked.stdout) == (0, "[offline] 6 * 7 = 42.\n")
     assert not (tmp_path / "data" / "endpoints.json").exists()
@@ -37,19 +39,11 @@ def test_run_uses_the_orchestrator_that_runs(run: Run, up: Callable[..., Child])
     assert "green tea" in messages
 
 
-def ask_slowly(tmp_path: Path, *options: str, words: int = 60) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*PROGRAM, "run", "--agent", "slow", f"tokens={words} gap_ms=30", *options],
-        env=environment(tmp_path),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell's background job ignores Ctrl-C, and so would what the tests start there.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
-    )
+def ask_slowly(tmp_path: Path, *options: str, words: int = 60) -> Forked:
+    return fork(tmp_path, "run", "--agent", "slow", f"tokens={words} gap_ms=30", *options)
 
 
-def check_answer(asked: subprocess.Popen[str]) -> None:
+def check_answer(asked: Forked) -> None:
     out, err = asked.communicate(timeout=60)
     words = " ".join(f"t{at}" for at in range(60))
     assert (asked.returncode, out) == (0, f"[offline] {words}\n"), err

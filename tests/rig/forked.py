@@ -1,7 +1,6 @@
 """`orchestrator` commands that the nursery forks: what a `Popen` of them would do, only sooner."""
 
 import functools
-import json
 import os
 import select
 import signal
@@ -10,29 +9,54 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import IO, Any
 
-from tests.rig.child import Child, Process, environment, wait_until
+from tests.rig.child import REPO, Child, Process, environment, wait_until
+from tests.rig.orders import Order, send
 
 _START_SECONDS = 60.0
+Stream = int | IO[Any]
 
 
 class Forked:
-    """A process that is not our child: its exit code comes through the line to the nursery."""
+    """A process that is not our child, used as a `Popen`; takes what one takes.
 
-    def __init__(self, argv: Sequence[str], log: Path, extra: Mapping[str, str]) -> None:
+    Its exit code comes through the line to the nursery. It dies with us.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        stdout: Stream,
+        stderr: Stream,
+        stdin: Stream = subprocess.DEVNULL,
+        cwd: Path | None = None,
+        text: bool = False,
+        start_new_session: bool = False,
+    ) -> None:
+        self.stdout: IO[Any] | None = None
+        self.stderr: IO[Any] | None = None
+        self.returncode: int | None = None
+        mode = "r" if text else "rb"
         self._line = socket.socket(socket.AF_UNIX)
         self._line.connect(_nursery()[0])
-        order = {"argv": list(argv), "env": environment(extra), "log": str(log)}
-        self._line.sendall(json.dumps(order).encode() + b"\n")
+        order = Order(list(argv), dict(env), str(cwd or Path.cwd()), _umask(), start_new_session)
+        with ExitStack() as ours:
+            self.stdout, out = _written(stdout, mode, ours)
+            self.stderr, err = _written(stderr, mode, ours)
+            send(self._line, order, [_given(stdin, ours), out, err])
         self._said = self._line.makefile("rb")
         self.pid = int(self._said.readline())
-        self._code: int | None = None
 
     def poll(self) -> int | None:
         return self._read(0)
 
-    def wait(self, timeout: float) -> int:
+    def wait(self, timeout: float | None = None) -> int:
         """Wait for its end.
 
         Raises:
@@ -40,8 +64,24 @@ class Forked:
         """
         code = self._read(timeout)
         if code is None:
-            raise subprocess.TimeoutExpired(str(self.pid), timeout)
+            raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
         return code
+
+    def communicate(self, timeout: float) -> tuple[Any, Any]:
+        """Wait for its end and return what is left of its stdout and stderr.
+
+        Raises:
+            subprocess.TimeoutExpired: it ran for too long, and was killed.
+        """
+        with ThreadPoolExecutor(2) as readers:
+            out = readers.submit(_rest, self.stdout)
+            err = readers.submit(_rest, self.stderr)
+            try:
+                self.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+            return out.result(), err.result()
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
@@ -50,19 +90,52 @@ class Forked:
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
-    def _read(self, seconds: float) -> int | None:
-        if self._code is None and select.select([self._line], [], [], seconds)[0]:
-            self._code = int(self._said.readline())
+    def _read(self, seconds: float | None) -> int | None:
+        if self.returncode is None and select.select([self._line], [], [], seconds)[0]:
+            self.returncode = int(self._said.readline())
             self._said.close()
             self._line.close()
-        return self._code
+        return self.returncode
+
+
+def _given(stream: Stream, ours: ExitStack) -> int:
+    """Return the descriptor that the process is to have; what is opened for it, `ours` closes."""
+    if stream == subprocess.DEVNULL:
+        null = os.open(os.devnull, os.O_RDWR)
+        ours.callback(os.close, null)
+        return null
+    return stream if isinstance(stream, int) else stream.fileno()
+
+
+def _written(stream: Stream, mode: str, ours: ExitStack) -> tuple[IO[Any] | None, int]:
+    """Return our end of a stream that the process writes, if it has one, and the process's."""
+    if stream != subprocess.PIPE:
+        return None, _given(stream, ours)
+    reads, writes = os.pipe()
+    ours.callback(os.close, writes)
+    return os.fdopen(reads, mode), writes
+
+
+def _rest(pipe: IO[Any] | None) -> Any:
+    if pipe is None:
+        return None
+    with pipe:
+        return pipe.read()
+
+
+def _umask() -> int:
+    """Return ours, which a process of ours starts with."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 class ForkedChild(Child):
     """An `orchestrator` command with a name and a log; `command` are its arguments."""
 
     def _start(self, command: Sequence[str], extra: Mapping[str, str]) -> Process:
-        return Forked(command, self.log, extra)
+        with self.log.open("ab") as out:
+            return Forked(command, env=environment(extra), cwd=REPO, stdout=out, stderr=out)
 
 
 @functools.cache

@@ -1,23 +1,22 @@
 """A process that has imported the product and forks `orchestrator` commands, each in milliseconds.
 
 Starting Python and importing everything is most of what a role costs before it serves, and the
-fault tests start hundreds. What is forked is the same command with its own environment, log and
-process group, and ends by the same signals; that a plain start works is for the tests in `e2e/`.
+tests start hundreds. What is forked is the same command with its own environment, folder, streams
+and process group, and ends by the same signals; that a plain start works is for tests in `e2e/`.
 
-`python -m tests.rig.nursery SOCKET`: a client connects, sends one line of JSON
-(`{"argv": [...], "env": {...}, "log": "..."}`), reads the process id and, once the process ended,
-its exit code. Single-threaded, so that a fork is safe. Knows nothing of what it starts.
+`python -m tests.rig.nursery SOCKET`: a client connects, sends its order (`orders.py`), reads the
+process id and, once the process ended, its exit code. Single-threaded, so that a fork is safe.
+Knows nothing of what it starts.
 """
 
 import gc
 import importlib
-import json
 import os
 import selectors
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from genai_prices.data_snapshot import get_snapshot
 from pydantic import BaseModel
@@ -25,6 +24,7 @@ from pydantic import BaseModel
 from api.bodies import JsonRoute
 from api.late import LateRoute
 from bootstrap.devserver.launch import tie_to_parent
+from tests.rig.orders import Order, receive
 
 PRELOADED = (
     "bootstrap.cli",
@@ -78,33 +78,56 @@ class Nursery:
 
     def _fork(self) -> None:
         client, _ = self._listener.accept()
-        with client.makefile("rb") as lines:
-            order = json.loads(lines.readline())
+        order, streams = receive(client)
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            become(parent, **order)
+            become(parent, order, streams)
+        for stream in streams:
+            os.close(stream)
         self._clients[pid] = client
         client.sendall(f"{pid}\n".encode())
 
 
-def become(parent: int, argv: list[str], env: dict[str, str], log: str) -> None:
+def become(parent: int, order: Order, streams: Sequence[int]) -> None:
     """Turn this fork into the command; never returns."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os.setpgid(0, 0)
+    # Where the tests are a shell's background job, Ctrl-C is ignored by all that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if order.new_session:
+        os.setsid()
+    else:
+        os.setpgid(0, 0)
     if not tie_to_parent(parent):
         os._exit(1)
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(out, 1)
-    os.dup2(out, 2)
-    os.closerange(3, 1024)
+    take(streams)
+    os.chdir(order.cwd)
+    os.umask(order.umask)
     os.environ.clear()
-    os.environ.update(env)
-    sys.argv = ["orchestrator", *argv]
+    os.environ.update(order.env)
+    sys.argv = ["orchestrator", *order.argv]
     main = importlib.import_module("bootstrap.cli").main
-    main(argv)
+    main(order.argv)
+
+
+def take(streams: Sequence[int]) -> None:
+    """Have these as stdin, stdout and stderr, and nothing else open."""
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    os.closerange(3, 1024)
+    # What the nursery has is made for a file: a pipe cannot be asked for its position.
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        was = getattr(sys, name)
+        text = os.fdopen(
+            number,
+            "w" if number else "r",
+            buffering=1 if name == "stderr" else -1,
+            encoding=was.encoding,
+            errors=was.errors,
+            closefd=False,
+        )
+        setattr(sys, name, text)
 
 
 def build() -> None:
