@@ -3,6 +3,7 @@
 import gc
 import threading
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -29,6 +30,10 @@ _ONE_AFTER_THE_OTHER = ("tests/faults/", "tests/e2e/")
 _PRODUCT = ("activities", "adapters", "api", "bootstrap", "domain", "worker", "workflows")
 _COVERED_ELSEWHERE = ("tests/faults/", "tests/replay/")
 """Folders that run again and again what is traced in other tests: tracing doubles their cost."""
+
+
+_SET_UP: set[Path] = set()
+"""Files with a test that was set up, and traced meanwhile."""
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc] # ships no type information
@@ -67,6 +72,10 @@ def pytest_runtestloop() -> Step:
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_setup(item: pytest.Item) -> Step:
+    # What a file's fixtures set up for its first test they set up for all of them.
+    if item.path in _SET_UP:
+        return (yield)
+    _SET_UP.add(item.path)
     return (yield from _traced(item))
 
 
