@@ -134,19 +134,6 @@ class StoreBox:
                 await asyncio.sleep(0.01)
 
 
-def open_box(kind: str, database: Database, **options: Any) -> StoreBox:
-    """Return a box over a migrated database; `options` go to the engine."""
-    hub = Hub()
-    committed: list[StoredEvent] = []
-
-    def on_commit(events: list[StoredEvent]) -> None:
-        committed.extend(events)
-        hub.publish(events)
-
-    engine = open_engine(database, on_commit, **options)
-    return StoreBox(kind, database, engine, hub, committed)
-
-
 def open_engine(
     database: Database, on_commit: Callable[[list[StoredEvent]], None], **options: Any
 ) -> SqliteEngine | PostgresEngine:
@@ -155,6 +142,24 @@ def open_engine(
     engine = SqliteEngine(database.path, on_commit, **options)
     engine.start()
     return engine
+
+
+def open_box(
+    kind: str,
+    database: Database,
+    opened: Callable[..., SqliteEngine | PostgresEngine] = open_engine,
+    **options: Any,
+) -> StoreBox:
+    """Return a box over a migrated database; `options` go to the engine."""
+    hub = Hub()
+    committed: list[StoredEvent] = []
+
+    def on_commit(events: list[StoredEvent]) -> None:
+        committed.extend(events)
+        hub.publish(events)
+
+    engine = opened(database, on_commit, **options)
+    return StoreBox(kind, database, engine, hub, committed)
 
 
 class PostgresServer:
@@ -202,12 +207,12 @@ class PostgresServer:
         """Return a migrated and empty database."""
         return self._empty.pop() if self._empty else await self.new_database()
 
-    async def give_back(self, name: str) -> None:
-        """Empty a database for the next test; one that somebody still locks is dropped."""
-        if await self._cleaner.empties(name):
+    async def takes_back(self, name: str) -> bool:
+        """Empty a database for the next test; False: somebody still locks it."""
+        is_empty = await self._cleaner.empties(name)
+        if is_empty:
             self._empty.append(name)
-        else:
-            await self.drop_database(name)
+        return is_empty
 
     async def _prepare(self) -> None:
         settings = [f"ALTER SYSTEM SET {setting}" for setting in _UNSAFE_BUT_FAST]

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from adapters.store.database.urls import PostgresUrl
 from bootstrap.settings import Settings
 from bootstrap.storage import open_storage
 from domain.errors import StoreFullError, StoreUnavailableError
-from tests.contract.store_engines import PostgresServer, StoreBox
+from tests.contract.store_engines import PostgresServer, StoreBox, open_box
 from tests.contract.store_scenes import CANCELLED, new_run
 
 pytestmark = pytest.mark.parametrize("kind", ["postgres"], indirect=True)
@@ -23,6 +23,14 @@ _KILL_OTHERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE :query"
 )
+
+
+@pytest.fixture
+async def store(database: PostgresUrl) -> AsyncIterator[StoreBox]:
+    """A store with connections of its own: some are broken here, and all are counted."""
+    box = open_box("postgres", database)
+    yield box
+    await box.engine.close()
 
 
 def engine_of(store: StoreBox) -> PostgresEngine:
