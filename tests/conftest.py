@@ -60,7 +60,8 @@ Step = Generator[None, object, object]
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection() -> Step:
-    with _TRACING.of_imports(_PRODUCT):
+    with _TRACING.paused():
+        _TRACING.sort_imports(_PRODUCT)
         return (yield)
 
 
@@ -73,10 +74,9 @@ def pytest_runtestloop() -> Step:
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_setup(item: pytest.Item) -> Step:
     # What a file's fixtures set up for its first test they set up for all of them.
-    if item.path in _SET_UP:
-        return (yield)
+    is_new = item.path not in _SET_UP
     _SET_UP.add(item.path)
-    return (yield from _traced(item))
+    return (yield from _traced(item, here=is_new))
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
@@ -89,10 +89,11 @@ def pytest_runtest_teardown(item: pytest.Item) -> Step:
     return (yield from _traced(item))
 
 
-def _traced(item: pytest.Item) -> Step:
+def _traced(item: pytest.Item, *, here: bool = True) -> Step:
+    """Trace a phase of a test: `here`, and in any case in threads that it starts."""
     if item.get_closest_marker("untraced") is not None:
         return (yield)
-    with _TRACING.resumed():
+    with _TRACING.resumed(here=here):
         return (yield)
 
 

@@ -1,7 +1,7 @@
 """Coverage of the product's lines alone, and at what they cost.
 
-The test runner's own calls are as many as the product's: tracing stops outside of tests, and while
-tests are collected, but for the product's modules that are imported then.
+The test runner's own calls are as many as the product's: tracing stops outside of tests and while
+tests are collected. Of what is imported, whenever it is, the product's modules alone are traced.
 
 What SQLAlchemy runs in greenlets is traced as a thread would be. Coverage's own way
 (`concurrency = greenlet`) asks at each call of any function which greenlet it is in: a quarter of
@@ -12,12 +12,10 @@ over both would count lines of the one for files of the other.
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.machinery import SourceFileLoader
 from types import ModuleType
 from typing import Any
-
-import pytest
 
 _SPARE: list[Any] = []
 """Tracers of greenlets that ended. There is a greenlet a statement: a tracer each would be a
@@ -46,33 +44,49 @@ class Tracing:
             self._set(self._mine, self._theirs)
 
     @contextmanager
-    def resumed(self) -> Iterator[None]:
-        """Trace what is called meanwhile, within a pause."""
+    def resumed(self, *, here: bool = True) -> Iterator[None]:
+        """Trace what is called meanwhile, within a pause: `here`, and in threads that start."""
         before = sys.gettrace(), threading.gettrace()
-        self._set(self._mine, self._theirs)
+        self._set(self._mine if here else None, self._theirs)
         try:
             yield
         finally:
             self._set(*before)
 
-    @contextmanager
-    def of_imports(self, packages: Collection[str]) -> Iterator[None]:
-        """Trace nothing but how modules of these packages are executed."""
+    def sort_imports(self, packages: Collection[str]) -> None:
+        """From here on trace how modules of these packages are executed, and no others."""
         plain = SourceFileLoader.exec_module
 
         def exec_module(loader: SourceFileLoader, module: ModuleType) -> None:
-            if module.__name__.partition(".")[0] not in packages:
-                return plain(loader, module)
-            with self.resumed():
-                return plain(loader, module)
+            is_ours = module.__name__.partition(".")[0] in packages
+            with self._resumed_here() if is_ours else _silenced():
+                plain(loader, module)
 
-        with self.paused(), pytest.MonkeyPatch.context() as patch:
-            patch.setattr(SourceFileLoader, "exec_module", exec_module)
-            yield
+        setattr(SourceFileLoader, "exec_module", exec_module)  # noqa: B010 - its base declares it
+
+    def _resumed_here(self) -> AbstractContextManager[None]:
+        """Resume, unless this thread is traced or is another one, which has a tracer of its own."""
+        is_main = threading.current_thread() is threading.main_thread()
+        return self.resumed() if is_main and sys.gettrace() is None else nullcontext()
 
     def _set(self, mine: Any, theirs: Any) -> None:
         threading.settrace(theirs)
         sys.settrace(mine)
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    try:
+        yield
+    finally:
+        sys.settrace(tracer)
+        _nothing()  # a tracer sees lines again only once something was called
+
+
+def _nothing() -> None:
+    pass
 
 
 def trace_greenlets() -> None:
