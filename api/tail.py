@@ -12,6 +12,8 @@ from domain.run import Run
 _CHUNK_CHARS = 64 * 1024
 """Events are sent together up to this much text: it bounds what a stuck reader costs us."""
 
+_FRAME_END = b"\n\n"
+
 Batch = Sequence[StoredEvent]
 
 
@@ -109,14 +111,27 @@ async def replay_and_follow(
     """Yield a run's frames later than `start`: what was on record with `run`, then what comes."""
     shown = None if types is None else sorted({*types, *TERMINAL_EVENTS})
     async with aclosing(log.replay(run.run_id, start, run.last_seq, shown)) as past:
-        async for chunk in past:
-            yield chunk
+        async for page in past:
+            for piece in _pieces(page):
+                yield piece
     if run.is_terminal:
         return
     tail = Tail(log, run.run_id, max(start, run.last_seq), run.last_seq)
     async with aclosing(frames(tail, types, on_batch)) as coming:
         async for chunk in coming:
             yield chunk
+
+
+def _pieces(page: bytes) -> Iterator[bytes]:
+    """Cut a page where frames end. Within a frame no line is empty."""
+    start = 0
+    while len(page) - start > _CHUNK_CHARS:
+        last = page.rfind(_FRAME_END, start, start + _CHUNK_CHARS)
+        end = (last if last >= 0 else page.index(_FRAME_END, start)) + len(_FRAME_END)
+        yield page[start:end]
+        start = end
+    if start < len(page):
+        yield page[start:]
 
 
 def _chunks(batch: Batch, types: Collection[str] | None) -> Iterator[bytes]:

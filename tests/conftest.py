@@ -75,7 +75,8 @@ def pytest_runtestloop() -> Step:
 def pytest_runtest_setup(item: pytest.Item) -> Step:
     # What a file's fixtures set up for its first test they set up for all of them.
     is_new = item.path not in _SET_UP
-    _SET_UP.add(item.path)
+    if item.get_closest_marker("untraced") is None:
+        _SET_UP.add(item.path)
     return (yield from _traced(item, here=is_new))
 
 

@@ -65,7 +65,7 @@ class Tracing:
         setattr(SourceFileLoader, "exec_module", exec_module)  # noqa: B010 - its base declares it
 
     def _resumed_here(self) -> AbstractContextManager[None]:
-        """Resume, unless this thread is traced or is another one, which has a tracer of its own."""
+        """Resume, unless this thread is traced, or is another one: a tracer is for one thread."""
         is_main = threading.current_thread() is threading.main_thread()
         return self.resumed() if is_main and sys.gettrace() is None else nullcontext()
 

@@ -8,7 +8,8 @@ class LastingLoop(asyncio.SelectorEventLoop):
     """A loop that a test's runner closes as any other, and that the next test finds open.
 
     What the end of a loop means for a test stays: its tasks are cancelled, its generators and
-    threads are ended by the runner, and its timers never fire.
+    threads are ended by the runner, its timers never fire. Only calls that were due already, and
+    those of other threads that outlive the test, are made in the next one.
     """
 
     _scheduled: list[asyncio.TimerHandle]
@@ -20,6 +21,8 @@ class LastingLoop(asyncio.SelectorEventLoop):
         """Return the loop, for a test to begin."""
         self._asyncgens_shutdown_called = self._executor_shutdown_called = False
         self._default_executor = None
+        self.set_exception_handler(None)
+        self.set_task_factory(None)
         return self
 
     def close(self) -> None:

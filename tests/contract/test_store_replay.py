@@ -5,8 +5,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from adapters.store.log import pages as log_pages
 from adapters.store.log import replay
-from domain.event import sse_frames
+from api.tail import replay_and_follow
+from domain.event import TERMINAL_EVENTS, EventType, sse_frames
+from domain.run import Run
 from tests.contract.store_engines import StoreBox
 from tests.contract.store_scenes import CANCELLED, new_run, open_step
 
@@ -37,39 +40,100 @@ async def test_pages_are_what_was_logged(
 ) -> None:
     monkeypatch.setattr(replay, "_ROWS", rows)
     monkeypatch.setattr(replay, "_FIRST_ROWS", min(rows, 4))
-    monkeypatch.setattr(replay, "_PAGE_BYTES", page_bytes)
+    monkeypatch.setattr(log_pages, "PAGE_BYTES", page_bytes)
     last = await fill(store)
     logged = await store.log.read("run_1", 0, 1000)
 
     assert b"".join(await pages(store, 0, last)) == sse_frames(logged)
     assert b"".join(await pages(store, 5, last - 3)) == sse_frames(logged[5:-3])
     assert await pages(store, last, last) == []
-    only = ["agent_stream_delta", "run_cancelled"]
+    assert await pages(store, last + 5, last) == []
+    only = sorted({EventType.AGENT_STREAM_DELTA, *TERMINAL_EVENTS})
     shown = [event for event in logged if event.type in only]
     assert b"".join(await pages(store, 0, last, only)) == sse_frames(shown)
     assert await pages(store, 0, last, []) == []
     assert await pages(store, 0, last, ["') OR 1=1 --"]) == []
 
 
-async def test_large_events_make_small_pages(
-    store: StoreBox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(replay, "_PAGE_BYTES", 4_000)
-    last = await fill(store, 200)
+async def test_large_events_after_small_ones_make_small_pages(store: StoreBox) -> None:
+    """What the pages before were like says nothing of the next one."""
+    await store.runs.accept(new_run("run_1"))
+    attempt = await open_step(store, "run_1")
+    for index in range(1, 200):
+        await store.steps.append_delta(attempt, "x", index)
+    for index in range(200, 260):
+        await store.steps.append_delta(attempt, "y" * 100_000, index)
+    await store.steps.append_delta(attempt, "z" * 2 * log_pages.PAGE_BYTES, 260)
+    last = (await store.runs.get_run(None, "run_1")).last_seq
 
-    first, *deltas, _ = await pages(store, 0, last)
+    *some, alone = await pages(store, 0, last)
 
-    assert first.count(b"\nevent: ") == replay._FIRST_ROWS
-    assert len(deltas) > 10
-    assert max(map(len, deltas)) < 5_000
+    assert max(map(len, some)) < log_pages.PAGE_BYTES * 1.1
+    assert alone.count(b"\nevent: ") == 1
+    assert b"".join([*some, alone]) == sse_frames(await store.log.read("run_1", 0, 1000))
 
 
-async def test_a_reader_that_leaves_leaves_no_read_behind(store: StoreBox) -> None:
+@pytest.mark.parametrize("turns", [0, 1, 3])
+async def test_a_reader_that_leaves_leaves_no_read_behind(store: StoreBox, turns: int) -> None:
+    """Whether the read of the next page has begun or not."""
     last = await fill(store, 200)
     before = asyncio.all_tasks()
     reading = store.log.replay("run_1", 0, last)
 
     await anext(reading)
+    for _ in range(turns):
+        await asyncio.sleep(0)
     await reading.aclose()
 
-    assert asyncio.all_tasks() == before
+    assert asyncio.all_tasks() <= before
+    assert len(await pages(store, 0, last)) > 1
+
+
+async def streamed(store: StoreBox, run: Run, start: int, types: frozenset[str] | None) -> bytes:
+    """Read a stream as a viewer does who looked at the run a while ago."""
+    told: list[int] = []
+    stream = replay_and_follow(store.log, run, start, types, lambda last: told.append(last.seq))
+    async with asyncio.timeout(10):
+        found = b"".join([chunk async for chunk in stream])
+    assert all(seq > run.last_seq for seq in told), "what was on record is not live"
+    return found
+
+
+@pytest.mark.parametrize("types", [None, frozenset({"agent_stream_delta"})])
+async def test_a_run_that_grows_and_ends_meanwhile_is_streamed_without_a_seam(
+    store: StoreBox, types: frozenset[str] | None
+) -> None:
+    await store.runs.accept(new_run("run_1"))
+    attempt = await open_step(store, "run_1")
+    for index in range(1, 40):
+        await store.steps.append_delta(attempt, "x", index)
+    known = await store.runs.get_run(None, "run_1")
+    for index in range(40, 60):
+        await store.steps.append_delta(attempt, "y", index)
+    await store.steps.finalize("run_1", CANCELLED)
+
+    logged = await store.log.read("run_1", 0, 1000)
+    for start in (0, 7, known.last_seq, known.last_seq + 5):
+        wanted = [
+            event
+            for event in logged[start:]
+            if types is None or event.type in types or event.is_terminal
+        ]
+        assert await streamed(store, known, start, types) == sse_frames(wanted)
+
+
+async def test_a_page_is_sent_in_pieces_of_whole_frames(store: StoreBox) -> None:
+    await store.runs.accept(new_run("run_1"))
+    attempt = await open_step(store, "run_1")
+    for index in range(1, 30):
+        await store.steps.append_delta(attempt, "word " * (index * 997 % 7000), index)
+    await store.steps.finalize("run_1", CANCELLED)
+    run = await store.runs.get_run(None, "run_1")
+
+    stream = replay_and_follow(store.log, run, 0, None, lambda _: None)
+    found = [chunk async for chunk in stream]
+
+    assert b"".join(found) == sse_frames(await store.log.read("run_1", 0, 1000))
+    assert all(chunk.startswith(b"id: ") and chunk.endswith(b"\n\n") for chunk in found)
+    assert all(len(chunk) <= 64 * 1024 or chunk.count(b"\nevent: ") == 1 for chunk in found)
+    assert len(found) > 2

@@ -37,7 +37,6 @@ connection.execute("COMMIT")
 _APPENDER = """
 import asyncio, sys
 from pathlib import Path
-from adapters.store.database.checkpoints import ROWS
 from adapters.store.database.sqlite import SqliteEngine
 
 async def main():

@@ -79,7 +79,8 @@ class Forked:
             try:
                 self.wait(timeout)
             except subprocess.TimeoutExpired:
-                self.kill()
+                # What it started has its streams too, and would be waited for.
+                os.killpg(self.pid, signal.SIGKILL)
                 raise
             return out.result(), err.result()
 

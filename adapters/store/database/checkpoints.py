@@ -7,7 +7,6 @@ wait for the disk. Source: https://www.sqlite.org/wal.html#checkpointing.
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable
 
 ROWS = 1000
 """Rows changed between two checkpoints; about as many pages of the log."""
@@ -22,16 +21,18 @@ class Checkpointer:
     stays as a backstop, and finds little left to do.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
-        self._connect = connect
+    def __init__(self) -> None:
         self._due = threading.Event()
         self._is_over = False
         self._rows = 0
+        self._failure_level = logging.WARNING
         self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Begin; it rests until enough has been committed."""
-        self._thread = threading.Thread(target=self._run, name="store-fold", daemon=True)
+    def start(self, connection: sqlite3.Connection) -> None:
+        """Begin on a connection that is its own; it rests until enough has been committed."""
+        self._thread = threading.Thread(
+            target=self._run, args=(connection,), name="store-fold", daemon=True
+        )
         self._thread.start()
 
     def committed(self, rows: int) -> None:
@@ -49,21 +50,21 @@ class Checkpointer:
         if self._thread is not None:
             self._thread.join()
 
-    def _run(self) -> None:
-        connection = self._connect()
-        try:
-            while True:
-                self._due.wait()
-                self._due.clear()
-                if self._is_over:
-                    return
-                self._fold(connection)
-        finally:
-            connection.close()
+    def _run(self, connection: sqlite3.Connection) -> None:
+        while True:
+            self._due.wait()
+            self._due.clear()
+            if self._is_over:
+                break
+            self._fold(connection)
+        connection.close()
 
     def _fold(self, connection: sqlite3.Connection) -> None:
         try:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except sqlite3.Error as error:
-            # Nothing is lost: it is all in the log, and the next commit tells whoever writes.
-            _log.debug("the log was not folded: %s", error)
+            # Nothing is lost: it is all in the log, and the next fold tries again.
+            _log.log(self._failure_level, "SQLite's log was not folded into the file: %s", error)
+            self._failure_level = logging.DEBUG
+        else:
+            self._failure_level = logging.WARNING

@@ -96,7 +96,7 @@ class SqliteEngine:
         self._reader_connections: list[sqlite3.Connection] = []
         self._own: sqlite3.Connection | None = None
         self._writer: threading.Thread | None = None
-        self._checkpoints = Checkpointer(lambda: self._connect(busy_seconds=0))
+        self._checkpoints = Checkpointer()
         self._is_open = False
         self.groups_committed = 0
 
@@ -108,14 +108,16 @@ class SqliteEngine:
         """
         try:
             connection = self._connect()
+            folds = self._connect()
+            folds.execute("PRAGMA busy_timeout=0")
         except sqlite3.Error as error:
             raise StoreUnavailableError(f"cannot open {self._path}: {error}") from error
         self._writer = threading.Thread(
             target=self._write_forever, args=(connection,), name="store-write", daemon=True
         )
         self._writer.start()
-        self._checkpoints.start()
         self._is_open = True
+        self._checkpoints.start(folds)
 
     async def close(self) -> None:
         """Commit what waits, then stop. Returns when the file is closed."""
@@ -123,7 +125,7 @@ class SqliteEngine:
             self._is_open = False
             self._jobs.put(None)
             await asyncio.to_thread(self._writer.join)
-            await asyncio.to_thread(self._checkpoints.close)
+        await asyncio.to_thread(self._checkpoints.close)
         await asyncio.to_thread(self._readers.shutdown)
         if self._own is not None:
             self._reader_connections.append(self._own)

@@ -1,19 +1,27 @@
 """What is read of a run's log at once: events, or frames that the database puts together."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from adapters.store.database.tx import Tx
 from domain.event import SSE_FRAME, StoredEvent
 
 _id, _type, _data, _end = (f"'{part}'" for part in SSE_FRAME)
+_SPAN = "run_id = :run_id AND seq > :after AND seq <= :last"
 _FRAME = f"{_id} || seq || {_type} || type || {_data} || envelope || {_end}"
 
 
+PAGE_BYTES = 1 << 18
+"""Most that the envelopes of a page of frames take, unless one alone takes more: a reader may be
+slow, and another page waits behind the one that it takes."""
+
+
 class FramePage(NamedTuple):
-    """Whole frames, and the `seq` of the last of them."""
+    """Whole frames of what stands in the next `rows` places, up to `last_seq`; may be none."""
 
     frames: bytes
+    rows: int
     last_seq: int
 
 
@@ -34,32 +42,43 @@ def read_page(
 
 
 class FrameReader(NamedTuple):
-    """Reads what a run's log holds up to `until_seq` as frames."""
+    """Reads what a run's log holds up to `until_seq` as frames, of some types or of all."""
 
     run_id: str
     until_seq: int
     types: Sequence[str] | None = None
 
-    def read(self, tx: Tx, after_seq: int, limit: int) -> FramePage | None:
-        """Return up to `limit` events after `after_seq` as one piece, or None: there are no more.
+    def read(self, tx: Tx, after_seq: int, rows: int) -> FramePage:
+        """Return the next events as one piece: `rows` of them, fewer where they are large.
 
         Rows come in the order of the inner query; both databases join texts as they come.
         """
+        last = self._fitting(tx, after_seq, min(after_seq + rows, self.until_seq))
         only, names = _only(self.types)
         row = tx.one(
-            f"SELECT max(seq) AS last, {tx.joined.format(_FRAME)} AS frames FROM ("
-            "SELECT seq, type, envelope FROM events"
-            f" WHERE run_id = :run_id AND seq > :after AND seq <= :until{only}"
-            " ORDER BY seq LIMIT :limit) AS page",
-            run_id=self.run_id,
-            after=after_seq,
-            until=self.until_seq,
-            limit=limit,
+            f"SELECT {tx.joined.format(_FRAME)} AS frames FROM ("
+            f"SELECT seq, type, envelope FROM events WHERE {_SPAN}{only}"
+            " ORDER BY seq LIMIT :rows) AS page",
+            **self._span(after_seq, last),
+            rows=rows,
             **names,
         )
-        if row is None or row["last"] is None:
-            return None
-        return FramePage(row["frames"], row["last"])
+        assert row is not None, "a sum has one row"
+        return FramePage(row["frames"] or b"", last - after_seq, last)
+
+    def _fitting(self, tx: Tx, after_seq: int, last: int) -> int:
+        """Return how far a page may go: at least one event."""
+        span, size = self._span(after_seq, last), tx.octets.format("envelope")
+        whole = tx.one(f"SELECT sum({size}) AS size FROM events WHERE {_SPAN}", **span)
+        if whole is None or (whole["size"] or 0) <= PAGE_BYTES:
+            return last
+        each = tx.tuples(f"SELECT seq, {size} FROM events WHERE {_SPAN} ORDER BY seq", **span)
+        upto = accumulate(size for _, size in each)
+        fitting = [seq for (seq, _), size in zip(each, upto, strict=True) if size <= PAGE_BYTES]
+        return int(fitting[-1]) if fitting else after_seq + 1
+
+    def _span(self, after_seq: int, last: int) -> dict[str, object]:
+        return {"run_id": self.run_id, "after": after_seq, "last": last}
 
 
 def _only(types: Sequence[str] | None) -> tuple[str, dict[str, str]]:

@@ -14,37 +14,31 @@ from adapters.store.log.pages import FramePage, FrameReader
 _ROWS = 500
 """Most events in a page."""
 _FIRST_ROWS = 32
-_PAGE_BYTES = 1 << 18
-"""About what a page takes: its reader may be slow, and another page waits behind it."""
 
 
 async def replay(
     engine: Engine, reader: FrameReader, after_seq: int
 ) -> AsyncGenerator[bytes, None]:
     """Yield what `reader` finds after `after_seq`, page by page."""
-    rows = _FIRST_ROWS
-    page = await engine.read(partial(reader.read, after_seq=after_seq, limit=rows))
-    while page is not None:
-        rows = _next_rows(rows, page)
-        if page.last_seq >= reader.until_seq:
-            yield page.frames
-            return
+    if after_seq >= reader.until_seq:
+        return
+    page = await engine.read(partial(reader.read, after_seq=after_seq, rows=_FIRST_ROWS))
+    while page.last_seq < reader.until_seq:
+        rows = min(_ROWS, 4 * page.rows)
         coming = asyncio.ensure_future(
-            engine.read(partial(reader.read, after_seq=page.last_seq, limit=rows))
+            engine.read(partial(reader.read, after_seq=page.last_seq, rows=rows))
         )
         try:
-            yield page.frames
+            if page.frames:
+                yield page.frames
             page = await coming
         finally:
             await _settle(coming)
+    if page.frames:
+        yield page.frames
 
 
-def _next_rows(rows: int, page: FramePage) -> int:
-    fitting = rows * _PAGE_BYTES // len(page.frames)
-    return max(1, min(_ROWS, 4 * rows, fitting))
-
-
-async def _settle(coming: "asyncio.Future[FramePage | None]") -> None:
+async def _settle(coming: "asyncio.Future[FramePage]") -> None:
     """Leave nothing behind of a read that nobody waits for any more."""
     if not coming.done():
         coming.cancel()
