@@ -18,6 +18,7 @@ from tests.contract.store_scenes import (
     events,
     execution,
     must_open,
+    new_run,
     types,
 )
 from tests.contract.test_store_breakers import MODEL, PLAN, RULES, book, break_once, limited
@@ -235,3 +236,28 @@ async def test_a_run_that_may_go_on_but_lacks_money_waits_for_its_budget(store: 
     ]
     assert waits == ["model", "model", "budget"]
     await check_run(store, "run_3")
+
+
+async def test_a_turn_that_comes_ends_no_wait_for_anything_else(store: StoreBox) -> None:
+    """Whatever a run waits for when its turn comes, the row is as the log says."""
+    steps, _ = await half_open(store)
+    for run_id in ("run_a", "run_b"):
+        await store.runs.accept(new_run(run_id, "talk"))
+    await held(steps, "run_b")
+
+    await steps.finalize("run_a", CANCELLED)
+
+    assert (await store.runs.get_run(None, "run_b")).waiting_on == "model"
+    await check_run(store, "run_b")
+
+
+async def test_a_later_start_that_comes_ends_no_wait_for_anything_else(store: StoreBox) -> None:
+    steps, _ = await half_open(store)
+    await store.runs.accept(new_run("run_a", start_at=store.clock.now + MINUTE))
+    await held(steps, "run_a")
+    store.clock.now += 2 * MINUTE
+
+    await steps.begin("run_a", "temporal-run_a")
+
+    assert (await store.runs.get_run(None, "run_a")).waiting_on == "model"
+    await check_run(store, "run_a")

@@ -28,17 +28,18 @@ def begin(tx: Tx, run_id: str, temporal_run_id: str, now: int) -> Beginning:
         _wait(tx, run, now)
         return Beginning("early", run["start_at"] - now)
     place = _join(tx, run)
-    drafts = first_events(run)
-    if run["waiting_on"] == WaitingOn.TIMER:
-        data = {"waiting_on": WaitingOn.TIMER.value}
+    drafts, waits = first_events(run), run["waiting_on"]
+    if waits == WaitingOn.TIMER:
+        waits, data = None, {"waiting_on": WaitingOn.TIMER.value}
         drafts.append(EventDraft(type=EventType.RUN_RESUMED, key="timer:resumed", data=data))
     last = append(tx, run, drafts, now, run["last_seq"])
     tx.run(
-        "UPDATE runs SET begun_at = :now, queue_seq = :place, waiting_on = NULL,"
+        "UPDATE runs SET begun_at = :now, queue_seq = :place, waiting_on = :waits,"
         " state = 'RUNNING', started_at = coalesce(started_at, :now), last_seq = :last"
         " WHERE run_id = :id",
         now=now,
         place=place,
+        waits=waits,
         last=last,
         id=run_id,
     )

@@ -263,11 +263,11 @@ def _hand_over(tx: Tx, run: Row, session: Row | None, heir: str | None, now: int
 
 def _give_turn(tx: Tx, heir: Row, now: int) -> None:
     transcript.place_messages(tx, heir)
-    last = heir["last_seq"]
-    if heir["waiting_on"] == "session":
-        data = {"waiting_on": "session"}
-        draft = EventDraft(type=EventType.RUN_RESUMED, key="session:resumed", data=data)
-        last = append(tx, heir, [draft], now, last)
+    if heir["waiting_on"] != "session":
+        return
+    data = {"waiting_on": "session"}
+    draft = EventDraft(type=EventType.RUN_RESUMED, key="session:resumed", data=data)
+    last = append(tx, heir, [draft], now, heir["last_seq"])
     tx.run(
         "UPDATE runs SET waiting_on = NULL, last_seq = :last WHERE run_id = :id",
         last=last,
