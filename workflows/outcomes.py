@@ -21,6 +21,8 @@ FINAL_CODES = frozenset(
 """Failures that no other model of the chain can mend."""
 _HEEDS_CANCEL = "cancel_before_wait"
 """Runs that began to wait before this was there wait on."""
+_STOPS_LOST_STEP = "cancel_over_timeout"
+"""Runs asked to stop whose step was lost before this was there failed."""
 _CANCEL_CODES = frozenset({"cancel_asked", "RunCancelled"})
 
 
@@ -84,10 +86,16 @@ def heed_cancel() -> None:
 
 
 def failure_of(error: ActivityError, step_id: str) -> Exception:
-    """Return the run's way to end that an activity's failure stands for."""
+    """Return the run's way to end that an activity's failure stands for.
+
+    A worker that dies with a step takes the word that the step was told to stop with it: the run
+    was asked to, and ends so.
+    """
     cause = error.cause
     if not isinstance(cause, ApplicationError):
         reason = str(cause or error)
+        if workflow.cancellation_reason() is not None and workflow.patched(_STOPS_LOST_STEP):
+            return RunStoppedError(f"step {step_id} was lost after the run was asked to stop")
         return RunFailedError("step_timeout", f"step {step_id} did not end: {reason}", step_id)
     if cause.type in _CANCEL_CODES:
         return RunStoppedError(cause.message)

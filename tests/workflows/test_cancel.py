@@ -3,7 +3,11 @@
 import asyncio
 import time
 
+import pytest
+from temporalio import workflow
 from temporalio.client import WorkflowExecutionStatus
+from temporalio.exceptions import ActivityError, TimeoutType
+from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
 from adapters.temporal import TemporalGateway
 from domain.event import EventType
@@ -12,6 +16,7 @@ from tests.rig.late_cancel import cancel_when_a_call_begins_to_wait
 from tests.rig.tools import TARGETS
 from tests.workflows.conftest import Make
 from tests.workflows.stage import ANN, Stage, engine_settings
+from workflows.outcomes import RunFailedError, RunStoppedError, failure_of
 
 STREAM = "[[tokens=2000 gap_ms=10]] hello"
 
@@ -209,3 +214,27 @@ async def test_at_any_moment_store_and_engine_agree(make_stage: Make) -> None:
 
         print(f"{ends.count(RunState.CANCELLED)} cancelled, {ends.count(RunState.DONE)} done")
         assert RunState.CANCELLED in ends
+
+
+@pytest.mark.parametrize(
+    ("asked", "end"), [("enough", RunStoppedError), (None, RunFailedError)], ids=["asked", "not"]
+)
+def test_a_step_whose_worker_died_ends_its_run_as_it_was_asked_to(
+    monkeypatch: pytest.MonkeyPatch, asked: str | None, end: type[Exception]
+) -> None:
+    """The dead worker takes the word to stop with it; `tests/faults` kills one in this moment."""
+    monkeypatch.setattr(workflow, "cancellation_reason", lambda: asked)
+    monkeypatch.setattr(workflow, "patched", lambda _: True)
+    lost = ActivityError(
+        "lost",
+        scheduled_event_id=5,
+        started_event_id=6,
+        identity="worker",
+        activity_type="run_step",
+        activity_id="1",
+        retry_state=None,
+    )
+    kind = TimeoutType.HEARTBEAT
+    lost.__cause__ = TemporalTimeoutError("Heartbeat", type=kind, last_heartbeat_details=[])
+
+    assert isinstance(failure_of(lost, "tool-1-0"), end)
