@@ -10,7 +10,7 @@ from domain.records import EventLog
 from domain.run import Run
 
 _CHUNK_CHARS = 64 * 1024
-"""Events are sent together up to this much text: it bounds what a stuck reader costs us."""
+"""Events are sent together up to about this much text: it bounds what a stuck reader costs us."""
 
 _FRAME_END = b"\n\n"
 

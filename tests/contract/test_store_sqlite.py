@@ -318,8 +318,9 @@ def test_an_event_loop_that_is_gone_stops_nobody(path: Path) -> None:
     assert found == [("late",), ("later",)]
 
 
-async def test_the_log_is_folded_beside_the_writer(tmp_path: Path) -> None:
-    """The writer's own limit is far away, yet what it commits reaches the file itself."""
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_the_log_is_folded_beside_whoever_writes(tmp_path: Path, at_once: bool) -> None:
+    """The writer's own limit is far away, yet what is committed reaches the file itself."""
     path = tmp_path / "store.db"
     told: list[StoredEvent] = []
     engine = SqliteEngine(path, told.extend)
@@ -330,28 +331,12 @@ async def test_the_log_is_folded_beside_the_writer(tmp_path: Path) -> None:
         for _ in range(ROWS + 1):
             tx.run("INSERT INTO notes VALUES (:text)", text="x" * 100)
 
-    await engine.write(fill)
+    await (engine.write_at_once(fill) if at_once else engine.write(fill))
     async with asyncio.timeout(10):
         while path.stat().st_size < ROWS * 100:
             await asyncio.sleep(0.01)
     await engine.close()
     assert not any(thread.name == "store-fold" for thread in threading.enumerate())
-
-
-async def test_what_is_written_at_once_is_folded_too(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    told: list[StoredEvent] = []
-    engine = SqliteEngine(path, told.extend)
-    engine.start()
-    await engine.write(lambda tx: tx.run("CREATE TABLE notes (text TEXT)"))
-    for _ in range(ROWS + 1):
-        await engine.write_at_once(
-            lambda tx: tx.run("INSERT INTO notes VALUES (:text)", text="x" * 100)
-        )
-    async with asyncio.timeout(10):
-        while path.stat().st_size < ROWS * 100:
-            await asyncio.sleep(0.01)
-    await engine.close()
 
 
 async def test_a_replay_says_that_the_store_is_gone(store: StoreBox) -> None:
