@@ -42,6 +42,11 @@ from worker import ActivitySet, WorkerLimits, build_worker
 
 _log = logging.getLogger(__name__)
 
+SETTLE_SECONDS = 0.2
+"""How long a worker that stops goes on with its attempts until its polls have ended, which the SDK
+tells nobody. An attempt cut before is handed to one of them at once; Core drops what a poll brings
+after another one has come back empty, and the step waits for its heartbeat's timeout."""
+
 
 def new_live_attempts(settings: Settings, storage: Storage) -> LiveAttempts:
     """Return the registry of this process's attempts, under a worker id of its own."""
@@ -103,6 +108,7 @@ class WorkerRole:
     async def stop(self) -> None:
         """Hand open attempts over, stop serving, give the lease back."""
         shutdown = asyncio.create_task(self.worker.shutdown())
+        await asyncio.wait({shutdown}, timeout=SETTLE_SECONDS)
         if not await self.live.drain(self.drain_seconds):
             _log.warning("not every attempt ended in %.0f s; others take over", self.drain_seconds)
         try:

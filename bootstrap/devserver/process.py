@@ -35,6 +35,8 @@ _DYNAMIC_CONFIG: Mapping[str, str] = {
     "matching.useNewMatcher": "true",
     "matching.enableFairness": "true",
     "frontend.WorkerHeartbeatsEnabled": "true",
+    # Else a task handed to a poll that its stopping worker has just left waits for its timeout.
+    "frontend.enableCancelWorkerPollsOnShutdown": "true",
     # One shard reads its queues 20 times a second by default: each dispatch waited up to 50 ms.
     "history.transferProcessorMaxPollRPS": "2000",
     "history.timerProcessorMaxPollRPS": "2000",
