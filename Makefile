@@ -55,7 +55,7 @@ bench-routing: $(READY) ## choices of agents and models against their bars; ROUT
 	@$(BIN)/python -m bench.routing $(ARGS)
 
 faults: setup ## the fault table at full durations, and the seeded loops
-	$(BIN)/python -m pytest -m "heavy or not heavy" tests/faults tests/contract/test_agent_streams.py \
+	$(BIN)/python -m pytest -m "heavy or not heavy" tests/faults tests/contract/test_agent_streams.py tests/contract/test_openapi.py \
 	  tests/workflows/test_approvals.py $(ARGS)
 
 cluster: $(READY) ## the production roles as processes on PostgreSQL; CMD="..." runs against them, then all stops

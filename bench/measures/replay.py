@@ -15,7 +15,7 @@ EVENTS = 10_000
 
 def measure(lab: Lab) -> list[Figure]:
     """Replay in turn; then look at the memory that a run ten times as long takes."""
-    rounds, times = (3, 3) if lab.quick else (7, 5)
+    rounds, times = (3, 3) if lab.quick else (21, 5)
     folder = lab.folder / "replay"
     folder.mkdir()
     store = lab.child("fill", "-m", "bench.store", "--folder", str(folder))

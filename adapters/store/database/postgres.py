@@ -44,7 +44,7 @@ class PostgresTx:
 
     lock = " FOR UPDATE"
     octets = "octet_length({})"
-    joined = "convert_to(string_agg({}, ''), 'UTF8')"
+    joined = "convert_to(string_agg({}, {} ORDER BY {}), 'UTF8')"
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

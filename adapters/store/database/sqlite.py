@@ -38,7 +38,8 @@ class SqliteTx:
 
     lock = ""
     octets = "length(CAST({} AS BLOB))"
-    joined = "CAST(group_concat({}, '') AS BLOB)"
+    # In the order of the key by which the rows are found.
+    joined = "CAST(group_concat({}, {}) AS BLOB)"
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

@@ -22,7 +22,8 @@ class Tx(Protocol):
     octets: str
     """How the bytes of a text are counted in SQL, with `{}` for the text."""
     joined: str
-    """How texts of many rows become one as UTF-8 in SQL, in the order in which the rows come."""
+    """How texts of many rows become one as UTF-8 in SQL: with `{}` for the text, for what stands
+    before each but the first, and for the end of the key by which the rows are found."""
     committed: list[StoredEvent]
     """Events to hand to viewers once this transaction has committed."""
 

@@ -11,7 +11,7 @@ from functools import partial
 from adapters.store.database.tx import Engine
 from adapters.store.log.pages import FramePage, FrameReader
 
-_ROWS = 500
+_ROWS = 1000
 """Most events in a page."""
 _FIRST_ROWS = 32
 
