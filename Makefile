@@ -33,12 +33,15 @@ up: setup ## serve until Ctrl-C: API, worker, Temporal dev server and its UI
 AGAIN = echo "==> these failed; each gets one more try, alone" && \
   $(BIN)/python -m pytest --last-failed --last-failed-no-failures none --cov --cov-append --cov-report=
 
+# Two cores are busy with three: a test waits for a quarter of its time.
+TESTERS ?= 3
+
 # Python's own cache and that of pytest's assertions are kept, also where the machine says otherwise.
 test faults: export PYTHONDONTWRITEBYTECODE =
 
 test: setup ## every test but the heavy loops; coverage gates: 95 % overall, 100 % domain
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 2 --cov --cov-report= $(ARGS) || { $(AGAIN); }
+	$(BIN)/python -m pytest -n $(TESTERS) --cov --cov-report= $(ARGS) || { $(AGAIN); }
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --include='domain/*' --fail-under=100
 

@@ -23,9 +23,10 @@ settings.load_profile("patient")
 
 _TRACING = Tracing()
 
-_ONE_AFTER_THE_OTHER = ("tests/faults/", "tests/e2e/")
+_ONE_AFTER_THE_OTHER = ("tests/faults/providers/", "tests/faults/", "tests/e2e/")
 """Folders whose tests start processes of their own: at most one test of each at a time."""
 
+_LONGEST = ("tests/faults/", "tests/contract/test_openapi.py")
 
 _PRODUCT = ("activities", "adapters", "api", "bootstrap", "domain", "worker", "workflows")
 _COVERED_ELSEWHERE = ("tests/faults/", "tests/replay/")
@@ -105,8 +106,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the folder that takes longest: the rest fills the others."""
-    items.sort(key=lambda item: not item.nodeid.startswith(_ONE_AFTER_THE_OTHER[0]))
+    """Begin with what takes longest: the rest fills the other processes."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
     for item in items:
         if item.nodeid.startswith(_COVERED_ELSEWHERE):
             item.add_marker(pytest.mark.untraced)

@@ -50,7 +50,7 @@ async def world(temporal: TemporalServer, tmp_path: Path) -> AsyncIterator[World
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     server = PostgresServer()
     yield server

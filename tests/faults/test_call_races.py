@@ -192,13 +192,13 @@ def hold_to_bill(books: Books, bill: int, answered: int) -> None:
 async def test_calls_race_for_the_last_money(
     world: World, provider: StubProcess, seed: int
 ) -> None:
-    await race(world, provider, seed, callers=30, kills=2)
+    await race(world, provider, seed, callers=20, kills=2)
 
 
 async def test_calls_race_for_the_last_money_on_postgresql(
     postgres_world: World, provider: StubProcess, seed: int
 ) -> None:
-    await race(postgres_world, provider, seed, callers=30, kills=2)
+    await race(postgres_world, provider, seed, callers=20, kills=2)
 
 
 @pytest.mark.heavy

@@ -175,7 +175,7 @@ def seed() -> int:
 
 
 async def test_the_ledger_is_the_bill(product: Product, api: Api, stub: Stub, seed: int) -> None:
-    await compare_with_the_bill(product, api, stub, 100, seed)
+    await compare_with_the_bill(product, api, stub, 60, seed)
 
 
 @pytest.mark.heavy
