@@ -10,7 +10,7 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.tracing import Tracing, trace_greenlets
+from tests.tracing import PRODUCT, Tracing, trace_greenlets
 
 # What tests share asserts as well: its failures show their values, as those of tests do.
 pytest.register_assert_rewrite(
@@ -18,7 +18,7 @@ pytest.register_assert_rewrite(
 )
 
 # How long an example takes is the machine's business: no test judges the clock.
-settings.register_profile("patient", deadline=None)
+settings.register_profile("patient", deadline=None, max_examples=50)
 settings.load_profile("patient")
 
 _TRACING = Tracing()
@@ -28,7 +28,6 @@ _ONE_AFTER_THE_OTHER = ("tests/faults/providers/", "tests/faults/", "tests/e2e/"
 
 _LONGEST = ("tests/faults/", "tests/contract/test_openapi.py")
 
-_PRODUCT = ("activities", "adapters", "api", "bootstrap", "domain", "worker", "workflows")
 _COVERED_ELSEWHERE = ("tests/faults/", "tests/replay/")
 """Folders that run again and again what is traced in other tests: tracing doubles their cost."""
 
@@ -62,7 +61,7 @@ Step = Generator[None, object, object]
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection() -> Step:
     with _TRACING.paused():
-        _TRACING.sort_imports(_PRODUCT)
+        _TRACING.sort_imports(PRODUCT)
         return (yield)
 
 
@@ -99,6 +98,19 @@ def _traced(item: pytest.Item, *, here: bool = True) -> Step:
         return (yield)
 
 
+def _is_second(item: pytest.Item) -> bool:
+    """Whether a test of the store runs once more, on PostgreSQL, through the same lines.
+
+    What belongs to PostgreSQL alone has files of its own.
+    """
+    call = getattr(item, "callspec", None)
+    return (
+        call is not None
+        and call.params.get("kind") == "postgres"
+        and "postgres" not in item.path.name
+    )
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
     config.option.loadscopereorder = False  # in the order collected
     return ByFile(config, log)
@@ -109,5 +121,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest: the rest fills the other processes."""
     items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
     for item in items:
-        if item.nodeid.startswith(_COVERED_ELSEWHERE):
+        if item.nodeid.startswith(_COVERED_ELSEWHERE) or _is_second(item):
             item.add_marker(pytest.mark.untraced)

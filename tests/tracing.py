@@ -17,6 +17,8 @@ from importlib.machinery import SourceFileLoader
 from types import ModuleType
 from typing import Any
 
+PRODUCT = ("activities", "adapters", "api", "bootstrap", "domain", "worker", "workflows")
+
 _SPARE: list[Any] = []
 """Tracers of greenlets that ended. There is a greenlet a statement: a tracer each would be a
 hundred thousand of them."""
@@ -59,7 +61,7 @@ class Tracing:
 
         def exec_module(loader: SourceFileLoader, module: ModuleType) -> None:
             is_ours = module.__name__.partition(".")[0] in packages
-            with self._resumed_here() if is_ours else _silenced():
+            with self._resumed_here() if is_ours else self._silenced():
                 plain(loader, module)
 
         setattr(SourceFileLoader, "exec_module", exec_module)  # noqa: B010 - its base declares it
@@ -69,20 +71,21 @@ class Tracing:
         is_main = threading.current_thread() is threading.main_thread()
         return self.resumed() if is_main and sys.gettrace() is None else nullcontext()
 
+    @contextmanager
+    def _silenced(self) -> Iterator[None]:
+        tracer = sys.gettrace()
+        if tracer is not None and threading.current_thread() is threading.main_thread():
+            self._mine = tracer  # for what of ours is imported from there
+        sys.settrace(None)
+        try:
+            yield
+        finally:
+            sys.settrace(tracer)
+            _nothing()  # a tracer sees lines again only once something was called
+
     def _set(self, mine: Any, theirs: Any) -> None:
         threading.settrace(theirs)
         sys.settrace(mine)
-
-
-@contextmanager
-def _silenced() -> Iterator[None]:
-    tracer = sys.gettrace()
-    sys.settrace(None)
-    try:
-        yield
-    finally:
-        sys.settrace(tracer)
-        _nothing()  # a tracer sees lines again only once something was called
 
 
 def _nothing() -> None:

@@ -195,12 +195,6 @@ async def test_calls_race_for_the_last_money(
     await race(world, provider, seed, callers=20, kills=2)
 
 
-async def test_calls_race_for_the_last_money_on_postgresql(
-    postgres_world: World, provider: StubProcess, seed: int
-) -> None:
-    await race(postgres_world, provider, seed, callers=20, kills=2)
-
-
 @pytest.mark.heavy
 @pytest.mark.parametrize("where", ["sqlite", "postgresql"])
 async def test_two_hundred_calls_race(

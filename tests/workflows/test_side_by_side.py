@@ -106,6 +106,8 @@ async def test_a_cancel_while_news_are_read_leaves_no_failure_behind(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     run_id, questions = await parked(stage)
+    gc.collect()
+    caplog.clear()  # what the runs of other tests left
 
     async with asyncio.TaskGroup() as together:
         for approval_id in questions[:3]:
