@@ -39,7 +39,7 @@ TESTERS ?= 3
 # Python's own cache and that of pytest's assertions are kept, also where the machine says otherwise.
 test faults: export PYTHONDONTWRITEBYTECODE =
 
-test: setup ## every test but the heavy loops; coverage gates: 95 % overall, 100 % domain
+test: setup ## every test but the heavy loops, TESTERS at a time; coverage: 95 % overall, 100 % domain
 	@rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -n $(TESTERS) --cov --cov-report= $(ARGS) || { $(AGAIN); }
 	$(BIN)/coverage report --fail-under=95
@@ -57,8 +57,8 @@ bench: setup ## measure against the bars; prints ratios, exits 1 when a must fai
 bench-routing: $(READY) ## choices of agents and models against their bars; ROUTING_DATA names the recorded data
 	@$(BIN)/python -m bench.routing $(ARGS)
 
-faults: setup ## the fault table at full durations, and the seeded loops
-	$(BIN)/python -m pytest -m "heavy or not heavy" tests/faults tests/contract/test_agent_streams.py tests/contract/test_openapi.py \
+faults: setup ## the fault table at full durations, the seeded loops, laws tried with more examples
+	EXAMPLES=500 $(BIN)/python -m pytest -m "heavy or not heavy" tests/unit tests/faults tests/contract/test_agent_streams.py tests/contract/test_openapi.py \
 	  tests/workflows/test_approvals.py $(ARGS)
 
 cluster: $(READY) ## the production roles as processes on PostgreSQL; CMD="..." runs against them, then all stops

@@ -104,6 +104,11 @@ class LiveAttempts:
             live.stop(Stop.CANCEL)
         return len(mine)
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether attempts are cut, those that begin as well."""
+        return self._draining
+
     async def drain(self, seconds: float) -> bool:
         """Stop what may be stopped, wait for the rest; return whether all ended in time."""
         self._draining = True

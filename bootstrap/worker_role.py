@@ -43,9 +43,11 @@ from worker import ActivitySet, WorkerLimits, build_worker
 _log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 0.2
-"""How long a worker that stops goes on with its attempts until its polls have ended, which the SDK
-tells nobody. An attempt cut before is handed to one of them at once; Core drops what a poll brings
-after another one has come back empty, and the step waits for its heartbeat's timeout."""
+"""How long a worker that stops keeps its attempts while its polls end; the SDK does not say when.
+
+An attempt cut earlier may be handed back to such a poll, and Core may drop it: the step then waits
+for its heartbeat's timeout.
+"""
 
 
 def new_live_attempts(settings: Settings, storage: Storage) -> LiveAttempts:
@@ -214,7 +216,7 @@ def build_worker_role(
         WorkerLimits(
             settings.worker_slots,
             settings.cached_runs,
-            timedelta(seconds=settings.drain_seconds),
+            timedelta(seconds=SETTLE_SECONDS + settings.drain_seconds),
         ),
     )
     push = build_push(settings, storage, live.worker_id)

@@ -1,6 +1,7 @@
 """Tests in several processes at once: what runs together in one of them, and what goes first."""
 
 import gc
+import os
 import threading
 from collections.abc import Generator
 from pathlib import Path
@@ -18,7 +19,8 @@ pytest.register_assert_rewrite(
 )
 
 # How long an example takes is the machine's business: no test judges the clock.
-settings.register_profile("patient", deadline=None, max_examples=50)
+_EXAMPLES = int(os.environ.get("EXAMPLES", "50"))
+settings.register_profile("patient", deadline=None, max_examples=_EXAMPLES)
 settings.load_profile("patient")
 
 _TRACING = Tracing()
@@ -98,19 +100,6 @@ def _traced(item: pytest.Item, *, here: bool = True) -> Step:
         return (yield)
 
 
-def _is_second(item: pytest.Item) -> bool:
-    """Whether a test of the store runs once more, on PostgreSQL, through the same lines.
-
-    What belongs to PostgreSQL alone has files of its own.
-    """
-    call = getattr(item, "callspec", None)
-    return (
-        call is not None
-        and call.params.get("kind") == "postgres"
-        and "postgres" not in item.path.name
-    )
-
-
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
     config.option.loadscopereorder = False  # in the order collected
     return ByFile(config, log)
@@ -121,5 +110,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest: the rest fills the other processes."""
     items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
     for item in items:
-        if item.nodeid.startswith(_COVERED_ELSEWHERE) or _is_second(item):
+        if item.nodeid.startswith(_COVERED_ELSEWHERE):
             item.add_marker(pytest.mark.untraced)

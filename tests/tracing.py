@@ -74,7 +74,11 @@ class Tracing:
     @contextmanager
     def _silenced(self) -> Iterator[None]:
         tracer = sys.gettrace()
-        if tracer is not None and threading.current_thread() is threading.main_thread():
+        if (
+            self._mine is None
+            and tracer is not None
+            and threading.current_thread() is threading.main_thread()
+        ):
             self._mine = tracer  # for what of ours is imported from there
         sys.settrace(None)
         try:

@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+from adapters.store.database.sqlite import SqliteTx
+from adapters.store.database.tx import Row
 from adapters.store.log import pages as log_pages
 from adapters.store.log import replay
 from api.tail import replay_and_follow
@@ -53,6 +56,42 @@ async def test_pages_are_what_was_logged(
     assert b"".join(await pages(store, 0, last, only)) == sse_frames(shown)
     assert await pages(store, 0, last, []) == []
     assert await pages(store, 0, last, ["') OR 1=1 --"]) == []
+
+
+class Asked:
+    """A transaction that notes how what it is asked would be found."""
+
+    def __init__(self, tx: SqliteTx) -> None:
+        self.octets, self.joined = tx.octets, tx.joined
+        self._tx = tx
+        self.plans: list[str] = []
+
+    def one(self, sql: str, **params: object) -> Row | None:
+        plan = self._tx.all(f"EXPLAIN QUERY PLAN {sql}", **params)
+        self.plans += [str(row["detail"]) for row in plan]
+        return self._tx.one(sql, **params)
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("types", [None, ["agent_stream_delta"]])
+async def test_rows_are_joined_in_the_order_of_their_key(
+    store: StoreBox, types: list[str] | None
+) -> None:
+    """SQLite joins texts as rows come, and promises no order but by where it looks for them."""
+    last = await fill(store)
+
+    def ask(tx: Any) -> list[str]:
+        asked: Any = Asked(tx)
+        log_pages.FrameReader("run_1", last, types).read(asked, 0, last)
+        plans: list[str] = asked.plans
+        return plans
+
+    plans = await store.engine.read(ask)
+
+    searches = [plan for plan in plans if "events" in plan]
+    assert len(searches) >= 2
+    by_key = "SEARCH events USING PRIMARY KEY (run_id=? AND seq>? AND seq<?)"
+    assert set(searches) == {by_key}
 
 
 async def test_large_events_after_small_ones_make_small_pages(store: StoreBox) -> None:

@@ -135,7 +135,7 @@ def judge(plan: Plan, ticks: list[Tick], refused: set[int], gone: float, back: f
         assert len(made_up) <= AT_MOST[plan.overlap], f"{plan.name}: a burst"
     waited = any(t.time < gone and t.created > back for t in ticks)
     if plan.overlap is Overlap.BUFFER_ONE and plan.window == LONG_WINDOW and not waited:
-        # What was buffered before is the one.
+        # What was buffered before the outage is the one time that it keeps.
         assert made_up, f"{plan.name} made up for nothing"
     if plan.overlap is Overlap.SKIP and plan.window == LONG_WINDOW and not goes_on(ticks, back):
         assert made_up, f"{plan.name} made up for nothing"

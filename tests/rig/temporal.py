@@ -1,6 +1,7 @@
 """A Temporal dev server of the tests' own: killed, frozen and started again on the same file."""
 
 import json
+import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,8 +47,8 @@ class TemporalServer:
         command = command_line(binary.path, self.data_file, self._endpoint, NAMESPACE)
         for name, value in self._config.items():
             command += ["--dynamic-config-value", f"{name}={value}"]
-        # A core is as much as it gets beside the tests; for two it would search in vain.
-        one_core = {"GOMAXPROCS": "1"}
+        # Beside other tests it gets one core at most; with two it would only spin.
+        one_core = {"GOMAXPROCS": "1"} if "PYTEST_XDIST_WORKER" in os.environ else {}
         self._child = Child("temporal", command, self._folder / "temporal.log", one_core)
         wait_until("the Temporal server listens", self._listens, 30, self._child)
         return self

@@ -119,7 +119,7 @@ async def test_a_stop_waits_for_an_unsafe_tool(two: tuple[Stage, Stage]) -> None
     await staying.work()
 
     stopping = asyncio.create_task(leaving.rest())
-    await asyncio.sleep(0)
+    await leaving.until("the drain", lambda: leaving.is_true(leaving.live.is_draining))
     leaving.ledger.holds.clear()
     leaving.ledger.released.set()
     await stopping

@@ -10,7 +10,7 @@ from domain.event import SSE_FRAME, StoredEvent
 _ID, _TYPE, _DATA, _END = SSE_FRAME
 _SPAN = "run_id = :run_id AND seq > :after AND seq <= :last"
 _BETWEEN = f"'{_END}{_ID}' || seq || '{_TYPE}' || type || '{_DATA}'"
-"""The end of a frame and the head of the next one: so no envelope is copied but into the page."""
+"""The end of a frame and the head of the next one: so no frame is built for each event."""
 
 PAGE_BYTES = 1 << 19
 """Most that the envelopes of a page of frames take, unless one alone takes more: a reader may be
