@@ -105,7 +105,7 @@ async def test_a_run_of_a_schedule_may_interrupt_its_session(stage: Stage) -> No
 async def test_a_schedule_may_steer_the_run_of_another(stage: Stage) -> None:
     """Its firing lasts as long as that run, and cancels it not."""
     desk = Desk(stage)
-    before = await stage.start("tokens=40 gap_ms=20", session_id="s")
+    before = await stage.start("tokens=80 gap_ms=20", session_id="s")
     await says_when_busy(stage, OnBusy.STEER)
     schedule = await desk.make("say more", session_id="s")
     await stage.seen(before.run_id, EventType.AGENT_STREAM_DELTA)
