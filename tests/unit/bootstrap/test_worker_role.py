@@ -43,16 +43,22 @@ async def attempt(role: WorkerRole, stops: "asyncio.Queue[Stop | None]") -> None
             stops.put_nowait(live.stopped)
 
 
+async def stopped_at_work(
+    role: WorkerRole, stops: "asyncio.Queue[Stop | None]"
+) -> "asyncio.Future[tuple[None, None]]":
+    """Stop a worker that has an attempt; return the end of both."""
+    working = asyncio.create_task(attempt(role, stops))
+    await stops.get()
+    return asyncio.gather(role.stop(), working)
+
+
 async def test_an_attempt_goes_on_while_the_worker_may_still_be_given_it_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(worker_role, "SETTLE_SECONDS", 60.0)
     leaving, stops = Leaving(), asyncio.Queue[Stop | None]()
     role = role_of(leaving)
-    working = asyncio.create_task(attempt(role, stops))
-    await stops.get()
-
-    stopping = asyncio.create_task(role.stop())
+    both = await stopped_at_work(role, stops)
     for _ in range(10):
         await asyncio.sleep(0)
     assert stops.empty()
@@ -60,7 +66,7 @@ async def test_an_attempt_goes_on_while_the_worker_may_still_be_given_it_back(
     leaving.polls_ended.set()
 
     assert await stops.get() is Stop.DRAIN
-    await asyncio.gather(stopping, working)
+    await both
 
 
 async def test_a_worker_that_never_says_so_is_not_waited_for(
@@ -69,11 +75,8 @@ async def test_a_worker_that_never_says_so_is_not_waited_for(
     monkeypatch.setattr(worker_role, "SETTLE_SECONDS", 0.0)
     leaving, stops = Leaving(), asyncio.Queue[Stop | None]()
     role = role_of(leaving)
-    working = asyncio.create_task(attempt(role, stops))
-    await stops.get()
-
-    stopping = asyncio.create_task(role.stop())
+    both = await stopped_at_work(role, stops)
 
     assert await stops.get() is Stop.DRAIN
     leaving.polls_ended.set()
-    await asyncio.gather(stopping, working)
+    await both
