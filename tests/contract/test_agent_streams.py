@@ -175,7 +175,7 @@ async def test_streams_leave_no_memory_behind() -> None:
         gc.collect()
         before, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
-        await read_all(range(81))
+        await read_all(range(54))
         gc.collect()
         after, peak = tracemalloc.get_traced_memory()
     finally:

@@ -57,7 +57,7 @@ def how_they_ended(books: Books) -> dict[str, int]:
 
 async def test_runs_race_for_the_last_money(postgres_world: World, seed: int) -> None:
     """Where writers do not take turns; the heavy ones race on both databases."""
-    ends = how_they_ended(await race(postgres_world, seed, runs=16, kills=2))
+    ends = how_they_ended(await race(postgres_world, seed, runs=12, kills=1))
 
     assert set(ends) <= {"DONE", "budget_exhausted"}, ends
     assert ends["DONE"] >= 5, ends

@@ -9,7 +9,7 @@ in-process: `async with Provider().serve() as server` (`server.url`). Commands: 
 | `POST .../messages` | Anthropic; base URL `<url>` |
 | `GET .../models` | a list with one model |
 | `POST /control` | `{"<model>": "[[marks]]"}`: how a model behaves by default; `""` takes it back |
-| `GET /log` | `{"requests": [...]}`, see `LogEntry` |
+| `GET /log?models=a,b` | `{"requests": [...]}` for these models, or for all; see `LogEntry` |
 | `POST /reset` | forgets log, controls and counters |
 """
 
@@ -102,7 +102,9 @@ class Provider:
     async def _manage(self, exchange: Exchange) -> None:
         request = exchange.request
         if request.path == "/log":
-            await exchange.reply_json({"requests": [asdict(entry) for entry in self.log]})
+            wanted = request.query.get("models", "").split(",")
+            found = [asdict(e) for e in self.log if wanted == [""] or e.model in wanted]
+            await exchange.reply_json({"requests": found})
         elif request.path == "/control":
             self.controls.update(request.json())
             await exchange.reply_json(self.controls)

@@ -40,8 +40,11 @@ from domain.order import Timing
 from domain.principal import LOCAL_OWNER, Principal, Scope
 from domain.run import Run
 from domain.tool import Resolution, Verdict
+from tests.rig.waiting import until
 from tests.stub.ledger import Ledger
 from tests.stub.provider import Provider
+
+_OPEN = (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
 
 ANN = Principal(owner=LOCAL_OWNER, name="ann", scopes=frozenset(Scope))
 PATIENCE_SECONDS = 30.0
@@ -153,26 +156,19 @@ class Stage:
 
     async def closed(self, run_id: str) -> WorkflowExecutionStatus:
         """Wait until the workflow itself is closed and return how."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                found = await self.handle(run_id).describe()
-                status = found.status
-                assert status is not None
-                if status not in (
-                    WorkflowExecutionStatus.RUNNING,
-                    WorkflowExecutionStatus.CONTINUED_AS_NEW,
-                ):
-                    return status
-                await asyncio.sleep(0.005)
+        found: list[WorkflowExecutionStatus | None] = []
+
+        async def is_closed() -> bool:
+            found.append((await self.handle(run_id).describe()).status)
+            return found[-1] not in _OPEN
+
+        await until(f"run {run_id} is closed", is_closed, PATIENCE_SECONDS)
+        assert found[-1] is not None
+        return found[-1]
 
     async def until(self, what: str, is_true: Any) -> None:
         """Wait for a condition outside this process that nobody announces."""
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                while not await is_true():
-                    await asyncio.sleep(0.005)
-        except TimeoutError as error:
-            raise AssertionError(f"never came: {what}") from error
+        await until(what, is_true, PATIENCE_SECONDS)
 
     async def is_true(self, condition: bool) -> bool:
         """Return what is true in this process, where a question to another one is expected."""

@@ -1,11 +1,11 @@
 """Models at the stub provider, and what a run of them leaves: free slots, bills."""
 
-import asyncio
 import uuid
 
 import httpx2
 
 from tests.faults.product import Api, Json, data_of
+from tests.rig.waiting import until
 
 FIRST_TOKEN_SECONDS = 1.0
 IDLE_SECONDS = 1.0
@@ -29,18 +29,21 @@ class Stub:
 
     async def log(self, *models: str) -> list[Json]:
         """Return the requests for these models, by arrival."""
-        names = {model.partition("/")[2] for model in models}
-        entries = (await self._http.get("/log")).json()["requests"]
-        return [entry for entry in entries if entry["model"] in names]
+        names = ",".join(model.partition("/")[2] for model in models)
+        answer = await self._http.get("/log", params={"models": names})
+        found: list[Json] = answer.json()["requests"]
+        return found
 
     async def arrived(self, model: str, outcome: str | None = None) -> Json:
         """Wait for a request for this model, and for how it ended."""
-        async with asyncio.timeout(30):
-            while True:
-                for entry in await self.log(model):
-                    if outcome in (None, entry["outcome"]):
-                        return entry
-                await asyncio.sleep(0.01)
+        found: list[Json] = []
+
+        async def is_there() -> bool:
+            found.extend(e for e in await self.log(model) if outcome in (None, e["outcome"]))
+            return bool(found)
+
+        await until(f"{model} is asked, outcome {outcome}", is_there)
+        return found[0]
 
 
 async def busy_slots(api: Api) -> int:
@@ -50,9 +53,10 @@ async def busy_slots(api: Api) -> int:
 
 
 async def all_slots_free(api: Api) -> None:
-    async with asyncio.timeout(10):
-        while await busy_slots(api):
-            await asyncio.sleep(0.02)
+    async def are_free() -> bool:
+        return not await busy_slots(api)
+
+    await until("all slots are free", are_free, 10)
 
 
 def bills_of(log: list[Json]) -> list[tuple[str, str | None]]:

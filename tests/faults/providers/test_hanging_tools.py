@@ -12,6 +12,7 @@ import pytest
 from tests.faults import stubborn_tools
 from tests.faults.product import Api, Product, data_of
 from tests.faults.providers.asking import Stub, all_slots_free
+from tests.rig.waiting import until
 
 
 async def test_hanging_tools_are_cut_and_leave_no_slot_behind(
@@ -38,12 +39,13 @@ async def test_hanging_tools_are_cut_and_leave_no_slot_behind(
 
 
 async def gone(pid: int) -> None:
-    async with asyncio.timeout(10):
-        while Path(f"/proc/{pid}").exists() and os.path.realpath(f"/proc/{pid}/exe"):
-            stat = Path(f"/proc/{pid}/stat").read_text()
-            if stat.rpartition(")")[2].split()[0] == "Z":
-                return
-            await asyncio.sleep(0.02)
+    def is_gone() -> bool:
+        if not Path(f"/proc/{pid}").exists() or not os.path.realpath(f"/proc/{pid}/exe"):
+            return True
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] == "Z"
+
+    await until(f"process {pid} is gone", is_gone, 10)
 
 
 @pytest.mark.parametrize(
@@ -57,9 +59,7 @@ async def test_a_cancel_is_visible_soon_whatever_a_tool_does(
     asked_for = json.dumps(args | {"path": str(runs_at)})
     model = await stub.model(f"[[tool={tool} args={asked_for}]]")
     run_id = await api.start("hello", await api.agent(model, tools=(tool,)))
-    async with asyncio.timeout(30):
-        while not runs_at.exists():
-            await asyncio.sleep(0.02)
+    await until("the tool runs", runs_at.exists, 30)
 
     asked = time.monotonic()
     await api.cancel(run_id)
@@ -80,9 +80,7 @@ async def test_a_tool_deaf_to_its_end_does_not_keep_the_process(tmp_path: Path) 
             args = {"path": str(runs_at), "seconds": 300.0}
             body = {"args": args, "timeout_ms": 1000}
             asked = asyncio.create_task(api.call("POST", "/v1/tools/deaf_for_long/invoke", body))
-            async with asyncio.timeout(30):
-                while not runs_at.exists():
-                    await asyncio.sleep(0.02)
+            await until("the tool runs", runs_at.exists, 30)
             product.child.terminate(30)
             await asyncio.wait({asked})
             asked.exception()
