@@ -192,7 +192,7 @@ class ApiConfig:
     body_seconds: float = 30.0
     """A request body has to be here within this time."""
     max_wait_seconds: float = 300.0
-    """The longest `?wait=` that is honoured."""
+    """The longest that a request may ask to wait: `?wait=`, a tool host's poll."""
     key_cache_seconds: float = 2.0
     """How long a revocation made by another process may go unnoticed."""
     stream: StreamConfig = StreamConfig()

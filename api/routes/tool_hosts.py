@@ -148,7 +148,8 @@ async def poll_host(
     """
     who = claim_of(access, host_id, idempotency_key)
     asked = body or PollBody()
-    taken = await poll(desk, who, asked.max, asked.wait_seconds, request.is_disconnected)
+    seconds = min(asked.wait_seconds, desk.config.max_wait_seconds)
+    taken = await poll(desk, who, asked.max, seconds, request.is_disconnected)
     return reply({"requests": [dispatch_view(one) for one in taken]})
 
 

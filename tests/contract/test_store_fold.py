@@ -18,7 +18,7 @@ _operation = st.tuples(st.integers(0, OPERATIONS - 1), st.integers(0, 9), st.int
 PROGRAMS = st.lists(_operation, min_size=20, max_size=80)
 ENDS = st.lists(st.integers(0, 2), min_size=1, max_size=8)
 PATIENT = settings(
-    max_examples=40,
+    max_examples=30,
     deadline=None,
     database=None,
     phases=[Phase.explicit, Phase.generate],  # a program is short enough to be read as it is
@@ -74,7 +74,7 @@ async def test_the_log_folds_into_the_row_on_sqlite(
 
 @pytest.mark.parametrize("kind", ["postgres"], indirect=True)
 @given(operations=PROGRAMS, ends=ENDS)
-@settings(PATIENT, max_examples=6)
+@settings(PATIENT, max_examples=4)
 async def test_the_log_folds_into_the_row_on_postgresql(
     store: StoreBox, operations: list[Operation], ends: list[int]
 ) -> None:

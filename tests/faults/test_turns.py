@@ -5,6 +5,7 @@ twice.
 """
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,8 +42,8 @@ async def at_once(world: World, policy: str, count: int) -> None:
     (mine,) = [worker for worker in workers if worker.pid == pid]
 
     sending = [asyncio.ensure_future(send(world, policy, number)) for number in range(count)]
-    while sum(one.done() for one in sending) < count // 2:
-        await asyncio.sleep(0)
+    for answered in itertools.islice(asyncio.as_completed(sending), count // 2):
+        await answered
     mine.kill()
     answers = await asyncio.gather(*sending)
     books = await world.check(seconds=240)
