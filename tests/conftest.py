@@ -11,7 +11,7 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.tracing import PRODUCT, Tracing, trace_greenlets
+from tests.tracing import CHILDREN, PRODUCT, Tracing, keep_from_children, trace_greenlets
 
 # What tests share asserts as well: its failures show their values, as those of tests do.
 pytest.register_assert_rewrite(
@@ -55,6 +55,7 @@ def pytest_sessionstart() -> None:
     gc.set_threshold(20_000, 20, 50)
     if threading.gettrace() is not None:
         trace_greenlets()
+    keep_from_children()
 
 
 Step = Generator[None, object, object]
@@ -71,6 +72,17 @@ def pytest_collection() -> Step:
 def pytest_runtestloop() -> Step:
     with _TRACING.paused():
         return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Step:
+    told = CHILDREN if item.get_closest_marker("traces_children") else {}
+    os.environ.update(told)
+    try:
+        return (yield)
+    finally:
+        for name in told:
+            del os.environ[name]
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)

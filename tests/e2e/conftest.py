@@ -8,16 +8,7 @@ import pytest
 
 from bootstrap.children import Child
 from tests.e2e.forked import ForkedServer, fork
-from tests.e2e.program import PROGRAM, TRACING, Run, environment, settings_for
-
-
-@pytest.fixture(scope="package", autouse=True)
-def untraced_children() -> Iterator[None]:
-    """Measure coverage in processes of `test_product.py` alone: it doubles what a start costs."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in TRACING:
-            patch.delenv(name)
-        yield
+from tests.e2e.program import PROGRAM, Run, environment, settings_for
 
 
 @pytest.fixture

@@ -12,8 +12,6 @@ from bootstrap.commands.api import Api
 
 PROGRAM = [sys.executable, "-P", "-m", "bootstrap.cli"]
 FOREIGN = ("TEMPORAL_", "ORCHESTRATOR_", "OPENAI_", "ANTHROPIC_", "OLLAMA_", "DATABASE_")
-TRACING = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
-"""What has a process measure its coverage."""
 SLOW = {"agent_id": "slow", "name": "Slow", "models": ["offline/script"]}
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

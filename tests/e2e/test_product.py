@@ -19,7 +19,8 @@ import pytest
 from adapters.llm.sse import SseParser
 from bootstrap.children import Child
 from bootstrap.commands.api import Api
-from tests.e2e.program import PROGRAM, TRACING, Run
+from tests.e2e.program import PROGRAM, Run
+from tests.tracing import CHILDREN
 
 pytestmark = pytest.mark.cluster
 
@@ -28,7 +29,10 @@ Json = dict[str, Any]
 
 
 def settings(folder: Path, **extra: str) -> dict[str, str | None]:
-    """Return a process's settings: a cluster where one is named, and nothing else of ours."""
+    """Return a process's settings: a cluster where one is named, and nothing else of ours.
+
+    Its lines are measured.
+    """
     kept = (*CLUSTER, "ORCHESTRATOR_CACHE_DIR")
     foreign = ("TEMPORAL_", "ORCHESTRATOR_", "OPENAI_", "ANTHROPIC_", "OLLAMA_")
     none: dict[str, str | None] = {
@@ -36,7 +40,7 @@ def settings(folder: Path, **extra: str) -> dict[str, str | None]:
     }
     ports = ("ORCHESTRATOR_PORT", "ORCHESTRATOR_TEMPORAL_PORT", "ORCHESTRATOR_TEMPORAL_UI_PORT")
     free = dict.fromkeys(ports, "0")
-    return {**none, **free, **TRACING, "ORCHESTRATOR_DATA_DIR": str(folder), **extra}
+    return {**none, **free, **CHILDREN, "ORCHESTRATOR_DATA_DIR": str(folder), **extra}
 
 
 @pytest.fixture(scope="module")

@@ -13,14 +13,12 @@ from bootstrap.devserver import launch
 
 REPO = Path(__file__).resolve().parents[2]
 _FOREIGN = ("TEMPORAL_", "ORCHESTRATOR_", "OPENAI_", "ANTHROPIC_", "OLLAMA_", "DATABASE_")
-_TRACING = "COVERAGE_"
-"""Not for children that are killed: their lines would be lost, and tracing slows them by half."""
 _POLL_SECONDS = 0.005
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
     """Return our environment without any setting of the product's, and `extra`."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith((*_FOREIGN, _TRACING))}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
     cache = os.environ.get("ORCHESTRATOR_CACHE_DIR")
     if cache:
         kept["ORCHESTRATOR_CACHE_DIR"] = cache

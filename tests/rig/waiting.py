@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import httpx2
 
@@ -25,6 +26,19 @@ async def until(
         if time.monotonic() - started > seconds:
             raise AssertionError(f"not within {seconds:g} s: {what}")
         await asyncio.sleep(_pause(time.monotonic() - started))
+
+
+async def gone(pid: int) -> None:
+    """Wait until a process, which may be nobody's child any more, has ended."""
+
+    def is_gone() -> bool:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except (ProcessLookupError, FileNotFoundError):
+            return True
+        return stat.rpartition(")")[2].split()[0] == "Z"
+
+    await until(f"process {pid} has ended", is_gone, 10)
 
 
 def _pause(waited: float) -> float:

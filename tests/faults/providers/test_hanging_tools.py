@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 from tests.faults import stubborn_tools
 from tests.faults.product import Api, Product, data_of
 from tests.faults.providers.asking import Stub, all_slots_free
-from tests.rig.waiting import until
+from tests.rig.waiting import gone, until
 
 
 async def test_hanging_tools_are_cut_and_leave_no_slot_behind(
@@ -36,16 +35,6 @@ async def test_hanging_tools_are_cut_and_leave_no_slot_behind(
         assert {result["error"]["code"] for result in results} == {"tool_timeout"}
     await all_slots_free(api)
     await gone(int(blocking.read_text()))
-
-
-async def gone(pid: int) -> None:
-    def is_gone() -> bool:
-        if not Path(f"/proc/{pid}").exists() or not os.path.realpath(f"/proc/{pid}/exe"):
-            return True
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        return stat.rpartition(")")[2].split()[0] == "Z"
-
-    await until(f"process {pid} is gone", is_gone, 10)
 
 
 @pytest.mark.parametrize(

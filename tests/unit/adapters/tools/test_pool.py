@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from adapters.tools.decorator import tool
 from adapters.tools.frames import pack
@@ -18,6 +19,7 @@ from adapters.tools.pool import PoolLimits, ProcessPool, ToolRaisedError
 from adapters.tools.process import ChildLostError
 from adapters.tools.registry import ToolRegistry
 from domain.errors import TransientError
+from tests.rig.waiting import gone
 from tests.unit.adapters.tools import samples
 from tests.unit.adapters.tools.calls import call, invocation
 
@@ -46,6 +48,18 @@ async def registry() -> AsyncIterator[ToolRegistry]:
     await toolbox.aclose()
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def warm() -> AsyncIterator[ToolRegistry]:
+    """One for tests that leave their process as it was: most of what a test costs is its start."""
+    toolbox = ToolRegistry(TOOLS, max_result_bytes=1000)
+    yield toolbox
+    await toolbox.aclose()
+
+
+def shares_a_process(test: object) -> object:
+    return pytest.mark.traces_children(pytest.mark.asyncio(loop_scope="module")(test))
+
+
 @asynccontextmanager
 async def registry_with(limits: PoolLimits) -> AsyncIterator[ToolRegistry]:
     toolbox = ToolRegistry(TOOLS, pool=ProcessPool(limits))
@@ -66,31 +80,17 @@ async def reported_pids() -> AsyncIterator[tuple[int, asyncio.Queue[list[int]]]]
         yield server.sockets[0].getsockname()[1], pids
 
 
-async def gone(pid: int) -> bool:
-    """Wait until a killed process, which may be nobody's child any more, has been reaped."""
-    for _ in range(500):
-        try:
-            os.kill(pid, 0)
-            with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
-                if stat.read().rpartition(")")[2].split()[0] == "Z":
-                    return True
-        except (ProcessLookupError, FileNotFoundError):
-            return True
-        await asyncio.sleep(0.01)
-    return False
-
-
-async def test_blocking_tool_runs_in_another_process_which_is_kept_warm(
-    registry: ToolRegistry,
-) -> None:
-    first, second = await call(registry, "process_id"), await call(registry, "process_id")
+@shares_a_process
+async def test_blocking_tool_runs_in_another_process_which_is_kept_warm(warm: ToolRegistry) -> None:
+    first, second = await call(warm, "process_id"), await call(warm, "process_id")
 
     assert first.content == second.content
     assert first.content != str(os.getpid())
 
 
-async def test_tool_knows_its_key_and_cannot_read_the_connection(registry: ToolRegistry) -> None:
-    outcome = await call(registry, "environment")
+@shares_a_process
+async def test_tool_knows_its_key_and_cannot_read_the_connection(warm: ToolRegistry) -> None:
+    outcome = await call(warm, "environment")
 
     assert json.loads(outcome.content) == {"key": "run_1:tc_1", "run": "run_1", "input": ""}
 
@@ -104,7 +104,7 @@ async def test_tool_that_ignores_everything_is_killed_at_its_timeout(
             await registry.run(invocation(name, {"port": port}, timeout_seconds=1.0))
 
         (pid,) = pids.get_nowait()
-    assert await gone(pid)
+    await gone(pid)
 
 
 async def test_cancellation_kills_the_tool_and_what_it_started(registry: ToolRegistry) -> None:
@@ -115,8 +115,8 @@ async def test_cancellation_kills_the_tool_and_what_it_started(registry: ToolReg
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    assert await gone(tool_pid)
-    assert await gone(grandchild)
+    await gone(tool_pid)
+    await gone(grandchild)
 
 
 async def test_process_that_ends_without_an_answer_leaves_the_outcome_unknown(
@@ -254,19 +254,21 @@ async def test_child_without_a_go_ahead_does_nothing_and_leaves() -> None:
         assert pids.empty()
 
 
+@shares_a_process
 async def test_output_of_a_tool_never_reaches_the_protocol(
-    registry: ToolRegistry, caplog: pytest.LogCaptureFixture
+    warm: ToolRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="adapters.tools.process")
 
-    outcome = await call(registry, "chatter", size=3_000_000)
+    outcome = await call(warm, "chatter", size=3_000_000)
 
     assert outcome.content == "said"
     assert sum(len(record.getMessage()) for record in caplog.records) < 100_000
 
 
-async def test_large_result_is_cut_with_a_named_reason(registry: ToolRegistry) -> None:
-    outcome = await call(registry, "produce", size=2_000_000)
+@shares_a_process
+async def test_large_result_is_cut_with_a_named_reason(warm: ToolRegistry) -> None:
+    outcome = await call(warm, "produce", size=2_000_000)
 
     assert outcome.ok
     assert outcome.content.startswith("é" * 500 + "\n[cut: result_too_large, 4000000 bytes")
@@ -276,32 +278,35 @@ async def test_thread_left_behind_does_not_hold_the_call(registry: ToolRegistry)
     assert (await call(registry, "linger")).content == "gone"
 
 
-async def test_coroutine_may_run_in_a_process_too(registry: ToolRegistry) -> None:
-    assert (await call(registry, "slow_library", word="x")).content == "X"
+@shares_a_process
+async def test_coroutine_may_run_in_a_process_too(warm: ToolRegistry) -> None:
+    assert (await call(warm, "slow_library", word="x")).content == "X"
 
 
-async def test_declared_failure_is_for_the_model(registry: ToolRegistry) -> None:
-    outcome = await call(registry, "fail", how="declared")
+@shares_a_process
+async def test_declared_failure_is_for_the_model(warm: ToolRegistry) -> None:
+    outcome = await call(warm, "fail", how="declared")
 
     assert (outcome.ok, outcome.error_code) == (False, "tool_error")
     assert outcome.content == "nothing was booked"
 
 
-async def test_transient_failure_rises(registry: ToolRegistry) -> None:
+@shares_a_process
+async def test_transient_failure_rises(warm: ToolRegistry) -> None:
     with pytest.raises(TransientError, match="the line is busy"):
-        await call(registry, "fail", how="transient")
+        await call(warm, "fail", how="transient")
 
 
+@shares_a_process
 @pytest.mark.parametrize(("how", "name"), [("odd", "KeyError"), ("exit", "SystemExit")])
-async def test_any_other_failure_rises_as_unknown(
-    registry: ToolRegistry, how: str, name: str
-) -> None:
+async def test_any_other_failure_rises_as_unknown(warm: ToolRegistry, how: str, name: str) -> None:
     with pytest.raises(ToolRaisedError, match=name):
-        await call(registry, "fail", how=how)
+        await call(warm, "fail", how=how)
 
 
-async def test_result_that_is_not_json_is_said_to_the_model(registry: ToolRegistry) -> None:
-    outcome = await call(registry, "unwritable")
+@shares_a_process
+async def test_result_that_is_not_json_is_said_to_the_model(warm: ToolRegistry) -> None:
+    outcome = await call(warm, "unwritable")
 
     assert (outcome.ok, outcome.error_code) == (False, "unusable_result")
     assert "the tool ran" in outcome.content
@@ -313,7 +318,7 @@ async def test_warm_process_that_died_meanwhile_is_replaced_unnoticed(
     """Before the go-ahead nothing has happened, so another process may take the call."""
     noticed = int((await call(registry, "process_id")).content)
     os.kill(noticed, 9)
-    assert await gone(noticed)
+    await gone(noticed)
     unnoticed = int((await call(registry, "process_id")).content)
     os.kill(unnoticed, 9)
 
@@ -347,7 +352,7 @@ async def test_process_is_retired_after_its_calls_and_after_idling() -> None:
 
     async with registry_with(PoolLimits(idle_seconds=0)) as registry:
         pid = int((await call(registry, "process_id")).content)
-        assert await gone(pid)
+        await gone(pid)
 
 
 @pytest.mark.parametrize("name", ["hang", "spin"])
@@ -367,14 +372,15 @@ async def test_tool_and_what_it_started_die_with_a_worker_that_is_killed(name: s
         worker.kill()
         await worker.wait()
 
-    assert [await gone(pid) for pid in started] == [True, True]
+    for pid in started:
+        await gone(pid)
 
 
 async def test_closed_registry_leaves_no_process() -> None:
     async with registry_with(PoolLimits()) as registry:
         pid = int((await call(registry, "process_id")).content)
 
-    assert await gone(pid)
+    await gone(pid)
 
 
 async def test_parallel_calls_use_processes_of_their_own(registry: ToolRegistry) -> None:
