@@ -48,6 +48,7 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc] # ships no type informa
         return nodeid.partition("::")[0]
 
 
+@pytest.hookimpl(trylast=True)  # after coverage has begun, in every process
 def pytest_sessionstart() -> None:
     # What was imported stays: looking through it again and again is a tenth of a run.
     gc.collect()
