@@ -1,5 +1,6 @@
 """Fixtures: a dev server for all tests here, and a stage for each."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -12,7 +13,7 @@ from adapters.store.schema.migrate import upgrade
 from bootstrap.logs.telemetry import forward_core_logs
 from tests.rig.temporal import TemporalServer
 from tests.rig.tools import TARGETS
-from tests.workflows.stage import Stage, open_stage
+from tests.workflows.stage import Stage, connect, open_stage
 
 Make = Callable[..., AbstractAsyncContextManager[Stage]]
 
@@ -21,8 +22,13 @@ Make = Callable[..., AbstractAsyncContextManager[Stage]]
 def temporal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServer]:
     forward_core_logs()
     server = TemporalServer(tmp_path_factory.mktemp("temporal")).start()
+    asyncio.run(prepare(server.address))
     yield server
     server.close()
+
+
+async def prepare(address: str) -> None:
+    await connect(address)
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +48,9 @@ def make_stage(temporal: TemporalServer, empty_store: Path, tmp_path: Path) -> M
         if store is None:
             store = tmp_path / f"store-{next(count)}.db"
             store.write_bytes(empty_store.read_bytes())
+        is_shared = "address" not in options
         address = options.pop("address", temporal.address)
-        return open_stage(address, tmp_path, store, **options)
+        return open_stage(address, tmp_path, store, is_prepared=is_shared, **options)
 
     return make
 

@@ -227,6 +227,7 @@ async def open_stage(
     works: bool = True,
     passes: bool = True,
     is_ours: bool = False,
+    is_prepared: bool = False,
     **changes: Any,
 ) -> AsyncIterator[Stage]:
     """Set a stage on the migrated and empty `store`; `changes` are settings."""
@@ -248,7 +249,7 @@ async def open_stage(
         settings = Settings.model_validate(defaults | changes)
         storage = await open_storage(settings)
         stack.push_async_callback(storage.close)
-        client = await connect(address)
+        client = await (reach(address) if is_prepared else connect(address))
         can = build_capabilities(settings, "http://127.0.0.1")
         stack.push_async_callback(can.close)
         live = new_live_attempts(settings, storage)
@@ -282,13 +283,16 @@ async def open_stage(
 
 async def connect(address: str) -> Client:
     """Return a client whose namespace is ready; a server that still starts is waited for."""
-    client = await patiently(
-        lambda: Client.connect(
-            address, data_converter=data_converter, grpc_compression=GrpcCompression.NONE
-        )
-    )
+    client = await patiently(lambda: reach(address))
     await prepare_namespace(client, timedelta(days=7))
     return client
+
+
+async def reach(address: str) -> Client:
+    """Return a client of a server whose namespace is ready."""
+    return await Client.connect(
+        address, data_converter=data_converter, grpc_compression=GrpcCompression.NONE
+    )
 
 
 def engine_settings(settings: Settings, namespace: str) -> EngineSettings:
