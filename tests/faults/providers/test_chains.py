@@ -12,6 +12,7 @@ import pytest
 from domain.money import to_pico, to_usd
 from tests.faults.product import Api, Product, StubProcess, data_of
 from tests.faults.providers.asking import Stub, bills_of
+from tests.rig.waiting import until
 
 FAILURES = {
     "429": "[[status=429 retry_after=60]]",
@@ -109,9 +110,12 @@ async def test_a_provider_that_is_down_gets_one_probe_a_cool_down_also_across_a_
 
 async def wait_for_probe(api: Api, stub: Stub, agent: str, model: str, before: int) -> int:
     """Run until the model is asked again; return how often it was."""
-    async with asyncio.timeout(60):
-        while len(await stub.log(model)) == before:
-            await api.run("hello", agent)
+
+    async def is_asked() -> bool:
+        await api.run("hello", agent)
+        return len(await stub.log(model)) > before
+
+    await until("the model is asked again", is_asked, 60)
     return len(await stub.log(model)) - before
 
 
@@ -123,9 +127,11 @@ async def test_a_provider_that_is_back_is_used_again(guarded: Product, stub: Stu
         await api.run("hello", agent)
         await stub.control(model, "[[say=back]]")
 
-        async with asyncio.timeout(60):
-            while (await api.run("hello", agent))["output"]["content"] != "back":
-                pass
+        async def answers() -> bool:
+            run = await api.run("hello", agent)
+            return bool(run["output"]["content"] == "back")
+
+        await until("the model answers again", answers, 60)
 
     (row,) = guarded.rows("SELECT * FROM model_health WHERE model = ?", model)
     assert (row["failures"], row["open_until"]) == (0, None)
@@ -175,7 +181,7 @@ def seed() -> int:
 
 
 async def test_the_ledger_is_the_bill(product: Product, api: Api, stub: Stub, seed: int) -> None:
-    await compare_with_the_bill(product, api, stub, 60, seed)
+    await compare_with_the_bill(product, api, stub, 40, seed)
 
 
 @pytest.mark.heavy
