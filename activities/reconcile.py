@@ -184,7 +184,8 @@ class Reconciler:
         del counts[Mend.NOTHING]
         counts = +counts
         if counts:
-            _log.info("reconciled: %s", dict(counts))
+            told = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
+            _log.info("reconciled: %s", told)
         if self._on_restarted is not None and not counts[_FAILED]:
             self._on_restarted()
             self._on_restarted = None
@@ -220,6 +221,7 @@ class Reconciler:
             mend = what_to_mend(found, state, restarts_missing=restarts)
             if mend is not Mend.NOTHING:
                 await self._mend(found, mend, how)
+                _log.info("run %s was mended: %s, its workflow is %s", run_id, mend, how or state)
         except StoreUnavailableError:
             raise
         except EngineUnavailableError as error:

@@ -132,6 +132,10 @@ def created(model: type[BaseModel]) -> dict[str, Any]:
     return {"model": model, "description": "Made.", "headers": {"Location": location}}
 
 
+_BEFORE_ANY_PATH = frozenset({431})
+"""Answers to what is refused before its path is looked at: they have one shape everywhere."""
+
+
 def install(app: FastAPI) -> None:
     """Make `app.openapi()` return the completed document."""
 
@@ -177,7 +181,8 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> None:
     responses = operation["responses"]
     for status in {*_statuses(operation, route), *_declared(responses)}:
         if "model" not in route.responses.get(status, {}):
-            name = f"{family_of(route.path)}{status}"
+            family = "native" if status in _BEFORE_ANY_PATH else family_of(route.path)
+            name = f"{family}{status}"
             responses[str(status)] = {"$ref": f"#/components/responses/{name}"}
     operation["responses"] = dict(sorted(responses.items()))
 
@@ -193,7 +198,7 @@ def _declared(responses: dict[str, Any]) -> set[int]:
 
 
 def _statuses(operation: dict[str, Any], route: APIRoute) -> set[int]:
-    found = {421, 429, 500}
+    found = {421, 429, 431, 500}
     if not is_public(route.path):
         found |= {400, 401, 403, 503, 507}
     if operation.get("parameters") or is_strict(route.path):

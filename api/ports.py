@@ -174,10 +174,10 @@ class ProxyConfig:
 class ApiConfig:
     """How the API behaves.
 
-    `open_without_keys` is for a server that only this machine can reach: while no key is usable,
-    everybody is the local owner. Elsewhere a request without a key is refused. `allowed_hosts` are
-    names of the Host header, without a port; `*` takes any and is for servers that require a key.
-    `allowed_origins` are browser origins (`https://host:port`) besides our own.
+    `open_without_keys` is for a server that only this machine can reach: while there is no key but
+    revoked ones, everybody is the local owner. Elsewhere a request without a key is refused.
+    `allowed_hosts` are names of the Host header, without a port; `*` takes any and is for servers
+    that require a key. `allowed_origins` are browser origins (`https://host:port`) besides our own.
     """
 
     intake: IntakeSettings

@@ -132,7 +132,7 @@ class Settings(BaseSettings):
 
     # Safety
     auth: Literal["auto", "on"] = Field("auto", validation_alias=_names("AUTH"))
-    """`auto`: off on loopback while no key exists; `on`: always."""
+    """`auto`: off on loopback while there is no key but revoked ones; `on`: always."""
     allowed_hosts: Names = Field((), validation_alias=_names("ALLOWED_HOSTS"))
     """Names of the Host header that are served besides localhost, by commas."""
     allowed_origins: Names = Field((), validation_alias=_names("ALLOWED_ORIGINS"))

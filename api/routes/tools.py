@@ -7,7 +7,7 @@ from starlette.responses import Response
 from api.access import Access
 from api.agents import tool_caller
 from api.bodies import JsonRoute
-from api.params import IdempotencyHeader, ToolCallId, ToolCallQuery, ToolName
+from api.params import Cursor, IdempotencyHeader, Limit, ToolCallId, ToolCallQuery, ToolName
 from api.replies import listed, reply
 from api.requests import InvokeToolBody, ResolveBody
 from api.services import AgentOrInvoker, Approver, Desk, Reader, Services
@@ -26,9 +26,15 @@ router = APIRouter(tags=["tools"], route_class=JsonRoute)
 
 
 @router.get("/v1/tools", operation_id="list_tools", responses={200: {"model": ToolList}})
-async def list_tools(desk: Desk, access: Reader) -> Response:
+async def list_tools(
+    desk: Desk, access: Reader, limit: Limit = 100, cursor: Cursor = None
+) -> Response:
     """List the tools: those that run here, then those of your tool hosts."""
-    return listed("tools", [tool_view(spec) for spec in await _specs(desk, access)], None)
+    specs = await _specs(desk, access)
+    first = _place_after(cursor, [spec.name for spec in specs])
+    shown = specs[first : first + limit]
+    following = shown[-1].name if first + limit < len(specs) else None
+    return listed("tools", [tool_view(spec) for spec in shown], following)
 
 
 @router.get(
@@ -125,6 +131,14 @@ async def resolve_tool_call(
 async def _specs(desk: Services, access: Access) -> list[ToolSpec]:
     hosted = await desk.dispatching.book.tools(access.who.owner)
     return [*desk.ports.intake.toolbox.specs(), *(hosted[name] for name in sorted(hosted))]
+
+
+def _place_after(cursor: str | None, names: list[str]) -> int:
+    if cursor is None:
+        return 0
+    if cursor not in names:
+        raise InvalidRequestError("the cursor is not one of this list; leave it out to start again")
+    return names.index(cursor) + 1
 
 
 def _text(result: object) -> str:

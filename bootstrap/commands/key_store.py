@@ -65,14 +65,15 @@ def list_keys(settings: Settings, limit: int) -> list[Json]:
 
 
 def revoke_key(settings: Settings, key_id: str) -> Json:
-    """Revoke a key and return it.
+    """Revoke a key and return it; `is_last`: none is left that keeps anybody out.
 
     Raises:
         NotFoundError: there is no such key.
     """
 
     async def revoke(storage: Storage) -> Json:
-        return key_view(await storage.keys.revoke_key(None, key_id, storage.clock.now_ms()))
+        key = await storage.keys.revoke_key(None, key_id, storage.clock.now_ms())
+        return {**key_view(key), "is_last": not await storage.keys.has_keys()}
 
     return _in_store(settings, revoke)
 

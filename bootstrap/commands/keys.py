@@ -120,6 +120,11 @@ def revoke_key(
         out_json(said or {"key_id": key_id, "revoked": True})
     else:
         out(f"key {key_id} is revoked")
+    if said and said.get("is_last"):
+        note(
+            "no key is left: who is on this machine needs none any more; make another"
+            " (orchestrator keys create), or set ORCHESTRATOR_AUTH=on"
+        )
 
 
 def _store() -> ModuleType:

@@ -34,7 +34,7 @@ def add_to(app: typer.Typer) -> None:
 def list_tools(api_url: ApiUrl = None, api_key: ApiKey = None, as_json: AsJson = False) -> None:
     """List tools by name."""
     with connect(api_url, api_key) as api:
-        found = api.call("GET", "/v1/tools")["tools"]
+        found = api.call("GET", "/v1/tools", params={"limit": 1000})["tools"]
     out_list(found, _COLUMNS, as_json=as_json, empty="there are no tools")
 
 

@@ -14,8 +14,9 @@ _SUM = re.compile(r"\d\s*[+*/\u00d7\u00f7^]\s*\(?\d|\d\s+[-\u2212x]\s+\d|\d\s*%"
 _SUM_WORD = "calculate"
 _STOP = frozenset(
     _WORD.findall(
-        "a about an and are as at be by can do for from have how help i in is it me my of on or our"
-        " please that the this to us was we what when which who will with you your"
+        "a about an and are as at be by can do does for from have how help i in is it me my of on"
+        " or our please tell tells that the this to up us was we what when which who will with"
+        " you your"
     )
 )
 _LONGEST = 40

@@ -237,7 +237,7 @@ async def test_wrong_parameters_are_named(client: httpx2.AsyncClient, path: str)
         ("GET", "/v1/runs?nonsense=1", "nonsense"),
         ("GET", "/v1/runs/run_1/events?after=3", "after"),
         ("GET", "/v1/agents?state=DONE", "state"),
-        ("GET", "/v1/tools?limit=3", "limit"),
+        ("GET", "/v1/tools?state=3", "state"),
         ("GET", "/v1/logs/stream?lvl=error", "lvl"),
         ("POST", "/v1/runs?wiat=3", "wiat"),
         ("DELETE", "/v1/sessions/s1?force=true", "force"),

@@ -227,6 +227,13 @@ async def test_tools_are_listed_and_shown(client: httpx2.AsyncClient) -> None:
     uncallable = await client.post("/v1/tools/teleport/invoke", json={})
 
     assert [tool["name"] for tool in listed["tools"]] == ["calculator", "wire"]
+    first = (await client.get("/v1/tools?limit=1")).json()
+    rest = (await client.get(f"/v1/tools?limit=1&cursor={first['next_cursor']}")).json()
+    lost = await client.get("/v1/tools?cursor=teleport")
+
+    assert [tool["name"] for tool in first["tools"] + rest["tools"]] == ["calculator", "wire"]
+    assert (first["has_more"], rest["has_more"], rest["next_cursor"]) == (True, False, None)
+    assert (lost.status_code, lost.json()["code"]) == (422, "invalid_request")
     assert one.json()["effect"] == "unsafe"
     assert none.status_code == uncallable.status_code == 404
 

@@ -152,7 +152,15 @@ def test_a_key_is_made_straight_in_the_store(command: Command) -> None:
 def test_a_key_in_the_store_can_be_revoked(command: Command) -> None:
     made = json.loads(command("keys", "create", "x", "--json").out)
 
-    assert command("keys", "revoke", made["key_id"]).out == f"key {made['key_id']} is revoked\n"
+    other = json.loads(command("keys", "create", "y", "--json").out)
+
+    revoked = command("keys", "revoke", made["key_id"])
+    last = command("keys", "revoke", other["key_id"])
+
+    assert revoked.out == f"key {made['key_id']} is revoked\n"
+    assert "ORCHESTRATOR_AUTH=on" not in revoked.err
+    assert "no key is left" in last.err
+    assert "ORCHESTRATOR_AUTH=on" in last.err
     assert json.loads(command("keys", "list", "--json").out)[0]["revoked_at"] is not None
     assert command("keys", "revoke", "key_nope").code == 1
 

@@ -33,6 +33,10 @@ def test_stop_words_and_what_hangs_on_words_are_dropped() -> None:
     ]
 
 
+def test_verbs_of_asking_are_no_subject() -> None:
+    assert content_words("Tell me, does he look things up?") == content_words("he look things")
+
+
 def test_a_negation_stays_one_word() -> None:
     assert content_words("I don\u2019t") == ["don\u2019t"]
 
