@@ -70,6 +70,11 @@ class Body(LateModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+def _shown(**example: object) -> ConfigDict:
+    shown: Any = example  # pydantic takes dicts of its own alias alone
+    return ConfigDict(json_schema_extra={"examples": [shown]})
+
+
 class LimitsBody(Body):
     """Caps of a run; each ends it with its own reason. A start can only lower its agent's."""
 
@@ -185,6 +190,7 @@ class CancelBody(Body):
     """Why a run is to stop."""
 
     reason: Annotated[str, Field(max_length=1000)] | None = None
+    model_config = _shown(reason="asked by mistake")
 
 
 class SessionBody(Body):
@@ -194,6 +200,7 @@ class SessionBody(Body):
     agent_id: AgentId | None = None
     on_busy: Literal["enqueue", "reject", "interrupt", "steer"] = "enqueue"
     metadata: JsonObject = Field(default_factory=dict)
+    model_config = _shown(session_id="support-17", agent_id="assistant", on_busy="enqueue")
 
 
 class SessionChanges(Body):
@@ -202,6 +209,7 @@ class SessionChanges(Body):
     agent_id: AgentId | None = None
     on_busy: Literal["enqueue", "reject", "interrupt", "steer"] = Field(default_factory=left_out)
     metadata: JsonObject = Field(default_factory=left_out)
+    model_config = _shown(on_busy="reject")
 
 
 class DegradationBody(Body):
@@ -280,6 +288,7 @@ class AgentChanges(Body):
     escalate: bool = Field(default_factory=left_out)
     tool_policy: ToolPolicy = Field(default_factory=left_out)
     metadata: JsonObject = Field(default_factory=left_out)
+    model_config = _shown(instructions="Answer in one sentence.", tools=["calculator"])
 
 
 class InvokeToolBody(Body):
@@ -289,6 +298,7 @@ class InvokeToolBody(Body):
     run_id: Annotated[str, Field(pattern=r"^run_[A-Za-z0-9_-]{1,100}$")] | None = None
     idempotency_key: Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,255}$")] | None = None
     timeout_ms: Annotated[int, Field(ge=1, le=3_600_000)] | None = None
+    model_config = _shown(args={"expression": "6 * 7"}, timeout_ms=5000)
 
 
 class ResolveBody(Body):
@@ -296,6 +306,7 @@ class ResolveBody(Body):
 
     outcome: Literal["happened", "not_happened", "give_up"]
     result: Annotated[Any, Field(description="What the tool said; for `happened`.")] = None
+    model_config = _shown(outcome="happened", result={"receipt": "r-17"})
 
 
 class DecideBody(Body):
