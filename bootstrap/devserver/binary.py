@@ -20,6 +20,9 @@ FLOOR = (1, 29, 1)
 _VERSION_LINE = re.compile(r"version (\S+) \(Server ([^,)]+)")
 """`temporal version 1.8.2 (Server 1.31.2, UI 2.50.1)`"""
 
+_HEADER = b"SQLite format 3\0"
+"""How each SQLite database begins; a new one is empty. Source: sqlite.org/fileformat.html."""
+
 _PROBE_SECONDS = 20
 """A cold disk reads 140 MB before the first line comes."""
 
@@ -96,10 +99,17 @@ def read_sidecar(data_file: Path) -> Sidecar | None:
     """Return what wrote the data file; None when there is no file, or nobody noted it.
 
     Raises:
-        SetupError: the note cannot be read: another version might serve the file and damage it.
+        SetupError: the file is no database, or the note cannot be read: another version might
+            serve the file and damage it.
     """
     if not data_file.exists():
         return None
+    if not _is_database(data_file):
+        raise SetupError(
+            f"{data_file} is damaged: it is no SQLite database, so Temporal cannot read it. Put a"
+            " copy of it back, or start with --restart-unfinished, which keeps the damaged file"
+            " and starts every open run again"
+        )
     note = sidecar_path(data_file)
     try:
         return Sidecar(**json.loads(note.read_text()))
@@ -111,6 +121,11 @@ def read_sidecar(data_file: Path) -> Sidecar | None:
             " restore it, remove it if that server is still the one that is used here, or start"
             " with --restart-unfinished, which keeps the old file and starts every open run again"
         ) from error
+
+
+def _is_database(data_file: Path) -> bool:
+    with data_file.open("rb") as file:
+        return file.read(len(_HEADER)) in (b"", _HEADER)
 
 
 def write_sidecar(data_file: Path, binary: Binary) -> None:
@@ -136,9 +151,19 @@ def set_aside(data_file: Path, version: str) -> Path:
     while kept.exists():
         number += 1
         kept = data_file.with_name(f"{data_file.name}.{version}.{number}")
-    # Fold the write-ahead log in first: one file moves in one step, two could be torn apart.
-    with closing(sqlite3.connect(data_file)) as connection:
-        connection.execute("PRAGMA journal_mode = DELETE")
+    if _is_database(data_file):
+        # Fold the write-ahead log in first: one file moves in one step, two could be torn apart.
+        with closing(sqlite3.connect(data_file)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+    else:
+        _keep_beside(data_file, kept)
     data_file.rename(kept)
     sidecar_path(data_file).unlink(missing_ok=True)
     return kept
+
+
+def _keep_beside(data_file: Path, kept: Path) -> None:
+    for suffix in ("-wal", "-shm"):
+        beside = data_file.with_name(data_file.name + suffix)
+        if beside.exists():
+            beside.rename(kept.with_name(kept.name + suffix))

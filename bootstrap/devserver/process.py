@@ -161,9 +161,12 @@ def _open_log(log_file: Path) -> BinaryIO:
 class ServerProcess:
     """One life of the server, from its start to its end."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log_file: Path) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, log_file: Path, log_begins: int = 0
+    ) -> None:
         self._process = process
         self._log_file = log_file
+        self._log_begins = log_begins
 
     @classmethod
     async def spawn(
@@ -183,6 +186,7 @@ class ServerProcess:
         if environment is None:
             environment = {k: v for k, v in os.environ.items() if not k.startswith("TEMPORAL_")}
         with _open_log(log_file) as log:
+            log_begins = os.fstat(log.fileno()).st_size
             process = await asyncio.create_subprocess_exec(
                 *(*launcher, launch.PRIVATE, *command),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -191,7 +195,7 @@ class ServerProcess:
                 env=environment,
                 start_new_session=True,
             )
-        return cls(process, log_file)
+        return cls(process, log_file, log_begins)
 
     @property
     def pid(self) -> int:
@@ -222,9 +226,9 @@ class ServerProcess:
                 continue
 
     def log_end(self, lines: int = 5) -> str:
-        """Return the end of the server's log, for an error message."""
+        """Return the end of what this life of the server has logged, for an error message."""
         with self._log_file.open("rb") as log:
-            log.seek(max(0, self._log_file.stat().st_size - 4000))
+            log.seek(max(self._log_begins, self._log_file.stat().st_size - 4000))
             text = log.read().decode(errors="replace")
         return " | ".join(text.strip().splitlines()[-lines:])
 

@@ -165,6 +165,24 @@ async def test_a_damaged_note_is_refused_and_restart_unfinished_keeps_the_old_fi
     assert info.set_aside == tmp_path / "t.db.unknown"
 
 
+async def test_a_damaged_file_is_refused_and_restart_unfinished_keeps_it(
+    make: Make, tmp_path: Path
+) -> None:
+    first = make()
+    await first.start()
+    await first.stop(AT_ONCE)
+    damaged = os.urandom(50_000)
+    (tmp_path / "t.db").write_bytes(damaged)
+
+    with pytest.raises(SetupError, match=r"t\.db is damaged.*--restart-unfinished"):
+        await make().start()
+    info = await make(restart_unfinished=True).start()
+
+    assert info.set_aside == tmp_path / "t.db.unknown"
+    assert info.set_aside.read_bytes() == damaged
+    await start_workflow(info.address)
+
+
 async def test_a_data_file_without_its_note_is_served_and_noted(make: Make, tmp_path: Path) -> None:
     first = make()
     await start_workflow((await first.start()).address)
