@@ -58,9 +58,13 @@ class TemporalServer:
             self._child.close()
 
     def _listens(self) -> bool:
+        """Whether each of its ports takes connections: one alone may be somebody else's by now."""
+        return all(map(self._takes, (self._endpoint.port, *self._endpoint.side_ports)))
+
+    def _takes(self, port: int) -> bool:
         with socket.socket() as probe:
             probe.settimeout(1)
-            return probe.connect_ex((self._endpoint.ip, self._endpoint.port)) == 0
+            return probe.connect_ex((self._endpoint.ip, port)) == 0
 
 
 def note_other_version(data_file: Path) -> None:
