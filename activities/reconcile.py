@@ -221,7 +221,8 @@ class Reconciler:
             mend = what_to_mend(found, state, restarts_missing=restarts)
             if mend is not Mend.NOTHING:
                 await self._mend(found, mend, how)
-                _log.info("run %s was mended: %s, its workflow is %s", run_id, mend, how or state)
+                workflow = state if state == "open" else how
+                _log.info("run %s was mended: %s; its workflow is %s", run_id, mend, workflow)
         except StoreUnavailableError:
             raise
         except EngineUnavailableError as error:

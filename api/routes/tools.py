@@ -129,8 +129,9 @@ async def resolve_tool_call(
 
 
 async def _specs(desk: Services, access: Access) -> list[ToolSpec]:
+    ours = {spec.name: spec for spec in desk.ports.intake.toolbox.specs()}
     hosted = await desk.dispatching.book.tools(access.who.owner)
-    return [*desk.ports.intake.toolbox.specs(), *(hosted[name] for name in sorted(hosted))]
+    return [*ours.values(), *(hosted[name] for name in sorted(hosted.keys() - ours.keys()))]
 
 
 def _place_after(cursor: str | None, names: list[str]) -> int:

@@ -98,6 +98,14 @@ def test_every_operation_but_the_probes_names_its_scope_and_its_credential() -> 
         assert ("security" in operation) == (path not in public), path
 
 
+def test_what_is_refused_before_its_path_is_looked_at_has_one_shape() -> None:
+    """Too many headers: the server answers before it knows whose path it is."""
+    refused = {"$ref": "#/components/responses/native431"}
+
+    for _, path, operation in _operations():
+        assert operation["responses"]["431"] == refused, path
+
+
 def test_every_answer_but_plain_text_has_a_schema() -> None:
     for _, path, operation in _operations():
         for status, answer in operation["responses"].items():

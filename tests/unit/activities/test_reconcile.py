@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -151,7 +152,8 @@ def _reconciler(world: World, every: float = 60.0) -> Reconciler:
     return Reconciler(ports, "w1", ReconcileSettings(every_seconds=every))
 
 
-async def test_every_kind_of_run_gets_what_it_needs() -> None:
+async def test_every_kind_of_run_gets_what_it_needs(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     world = World(
         _run("run_new", RunState.CREATED),
         _run("run_lost"),
@@ -176,6 +178,10 @@ async def test_every_kind_of_run_gets_what_it_needs() -> None:
         ("cancel", "run_stop"),
         ("wake", "run_heir"),
     ]
+    assert "run run_shut was mended: close; its workflow is terminated" in caplog.text
+    assert "run run_stop was mended: cancel; its workflow is open" in caplog.text
+    assert "run_fine" not in caplog.text
+    assert "reconciled: 1 cancel, 2 close, 1 start, 1 wake" in caplog.text
 
 
 async def test_a_stuck_run_is_told_once_and_noted_until_it_goes_on(
