@@ -156,5 +156,16 @@ def _facts(endpoints: "Endpoints") -> list[tuple[str, str]]:
     real = [name for name in endpoints.providers if name != "offline"]
     facts.append(("models", ", ".join([*real, "offline"]) + ("" if real else f" only; {_KEYS}")))
     if endpoints.api:
-        facts.append(("try", 'orchestrator run "What is 6 * 7?"'))
+        facts.append(("try", f'{_program()} run "What is 6 * 7?"'))
     return facts
+
+
+def _program() -> str:
+    """Return how to call this program from here: by its name only where a shell would find it."""
+    import shutil  # noqa: PLC0415 - not for `--help`
+
+    beside = Path(sys.executable).with_name("orchestrator")
+    if shutil.which("orchestrator") or not beside.exists():
+        return "orchestrator"
+    here = Path.cwd()
+    return str(beside.relative_to(here) if beside.is_relative_to(here) else beside)

@@ -1,6 +1,7 @@
 """`up`, `api` and `worker` hand their options on, say when they serve, and return the code."""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -89,3 +90,24 @@ def test_the_banner_names_what_is_configured() -> None:
     assert text.startswith("orchestrator worker 0.1.0 is ready (1.2 s)")
     assert "openai, offline" in text
     assert "API" not in text.replace("ANTHROPIC_API_KEY", "")
+
+
+def test_what_the_banner_says_to_try_can_be_typed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By its name only where a shell finds it; else by its path, short from where one stands."""
+    beside = tmp_path / "house" / ".venv" / "bin" / "orchestrator"
+    beside.parent.mkdir(parents=True)
+    beside.touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(beside.with_name("python")))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = []
+    for place in (tmp_path / "house", tmp_path / "house" / ".venv" / "bin" / ".."):
+        monkeypatch.chdir(place)
+        said.append(banner(READY, ["up"], 1.0))
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("PATH", str(beside.parent))
+
+    assert ' .venv/bin/orchestrator run "What is 6 * 7?"' in said[0]
+    assert ' bin/orchestrator run "What is 6 * 7?"' in said[1].replace("  ", " ")
+    assert ' orchestrator run "What is 6 * 7?"' in banner(READY, ["up"], 1.0)
