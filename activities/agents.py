@@ -187,7 +187,7 @@ class AgentActivities:
         text = done.final_message if done.final_message is not None else streamed
         # What viewers add up has to be the final text, also when the agent changed its mind.
         replaces = text != streamed
-        bill = self._bill(call, done)
+        bill = self._bill(call, done, len(text))
         reply = ChatReply(usage=bills.add(opened.usage, bill))
         step_id = call.attempt.step_id
         data: dict[str, Any] = {"agent_id": opened.agent_id, "step": step_id, "usage": done.usage}
@@ -264,21 +264,21 @@ class AgentActivities:
     def _meter(self, call: _Call) -> Meter:
         return Meter(self._ports.prices, agent_model(call.opened.agent_id or ""), call.opened)
 
-    def _bill(self, call: _Call, done: AgentDone) -> CallBill:
+    def _bill(self, call: _Call, done: AgentDone, seen: int) -> CallBill:
         """Return what the agent says it used; of a priced one that says nothing, what was held."""
         usage = _usage(done)
         is_free = call.is_priced and not call.opened.bound.pico
         if usage is None and (is_free or not call.is_priced):
             usage = TokenUsage()
-        return self._meter(call).bill(usage, self._latency(call), None)
+        return self._meter(call).bill(usage, self._latency(call), None, seen=seen)
 
     def _failed_bill(self, call: _Call, error: OrchestratorError) -> CallBill | None:
         """Return the bill of a call that failed; None where nothing was held and nothing came."""
-        has_output = bool(call.pieces)
-        if not call.is_priced and not has_output:
+        streamed = sum(len(text) for text in call.pieces)
+        if not call.is_priced and not streamed:
             return None
         bill = self._meter(call).failed(
-            self._latency(call), error, is_sent=call.is_sent, has_output=has_output
+            self._latency(call), error, is_sent=call.is_sent, streamed=streamed
         )
         # Nobody knows what a stranger's work costs: that is not nothing.
         return bill if call.is_priced else replace(bill, cost_pico=None)

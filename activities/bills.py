@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from domain.bounds import bytes_of
+from domain.bounds import bytes_of, likely_usage
 from domain.chat import ChatMessage, StreamEnd, TokenUsage
 from domain.errors import (
     InternalError,
@@ -85,14 +85,17 @@ class Meter:
         latency_ms: int,
         stop_reason: str | None,
         most_output: int | None = None,
+        seen: int = 0,
     ) -> CallBill:
         """Return the bill of a call that ended.
 
-        Without a usage it is what was held; `most_output` is an upper bound of the tokens of an
-        answer that came whole, so that no more than these are billed of the output held.
+        Without a usage its cost is what was held; `most_output` is an upper bound of the tokens of
+        an answer that came whole, so that no more than these are charged of the output held; of one
+        without such a bound `seen` is its length. Its tokens are guessed.
         """
         if usage is None:
-            return replace(self._held(latency_ms, most_output), stop_reason=stop_reason)
+            bill = self._held(latency_ms, most_output or seen, self._most(most_output))
+            return replace(bill, stop_reason=stop_reason)
         return CallBill(
             model=self.model,
             usage=usage,
@@ -103,13 +106,14 @@ class Meter:
         )
 
     def failed(
-        self, latency_ms: int, error: OrchestratorError, *, is_sent: bool, has_output: bool
+        self, latency_ms: int, error: OrchestratorError, *, is_sent: bool, streamed: int
     ) -> CallBill:
         """Return the bill of a failed call: all that was held if the provider worked, else nothing.
 
-        Its usage never arrived, so anything less could be below what the provider charges.
+        Its usage never arrived, so any lower cost could be below what the provider charges.
+        `streamed` is how many characters of an answer came; its tokens are guessed from them.
         """
-        worked = is_sent and (has_output or isinstance(error, _WAS_WORKING))
+        worked = is_sent and (streamed > 0 or isinstance(error, _WAS_WORKING))
         nothing = CallBill(
             model=self.model,
             usage=TokenUsage(),
@@ -119,32 +123,30 @@ class Meter:
         )
         wait = error.retry_after
         return replace(
-            self._held(latency_ms) if worked else nothing,
+            self._held(latency_ms, streamed, self.opened.bound.pico) if worked else nothing,
             error={"code": error.code, "message": error.message[:2000]},
             retry_after_ms=None if wait is None else int(wait.total_seconds() * 1000),
         )
 
-    def _held(self, latency_ms: int, most_output: int | None = None) -> CallBill:
-        bound = self.opened.bound
-        said = bound.output_tokens
-        if most_output is not None:
-            said = min(said, most_output)
-        usage = TokenUsage(input_tokens=bound.input_tokens, output_tokens=said)
+    def _held(self, latency_ms: int, seen: int, cost_pico: int | None) -> CallBill:
         return CallBill(
             model=self.model,
-            usage=usage,
-            cost_pico=bound.pico if said == bound.output_tokens else self._most(usage),
+            usage=likely_usage(self.opened.bound, seen),
+            cost_pico=cost_pico,
             estimated=True,
             latency_ms=latency_ms,
         )
 
-    def _most(self, usage: TokenUsage) -> int | None:
-        """Return what a call costs at most, and never more than was held for it."""
-        price, held = self.opened.price, self.opened.bound.pico
+    def _most(self, most_output: int | None) -> int | None:
+        """Return what an answer costs at most, and never more than was held for it."""
+        price, bound = self.opened.price, self.opened.bound
+        if most_output is None or most_output >= bound.output_tokens:
+            return bound.pico
+        usage = TokenUsage(input_tokens=bound.input_tokens, output_tokens=most_output)
         # How much of the input was cached is not known; it may even cost more.
         rates = None if price is None else price.rates
         cost = rates.cost(usage.input_tokens, usage.output_tokens) if rates else self.cost(usage)
-        return cost if cost is None or held is None else min(cost, held)
+        return cost if cost is None or bound.pico is None else min(cost, bound.pico)
 
 
 def most_output(text: str, end: StreamEnd) -> int:

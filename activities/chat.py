@@ -282,7 +282,10 @@ class ChatActivities:
     async def _failed(self, call: _Call, error: OrchestratorError) -> Exception:
         """Count the failure and say whether Temporal may try this model again."""
         bill = self._meter(call).failed(
-            self._latency(call), error, is_sent=call.is_sent, has_output=bool(call.streamed)
+            self._latency(call),
+            error,
+            is_sent=call.is_sent,
+            streamed=sum(len(text) for text in call.streamed),
         )
         count = await self._frame.book.fail(call.attempt, bill)
         if not isinstance(error, ModelError | InternalError):

@@ -20,6 +20,8 @@ TOOLS_TOKENS = 1024
 USEFUL_TOKENS = 256
 """A budget that leaves no reply of this length counts as used up: a cut answer is no use."""
 _BASE_TOKENS = 64
+_BYTES_PER_TOKEN = 4
+"""As everywhere where tokens are guessed."""
 _MILLION = Decimal(1_000_000)
 
 
@@ -34,6 +36,18 @@ class CallBound:
 
 NOTHING_BOUND = CallBound(0, 0, 0)
 """Of a step that asks no model."""
+
+
+def likely_usage(bound: CallBound, seen: int) -> TokenUsage:
+    """Return the tokens of a call whose provider never told them: a guess, no bound.
+
+    `seen` is how much of the reply came, in bytes or characters.
+    """
+    said = -(-seen // _BYTES_PER_TOKEN)
+    return TokenUsage(
+        input_tokens=-(-bound.input_tokens // _BYTES_PER_TOKEN),
+        output_tokens=min(bound.output_tokens, said),
+    )
 
 
 @dataclass(frozen=True, slots=True)

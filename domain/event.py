@@ -113,7 +113,8 @@ DATA_OF: dict[EventType, dict[str, str]] = {
         "total_tokens": "both",
         "cached_tokens": "part of the input",
         "cost_usd": "decimal string, null while unpriced",
-        "estimated": "true when the provider never reported usage",
+        "estimated": "true when the provider never reported usage: the cost is then what it was at"
+        " most, the tokens are a guess",
         "latency_ms": "from opening to the end",
         "stop_reason": "stop, length, tool_calls or content_filter; null when it never ended",
         "error": "null or {code, message}",

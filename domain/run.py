@@ -63,7 +63,11 @@ def check_move(run_id: str, before: RunState, after: RunState) -> None:
 
 
 class RunUsage(BaseModel):
-    """What a run used so far. `cost_usd` is None while a call of it has no known price."""
+    """What a run used so far. `cost_usd` is None while a call of it has no known price.
+
+    Of calls whose provider never said what they used, the tokens are a guess and the cost is what
+    they can have cost at most.
+    """
 
     model_config = ConfigDict(frozen=True)
 

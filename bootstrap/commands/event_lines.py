@@ -47,8 +47,8 @@ def usage_text(usage: Data) -> str:
 def _call_done(data: Data) -> str:
     error = data.get("error")
     if error:
-        held = data["total_tokens"] if data["estimated"] else 0
-        billed = f", {held} tokens billed by estimate" if held else ""
+        guess = data["total_tokens"] if data["estimated"] else 0
+        billed = f", about {guess} tokens, billed by estimate" if guess else ""
         return f"{data['model']} failed: {error.get('code')}{billed}"
     tokens = f"{data['prompt_tokens']} tokens in, {data['completion_tokens']} out"
     return f"{data['model']}: {tokens}, {data['latency_ms']} ms"

@@ -6,7 +6,9 @@ import pytest
 
 from adapters.store.sessions.transcript import INLINE_MESSAGES
 from adapters.store.steps.opening import POISON_OPENINGS
+from domain.agent import Limits
 from domain.errors import NotFoundError, StepRefusedError
+from domain.run import RunSpec
 from domain.step import AlreadyClosed, Attempt, CallPlan, Finish, Older, Opened, Opening
 from tests.contract.store_engines import StoreBox
 from tests.contract.store_scenes import (
@@ -195,14 +197,29 @@ async def test_an_attempt_that_died_is_billed_at_what_was_held(store: StoreBox) 
     row = await store.one("SELECT * FROM usage")
     (told,) = [e["data"] for e in await events(store, "run_1") if e["type"] == "llm_call_done"]
     assert (row["attempt"], bool(row["estimated"])) == (1, True)
-    assert (row["error_code"], row["output_tokens"]) == ("worker_lost", 4096)
-    assert row["input_tokens"] > len("hello from run_1")
-    assert row["cost_pico"] == row["input_tokens"] * 1000 + 4096 * 2000
+    assert (row["error_code"], row["output_tokens"]) == ("worker_lost", 2)
+    assert row["input_tokens"] == -(-opened.bound.input_tokens // 4) > 0
+    assert row["cost_pico"] == opened.bound.input_tokens * 1000 + 4096 * 2000
     assert (told["attempt"], told["estimated"], told["error"]["code"]) == (1, True, "worker_lost")
     run = await store.runs.get_run(OWNER, "run_1")
     assert run.usage.model_calls == 1
-    assert run.usage.output_tokens == 4096
+    assert run.usage.output_tokens == 2
     assert opened.attempt == 2
+
+
+async def test_an_attempt_that_died_leaves_a_cap_on_tokens_what_nobody_saw(
+    store: StoreBox,
+) -> None:
+    spec = RunSpec(models=(MODEL,), limits=Limits(max_tokens=100))
+    await store.runs.accept(new_run("run_1", spec=spec))
+    dead = await open_step(store, "run_1")
+    await store.steps.append_delta(dead, "12345678", 1)
+
+    opened = must_open(await store.steps.open(execution("run_1"), PLAN))
+
+    used = (await store.runs.get_run(OWNER, "run_1")).usage
+    assert (used.output_tokens, used.input_tokens) == (2, -(-opened.bound.input_tokens // 4))
+    assert opened.bound.output_tokens == 100 - used.input_tokens - used.output_tokens > 50
 
 
 async def test_a_dead_attempt_of_an_unpriced_model_makes_the_cost_unknown(store: StoreBox) -> None:

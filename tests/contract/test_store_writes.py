@@ -251,7 +251,7 @@ async def test_a_drain_is_billed_and_counts_for_nothing(store: StoreBox) -> None
     step = await store.one("SELECT * FROM steps")
     ledger = await store.one("SELECT * FROM usage")
     assert (step["state"], step["failures"]) == ("idle", 0)
-    assert (ledger["error_code"], ledger["output_tokens"]) == ("worker_shutdown", 4096)
+    assert (ledger["error_code"], ledger["output_tokens"]) == ("worker_shutdown", 1)
     await open_step(store, "run_1")
     assert len(await store.all("SELECT * FROM usage")) == 1
 

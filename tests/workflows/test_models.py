@@ -3,6 +3,7 @@
 import pytest
 
 from adapters.store.steps.stepbook import SqlStepBook
+from domain.agent import Limits
 from domain.event import EventType
 from domain.run import RunState
 from tests.rig.tools import TARGETS
@@ -87,7 +88,10 @@ async def test_the_last_failure_of_the_policy_is_final(stage: Stage) -> None:
 
 
 async def test_two_failures_and_an_answer_are_three_bills_and_one_answer(stage: Stage) -> None:
-    run = await stage.run("say hello tokens=3\nfail unavailable after=2 times=2 id=twice")
+    # Not all that each could have used counts towards the cap.
+    limits = Limits(max_tokens=400)
+    content = "say hello tokens=3\nfail unavailable after=2 times=2 id=twice"
+    run = await stage.run(content, limits=limits)
 
     assert run.state is RunState.DONE
     bills = await stage.of_kind(run.run_id, EventType.LLM_CALL_DONE)

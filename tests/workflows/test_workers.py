@@ -12,6 +12,7 @@ import pytest
 
 from activities.leases import PREFIX, RECONCILER
 from bootstrap.identity import process_name
+from domain.agent import Limits
 from domain.event import EventType
 from domain.run import RunState
 from domain.upkeep import Lease
@@ -69,7 +70,8 @@ async def test_a_worker_that_stops_hands_its_stream_on_and_nothing_counts_as_a_f
     two: tuple[Stage, Stage],
 ) -> None:
     leaving, staying = two
-    run = await leaving.start(STREAM)
+    # Room for the answer and the part that is lost, not for all that a call could have used.
+    run = await leaving.start(STREAM, limits=Limits(max_tokens=400))
     await leaving.seen(run.run_id, EventType.AGENT_STREAM_DELTA, 3)
     await staying.work()
 

@@ -7,8 +7,7 @@ from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
 from adapters.store.spending import holds
 from adapters.store.spending.payers import budgets_of, payer_of
-from domain.bounds import Rates
-from domain.chat import TokenUsage
+from domain.bounds import CallBound, Rates, likely_usage
 from domain.event import EventDraft, EventType
 from domain.money import to_usd
 from domain.step import CallBill
@@ -121,15 +120,17 @@ def bill_event(step_id: str, attempt: int, bill: CallBill) -> EventDraft:
 
 
 def estimated_bill(step: Row, now: int, error: dict[str, str]) -> CallBill:
-    """Return the bill of an attempt that was cut before its usage was known: all that was held."""
+    """Return the bill of an attempt that was cut before its usage was known.
+
+    Its cost is all that was held, its tokens what came: a cap on tokens that one crash uses up
+    would end the run that it is to bring through.
+    """
+    said, most = step["input_estimate"], step["output_estimate"]
+    bound = CallBound(said, most, Rates(step["input_rate"], step["output_rate"]).cost(said, most))
     return CallBill(
         model=step["model"],
-        usage=TokenUsage(
-            input_tokens=step["input_estimate"], output_tokens=step["output_estimate"]
-        ),
-        cost_pico=Rates(step["input_rate"], step["output_rate"]).cost(
-            step["input_estimate"], step["output_estimate"]
-        ),
+        usage=likely_usage(bound, step["streamed_chars"]),
+        cost_pico=bound.pico,
         estimated=True,
         latency_ms=max(0, now - step["opened_at"]),
         error=error,

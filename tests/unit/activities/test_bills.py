@@ -83,19 +83,21 @@ def _meter(model: str, price: PriceOverride | None = None) -> Meter:
 def test_a_refused_request_costs_nothing_and_a_broken_one_its_estimate(
     error: OrchestratorError, streamed: list[str], is_charged: bool
 ) -> None:
-    bill = _meter("x/known").failed(5, error, is_sent=True, has_output=bool(streamed))
+    seen = len("".join(streamed))
+    bill = _meter("x/known").failed(5, error, is_sent=True, streamed=seen)
 
     assert bill.estimated is is_charged
     assert bill.cost_pico == (1_100_000_000 if is_charged else 0)
-    assert bill.usage.output_tokens == (50 if is_charged else 0)
+    assert bill.usage.input_tokens == (250 if is_charged else 0)
+    assert bill.usage.output_tokens == -(-seen // 4)
     assert bill.error == {"code": error.code, "message": error.message}
 
 
 def test_a_request_that_was_never_sent_costs_nothing() -> None:
     error = InternalError("ValueError: x")
 
-    unsent = _meter("x/known").failed(5, error, is_sent=False, has_output=False)
-    sent = _meter("x/known").failed(5, error, is_sent=True, has_output=False)
+    unsent = _meter("x/known").failed(5, error, is_sent=False, streamed=0)
+    sent = _meter("x/known").failed(5, error, is_sent=True, streamed=0)
 
     assert (unsent.estimated, unsent.cost_pico) == (False, 0)
     assert (sent.estimated, sent.cost_pico) == (True, 1_100_000_000)
@@ -104,7 +106,7 @@ def test_a_request_that_was_never_sent_costs_nothing() -> None:
 def test_a_refusal_says_how_long_to_stay_away() -> None:
     error = ModelRateLimitedError("429", retry_after=timedelta(seconds=2.5))
 
-    bill = _meter("x/known").failed(5, error, is_sent=True, has_output=False)
+    bill = _meter("x/known").failed(5, error, is_sent=True, streamed=0)
 
     assert bill.retry_after_ms == 2500
 
@@ -112,7 +114,7 @@ def test_a_refusal_says_how_long_to_stay_away() -> None:
 def test_a_broken_call_without_a_price_stays_unpriced() -> None:
     error = StreamIncompleteError("cut")
 
-    assert _meter("x/new").failed(5, error, is_sent=True, has_output=True).cost_pico is None
+    assert _meter("x/new").failed(5, error, is_sent=True, streamed=4).cost_pico is None
 
 
 def test_a_call_that_ended_without_a_usage_is_billed_at_what_was_held() -> None:
@@ -130,8 +132,16 @@ def test_a_whole_answer_without_a_usage_is_billed_by_what_was_said() -> None:
     bill = _meter("x/known").bill(None, 7, "stop", short)
 
     assert (short, thought, called) == (3 + 16, 3 + 16 + 9, 3 + 16 + 3 + 8 + 16)
-    assert (bill.usage.input_tokens, bill.usage.output_tokens) == (1000, short)
+    assert (bill.usage.input_tokens, bill.usage.output_tokens) == (250, -(-short // 4))
     assert (bill.cost_pico, bill.estimated) == (1000 * 1_000_000 + short * 2_000_000, True)
+
+
+def test_no_more_tokens_are_guessed_than_were_asked_for() -> None:
+    error = StreamIncompleteError("cut")
+
+    bill = _meter("x/known").failed(5, error, is_sent=True, streamed=10_000)
+
+    assert (bill.usage.input_tokens, bill.usage.output_tokens) == (250, 50)
 
 
 def test_a_whole_answer_without_a_usage_is_never_billed_above_what_was_held() -> None:
@@ -140,7 +150,7 @@ def test_a_whole_answer_without_a_usage_is_never_billed_above_what_was_held() ->
     long = _meter("x/known").bill(None, 7, "stop", 51)
     dear = _meter("x/known", price).bill(None, 7, "stop", 19)
 
-    assert (long.usage.output_tokens, long.cost_pico) == (50, 1_100_000_000)
+    assert (long.usage.output_tokens, long.cost_pico) == (13, 1_100_000_000)
     assert dear.cost_pico == 1_100_000_000
     assert _meter("x/new").bill(None, 7, "stop", 19).cost_pico is None
 
