@@ -41,6 +41,10 @@ class AgentBeatBody(Body):
     version: Annotated[str, Field(max_length=100)] | None = None
     capabilities: Annotated[list[Name], Field(max_length=64)] | None = None
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"status": "ok", "version": "1.4.0"}]}
+    )
+
 
 class AskAgentBody(Body):
     """What one agent asks another, inside a run. Source: seed B."""

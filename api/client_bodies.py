@@ -42,6 +42,8 @@ class BeatBody(Body):
 
     tool_calls: Annotated[list[Name], Field(max_length=1000)] = Field(default_factory=list)
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tool_calls": ["tc_01k9"]}]})
+
 
 class PollBody(Body):
     """How much a host takes at once, and how long it waits for the first request."""
@@ -49,17 +51,23 @@ class PollBody(Body):
     max: Annotated[int, Field(ge=1, le=100)] = 1
     wait_seconds: Annotated[float, Field(ge=0, le=60)] = 0.0
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"max": 2, "wait_seconds": 20}]})
+
 
 class ClaimBody(Body):
     """Who takes a request: a tool host, or null for a client that is none."""
 
     host_id: HostId | None = None
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"host_id": "laptop-1"}]})
+
 
 class WaitBody(Body):
     """How long to wait for a call's end, in milliseconds; as `?timeout_ms=` says it."""
 
     timeout_ms: Annotated[int, Field(ge=0, le=60_000)] = 30_000
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"timeout_ms": 10000}]})
 
 
 class ErrorBody(Body):

@@ -29,11 +29,19 @@ class RetryBody(Body):
     ] = None
     metadata: JsonObject | None = None
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"models": ["offline/echo"], "limits": {"max_turns": 20}}]}
+    )
+
 
 class RedriveBody(RetryBody):
     """What is different in the new run. With an `input` it begins anew with that."""
 
     input: Input | None = None
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"input": "The same, in one sentence."}]}
+    )
 
 
 class ForkBody(RedriveBody):

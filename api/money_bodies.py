@@ -102,6 +102,10 @@ class GoalChangesBody(Body):
     limits: GoalLimitsBody = Field(default_factory=_left_out)
     metadata: JsonObject = Field(default_factory=_left_out)
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"limits": {"max_cost_usd_per_day": "8"}}]}
+    )
+
 
 class BudgetBody(Body):
     """A budget to make. What was spent in its period already counts."""
@@ -139,6 +143,8 @@ class BudgetChangesBody(Body):
 
     limit_usd: Usd = Field(default_factory=_left_out)
     on_exhausted: Exhausted = Field(default_factory=_left_out)
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"limit_usd": "8"}]})
 
 
 class PriceBody(Body):

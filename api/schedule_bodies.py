@@ -89,17 +89,25 @@ class ScheduleChangesBody(Body):
     policy: Policy = Field(default_factory=_left_out)
     note: Note = Field(default_factory=_left_out)
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"policy": {"overlap": "buffer_one"}}]}
+    )
+
 
 class NoteBody(Body):
     """Why a schedule is paused or goes on."""
 
     note: Note = ""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"note": "the source is down"}]})
+
 
 class TriggerBody(Body):
     """How to fire now."""
 
     overlap: TriggerOverlap | None = None
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"overlap": "allow_all"}]})
 
 
 class BackfillBody(Body):

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from api.bodies import JsonRoute
@@ -25,6 +25,8 @@ class DiscardBody(Body):
     """Why nothing is done about it."""
 
     note: Annotated[str, Field(max_length=1000)] | None = None
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"note": "it was sent twice"}]})
 
 
 @router.get(

@@ -3,9 +3,11 @@
 import difflib
 import os
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bootstrap.terminal import note
 from domain.errors import SetupError
 
 if TYPE_CHECKING:
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from bootstrap.settings import Settings
+
+_PREFIX = "ORCHESTRATOR_"
+_NO_SETTINGS = frozenset({"ORCHESTRATOR_API_KEY", "ORCHESTRATOR_CACHE_DIR"})
+"""Read where they are needed."""
 
 
 def load_settings(**options: object) -> "Settings":
@@ -33,6 +39,7 @@ def load_settings(**options: object) -> "Settings":
     _adopt_temporal_names()
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     _refuse_unknown_keys(Path("orchestrator.toml"))
+    _note_unknown_variables()
     try:
         settings = Settings(**given)
     except ValidationError as error:
@@ -97,15 +104,31 @@ def _refuse_unknown_keys(path: Path) -> None:
         return
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SetupError(f"{path} cannot be read: {error}") from error
-    known = {
-        name.lower()
-        for field, info in Settings.model_fields.items()
-        for name in (field, *names_of(field, info))
-    }
-    for key in sorted(keys - known):
-        near = difflib.get_close_matches(key, known, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+    known = _known_variables() | set(Settings.model_fields)
+    for key in sorted(keys - {name.lower() for name in known}):
+        hint = _hint(key, {name.lower() for name in known})
         raise SetupError(f"{path} has the unknown key {key}{hint}")
+
+
+def _note_unknown_variables() -> None:
+    """Name variables with our prefix that mean nothing; another version may know them."""
+    known = _known_variables() | _NO_SETTINGS
+    for name in sorted({one.upper() for one in (*os.environ, *_dotenv())} - known):
+        if name.startswith(_PREFIX):
+            ours = {one.removeprefix(_PREFIX) for one in known if one.startswith(_PREFIX)}
+            hint = _hint(name.removeprefix(_PREFIX), ours, _PREFIX)
+            note(f"note: {name} is no setting and does nothing{hint}")
+
+
+def _known_variables() -> set[str]:
+    from bootstrap.settings import Settings  # noqa: PLC0415 - loaded by the caller
+
+    return {name for field, info in Settings.model_fields.items() for name in names_of(field, info)}
+
+
+def _hint(name: str, known: Collection[str], before: str = "") -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {before}{near[0]}?" if near else ""
 
 
 def _sentence(error: "ValidationError") -> str:

@@ -81,6 +81,17 @@ def create_key(  # noqa: PLR0913 - each option is a parameter
         note(f"key {made['key_id']} of {made['owner']} ({scopes_text}); it is not shown again")
         if made.get("is_first"):
             note("from now on every request needs a key")
+            _note_operator(made)
+
+
+def _note_operator(made: Json) -> None:
+    from domain.principal import LOCAL_OWNER  # noqa: PLC0415 - not for `--help`
+
+    if made["owner"] != LOCAL_OWNER or "admin" not in made["scopes"]:
+        note(
+            "and nobody is the operator over HTTP: that takes another key, made on this machine"
+            " (orchestrator keys create NAME --scope admin)"
+        )
 
 
 @keys.command("list", epilog=examples("orchestrator keys list"))

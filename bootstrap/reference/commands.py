@@ -103,6 +103,7 @@ def settings_page() -> str:
         " `orchestrator.toml`, defaults: the first that says something counts. In",
         "`orchestrator.toml` a setting has its first name in lower case, with or without"
         " `orchestrator_`; a key that is not known is refused.",
+        "A variable `ORCHESTRATOR_...` that is no setting is named on stderr, and does nothing.",
         "`orchestrator config show` prints what counts, secrets masked.",
         "",
         "| environment | default | meaning |",

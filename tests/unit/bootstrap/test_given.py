@@ -43,6 +43,23 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, said: str) ->
     assert said in refused.value.message
 
 
+def test_a_misspelt_variable_is_named_and_does_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".env").write_text("ORCHESTRATOR_ZZZ=1\n")
+    monkeypatch.setenv("ORCHESTRATOR_PROT", "sk-secret")
+    for known in ("ORCHESTRATOR_API_KEY", "ORCHESTRATOR_CACHE_DIR", "ORCHESTRATOR_TEMPORAL_PORT"):
+        monkeypatch.setenv(known, "1")
+
+    load_settings()
+
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == (
+        "note: ORCHESTRATOR_PROT is no setting and does nothing; did you mean ORCHESTRATOR_PORT?"
+    )
+    assert second == "note: ORCHESTRATOR_ZZZ is no setting and does nothing"
+
+
 def test_a_value_that_is_not_usable_is_named_but_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORCHESTRATOR_PORT", "sk-secret")
 

@@ -140,6 +140,7 @@ def test_a_key_is_made_straight_in_the_store(command: Command) -> None:
     assert first.out.startswith("orch_")
     assert first.out.count("\n") == 1
     assert "from now on every request needs a key" in first.err
+    assert "nobody is the operator over HTTP" in first.err
     assert "from now on" not in second.err
     keys = json.loads(command("keys", "list", "--json").out)
     assert [(key["name"], key["owner"], key["scopes"]) for key in keys] == [
