@@ -6,12 +6,7 @@ know no statement yet: that would be most of what a test costs.
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
-from unittest.mock import patch
 
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-
-from adapters.store.database import postgres
 from adapters.store.database.postgres import PostgresEngine
 from adapters.store.database.urls import Database, PostgresUrl
 from domain.event import StoredEvent
@@ -19,18 +14,11 @@ from domain.event import StoredEvent
 OnCommit = Callable[[list[StoredEvent]], None]
 
 
-def _warm(url: str, **options: Any) -> AsyncEngine:
-    """Prefer the connection that knows most statements, keep them all, and ask it nothing more."""
-    options |= {"pool_use_lifo": True, "pool_pre_ping": False}
-    return create_async_engine(url, connect_args={"prepared_statement_cache_size": 1000}, **options)
-
-
 class KeptEngine(PostgresEngine):
     """An engine that serves one test after the other, on a server that is always there."""
 
     def __init__(self, database: PostgresUrl, on_commit: OnCommit) -> None:
-        with patch.object(postgres, "create_async_engine", _warm):
-            super().__init__(database.url, on_commit)
+        super().__init__(database.url, on_commit)
         self.database = database
 
     def serve(self, on_commit: OnCommit) -> None:

@@ -23,6 +23,12 @@ _KILL_OTHERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE :query"
 )
+_ENDS_AT_COMMIT = (
+    "CREATE FUNCTION end_at_commit() RETURNS trigger LANGUAGE plpgsql AS"
+    " 'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END'",
+    "CREATE CONSTRAINT TRIGGER end_at_commit AFTER INSERT ON meta DEFERRABLE INITIALLY DEFERRED"
+    " FOR EACH ROW EXECUTE FUNCTION end_at_commit()",
+)
 
 
 @pytest.fixture
@@ -60,20 +66,56 @@ async def test_lost_connections_are_replaced(store: StoreBox) -> None:
     assert (await store.runs.stats(None)).total == 16
 
 
-async def test_a_connection_lost_in_the_middle_is_an_outage(store: StoreBox) -> None:
-    def slow(tx: Tx) -> None:
-        tx.run("INSERT INTO meta (key, value) VALUES ('half', 'x')")
-        tx.one("SELECT pg_sleep(5)")
+async def test_work_whose_connection_is_lost_in_the_middle_is_done_again(store: StoreBox) -> None:
+    seconds = {"write": [0, 5], "read": [0, 5]}
 
-    writing = asyncio.ensure_future(store.engine.write(slow))
-    reading = asyncio.ensure_future(store.engine.read(lambda tx: tx.one("SELECT pg_sleep(5)")))
+    def slow(what: str) -> Unit[str]:
+        def unit(tx: Tx) -> str:
+            if what == "write":
+                tx.run("INSERT INTO meta (key, value) VALUES ('half', 'x')")
+            tx.one(f"SELECT pg_sleep({seconds[what].pop()})")
+            return what
+
+        return unit
+
+    writing = asyncio.ensure_future(store.engine.write(slow("write")))
+    reading = asyncio.ensure_future(store.engine.read(slow("read")))
     await store.server_runs("SELECT pg_sleep(5)%", times=2)
     await kill_connections(store)
 
-    for work in (writing, reading):
+    assert [await writing, await reading] == ["write", "read"]
+    assert [row["key"] for row in await store.all("SELECT * FROM meta")] == ["half"]
+
+
+async def test_a_connection_that_is_lost_each_time_is_an_outage(store: StoreBox) -> None:
+    tries: list[str] = []
+
+    def unit(tx: Tx) -> None:
+        tries.append("once")
+        tx.one("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    for work in (store.engine.write, store.engine.read):
         with pytest.raises(StoreUnavailableError):
-            await work
-    assert await store.all("SELECT * FROM meta") == []
+            await work(unit)
+    assert len(tries) == 6
+
+
+async def test_a_commit_whose_end_nobody_heard_is_not_tried_again(store: StoreBox) -> None:
+    """It may have been kept: whoever asked has to look."""
+    tries: list[str] = []
+    for sql in _ENDS_AT_COMMIT:
+        await store.set(sql)
+
+    def unit(tx: Tx) -> None:
+        tries.append("once")
+        tx.run("INSERT INTO meta (key, value) VALUES ('half', 'x')")
+
+    try:
+        with pytest.raises(StoreUnavailableError):
+            await store.engine.write(unit)
+    finally:
+        await store.set("DROP FUNCTION end_at_commit CASCADE")
+    assert tries == ["once"]
 
 
 async def test_a_server_that_is_not_there_is_an_outage(kind: str, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from domain.event import TERMINAL_EVENTS, EventType, sse_frames
 from domain.run import Run
 from tests.contract.store_engines import StoreBox
 from tests.contract.store_scenes import CANCELLED, new_run, open_step
+from tests.rig.waiting import until
 
 TEXTS = ("plain", "zwölf Ünïcödé \N{SNOWMAN} \N{GRINNING FACE}", "a\nb\r\n\tc\x00 ' '' :name", "")
 
@@ -115,8 +116,9 @@ async def test_large_events_after_small_ones_make_small_pages(store: StoreBox) -
 @pytest.mark.parametrize("turns", [0, 1, 3])
 async def test_a_reader_that_leaves_leaves_no_read_behind(store: StoreBox, turns: int) -> None:
     """Whether the read of the next page has begun or not."""
-    last = await fill(store, 200)
     before = asyncio.all_tasks()
+    last = await fill(store, 200)
+    await until("others are told of what was written", lambda: asyncio.all_tasks() <= before)
     reading = store.log.replay("run_1", 0, last)
 
     await anext(reading)

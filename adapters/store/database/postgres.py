@@ -13,7 +13,8 @@ from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, TextClause, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.event import listens_for
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -31,10 +32,12 @@ _SERIALIZATION_STATES = {"40001", "40P01"}
 _UNAVAILABLE_STATES = ("08", "28", "3D", "40", "53", "57")
 """Connection lost, not let in, no such database, conflict, out of resources, shutting down."""
 _ATTEMPTS = 3
-"""A unit that lost a deadlock is run again; it had no effect."""
+"""A unit that lost a deadlock, or its connection before it committed, is run again."""
+_STATEMENTS = 1024
+"""How many are kept: as text, and prepared by each connection. The store has hundreds."""
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=_STATEMENTS)
 def _clause(sql: str) -> TextClause:
     return text(sql)
 
@@ -80,8 +83,14 @@ class PostgresEngine:
         self, url: str, on_commit: Callable[[list[StoredEvent]], None], pool_size: int = 10
     ) -> None:
         self._engine: AsyncEngine = create_async_engine(
-            url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=10, pool_pre_ping=True
+            url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=10,
+            pool_use_lifo=True,  # the connection that has most statements prepared
+            connect_args={"prepared_statement_cache_size": _STATEMENTS},
         )
+        listens_for(self._engine.sync_engine, "checkout")(_refuse_closed)
         # Several queries of one read see the same moment, as they do on SQLite.
         self._snapshots = self._engine.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
@@ -132,11 +141,14 @@ class PostgresEngine:
 
     async def _write(self, unit: Unit[T]) -> T:
         for attempt in range(1, _ATTEMPTS + 1):
+            ended = False
             try:
                 async with self._begun() as connection:
                     value, events = await connection.run_sync(_run_unit, unit)
+                    ended = True
             except (DBAPIError, PoolTimeoutError, OSError) as error:
-                if attempt < _ATTEMPTS and _sqlstate(error) in _SERIALIZATION_STATES:
+                conflicted = _sqlstate(error) in _SERIALIZATION_STATES
+                if attempt < _ATTEMPTS and (conflicted or (_is_lost(error) and not ended)):
                     continue
                 raise _translated(error) from error
             if events:
@@ -146,13 +158,17 @@ class PostgresEngine:
         raise AssertionError("unreachable")
 
     async def read(self, unit: Unit[T]) -> T:
-        try:
-            async with self._connected(self._snapshots) as connection:
-                value, _ = await connection.run_sync(_run_unit, unit)
-                await connection.rollback()
-        except (DBAPIError, PoolTimeoutError, OSError) as error:
-            raise _translated(error) from error
-        return value
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                async with self._connected(self._snapshots) as connection:
+                    value, _ = await connection.run_sync(_run_unit, unit)
+                    await connection.rollback()
+            except (DBAPIError, PoolTimeoutError, OSError) as error:
+                if attempt < _ATTEMPTS and _is_lost(error):
+                    continue
+                raise _translated(error) from error
+            return value
+        raise AssertionError("unreachable")
 
     async def look_up(self, unit: Unit[T]) -> T:
         return await self.read(unit)
@@ -223,6 +239,21 @@ def _run_unit(connection: Connection, unit: Unit[T]) -> tuple[T, list[StoredEven
     return unit(tx), tx.committed
 
 
+def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401
+    """Have the pool connect anew where the server hung up: a look, where a ping asks three times.
+
+    Raises:
+        DisconnectionError: as the pool wants it.
+    """
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Whether a connection broke while it was used; a new one may do."""
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
 def _sqlstate(error: BaseException) -> str:
     original = getattr(error, "orig", None)
     return str(getattr(original, "sqlstate", "") or "")
@@ -232,7 +263,6 @@ def _translated(error: BaseException) -> Exception:
     if _sqlstate(error) == "53100":
         return StoreFullError("PostgreSQL has no disk space left; free space, nothing else")
     lost = isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | OSError)
-    disconnected = isinstance(error, DBAPIError) and error.connection_invalidated
-    if lost or disconnected or _sqlstate(error).startswith(_UNAVAILABLE_STATES):
+    if lost or _is_lost(error) or _sqlstate(error).startswith(_UNAVAILABLE_STATES):
         return StoreUnavailableError(f"PostgreSQL is not available: {error}")
     return error if isinstance(error, Exception) else StoreUnavailableError(str(error))
