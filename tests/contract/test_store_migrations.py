@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 import adapters.store
 from adapters.store.database.urls import Database, PostgresUrl, SqliteFile
 from adapters.store.schema import migrate
-from adapters.store.schema.migrate import HEAD, upgrade
+from adapters.store.schema.head import head_sql
+from adapters.store.schema.migrate import HEAD, HEAD_SQL, upgrade
+from adapters.store.schema.revisions import apply_to_sqlite
 from adapters.store.schema.tables import metadata
 from domain.errors import SetupError, StoreUnavailableError
 from tests.contract.store_engines import PostgresServer, open_box
@@ -135,10 +138,40 @@ async def test_the_revisions_make_exactly_the_schema(empty: Database) -> None:
     wanted = await description(empty)
     await clear(empty)
 
-    await asyncio.to_thread(upgrade, empty)
+    if isinstance(empty, SqliteFile):
+        apply_to_sqlite(empty.path, 5)
+    else:
+        await asyncio.to_thread(upgrade, empty)
 
     assert await description(empty) == wanted
     assert any(wanted)
+
+
+def test_a_new_file_is_made_as_the_revisions_would(tmp_path: Path) -> None:
+    sql = "SELECT type, name, tbl_name FROM sqlite_master ORDER BY rowid"
+    apply_to_sqlite(tmp_path / "revised.db", 5)
+    upgrade(tmp_path / "new.db")
+
+    found = []
+    for name in ("new.db", "revised.db"):
+        with closing(sqlite3.connect(tmp_path / name)) as connection:
+            found.append(connection.execute(sql).fetchall())
+
+    assert head_sql() == HEAD_SQL.read_text(), "run: python -m adapters.store.schema.head"
+    assert found[0] == found[1]
+
+
+def test_a_file_that_cannot_be_made_whole_stays_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "half.sql").write_text("CREATE TABLE a (b TEXT);\nCREATE NONSENSE;\n")
+    monkeypatch.setattr(migrate, "HEAD_SQL", tmp_path / "half.sql")
+
+    with pytest.raises(StoreUnavailableError):
+        upgrade(tmp_path / "a.db")
+
+    with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        assert connection.execute("SELECT * FROM sqlite_master").fetchall() == []
 
 
 def test_head_is_the_newest_revision() -> None:
@@ -203,16 +236,16 @@ def test_any_form_of_location_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_database_that_is_up_to_date_costs_almost_nothing(tmp_path: Path) -> None:
-    """One query and no Alembic: this is part of every start."""
+    """One query and no Alembic: this is part of every start. Nor does a new file need it."""
     upgrade(tmp_path / "a.db")
     script = (
         "import sys, pathlib; from adapters.store.schema.migrate import upgrade;"
-        "upgrade(pathlib.Path(sys.argv[1]));"
+        "[upgrade(pathlib.Path(path)) for path in sys.argv[1:]];"
         "print([name for name in ('alembic', 'sqlalchemy', 'asyncpg') if name in sys.modules])"
     )
 
     found = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "a.db")],
+        [sys.executable, "-c", script, str(tmp_path / "a.db"), str(tmp_path / "new.db")],
         capture_output=True,
         check=True,
         text=True,
