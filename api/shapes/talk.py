@@ -53,7 +53,10 @@ class ToolCallAsked(Shape):
 
 
 class MessageOut(Shape):
-    """One entry of a transcript; `seq` is null while its run waits for the session."""
+    """One entry of a transcript; `seq` is null while its run waits for the session.
+
+    It stays null where that run was cancelled before its turn: the message was taken back.
+    """
 
     model_config = ConfigDict(
         json_schema_extra=example(
