@@ -187,7 +187,7 @@ class AgentActivities:
         text = done.final_message if done.final_message is not None else streamed
         # What viewers add up has to be the final text, also when the agent changed its mind.
         replaces = text != streamed
-        bill = self._bill(call, done, len(text))
+        bill = self._bill(call, done, bills.size_of([text]))
         reply = ChatReply(usage=bills.add(opened.usage, bill))
         step_id = call.attempt.step_id
         data: dict[str, Any] = {"agent_id": opened.agent_id, "step": step_id, "usage": done.usage}
@@ -274,7 +274,7 @@ class AgentActivities:
 
     def _failed_bill(self, call: _Call, error: OrchestratorError) -> CallBill | None:
         """Return the bill of a call that failed; None where nothing was held and nothing came."""
-        streamed = sum(len(text) for text in call.pieces)
+        streamed = bills.size_of(call.pieces)
         if not call.is_priced and not streamed:
             return None
         bill = self._meter(call).failed(

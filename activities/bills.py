@@ -1,9 +1,10 @@
 """What a model call may cost and did cost: rates, bills and totals."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from domain.bounds import bytes_of, likely_usage
+from domain.bounds import bytes_of, likely_usage, padding_of
 from domain.chat import ChatMessage, StreamEnd, TokenUsage
 from domain.errors import (
     InternalError,
@@ -77,7 +78,10 @@ class Meter:
         if self.opened.price is not None:
             return self.opened.price.cost(usage)
         cost = self.prices.cost(self.model, usage)
-        return None if cost is None else min(MOST_PICO, to_pico(cost))
+        if cost is None:
+            self.prices.miss(self.model)
+            return None
+        return min(MOST_PICO, to_pico(cost))
 
     def bill(
         self,
@@ -111,7 +115,7 @@ class Meter:
         """Return the bill of a failed call: all that was held if the provider worked, else nothing.
 
         Its usage never arrived, so any lower cost could be below what the provider charges.
-        `streamed` is how many characters of an answer came; its tokens are guessed from them.
+        `streamed` is how many bytes of an answer came; its tokens are guessed from them.
         """
         worked = is_sent and (streamed > 0 or isinstance(error, _WAS_WORKING))
         nothing = CallBill(
@@ -131,7 +135,7 @@ class Meter:
     def _held(self, latency_ms: int, seen: int, cost_pico: int | None) -> CallBill:
         return CallBill(
             model=self.model,
-            usage=likely_usage(self.opened.bound, seen),
+            usage=likely_usage(self.opened.bound, seen, padding_of(self.opened.spec)),
             cost_pico=cost_pico,
             estimated=True,
             latency_ms=latency_ms,
@@ -147,6 +151,11 @@ class Meter:
         rates = None if price is None else price.rates
         cost = rates.cost(usage.input_tokens, usage.output_tokens) if rates else self.cost(usage)
         return cost if cost is None or bound.pico is None else min(cost, bound.pico)
+
+
+def size_of(texts: Iterable[str]) -> int:
+    """Return how many bytes texts have."""
+    return sum(len(text.encode("utf-8", "replace")) for text in texts)
 
 
 def most_output(text: str, end: StreamEnd) -> int:

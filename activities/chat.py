@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, cast
 
 from temporalio import activity
@@ -27,6 +28,7 @@ from domain.chat import (
     ChatChunk,
     ChatMessage,
     ChatRequest,
+    HiddenDelta,
     StreamEnd,
     TextDelta,
     ToolCallRequest,
@@ -56,6 +58,9 @@ from domain.step import (
     Withheld,
     step_place,
 )
+
+TELL_AFTER = timedelta(seconds=2)
+"""A provider's wish for a longer rest is told to whoever watches the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,7 @@ class ChatActivities:
             raise
         except Exception as error:  # whatever it is, the step's row has to count it
             named = failures.ours(error, order.run_id, order.step_id)
-            raise await self._failed(call, named) from error
+            raise await self._failed(live, call, named) from error
         except asyncio.CancelledError:
             await self._frame.let_go(live, attempt)
             raise
@@ -188,6 +193,8 @@ class ChatActivities:
                         if len(call.streamed) == 1:
                             # What is read meanwhile would keep the first words from the viewer.
                             await writer.settled()
+                    elif isinstance(chunk, HiddenDelta):
+                        live.unseen += chunk.size
                     else:
                         end = chunk
         except TimeoutError as error:
@@ -279,13 +286,13 @@ class ChatActivities:
     def _latency(self, call: _Call) -> int:
         return max(0, self._clock.now_ms() - call.started_ms)
 
-    async def _failed(self, call: _Call, error: OrchestratorError) -> Exception:
+    async def _failed(self, live: LiveAttempt, call: _Call, error: OrchestratorError) -> Exception:
         """Count the failure and say whether Temporal may try this model again."""
         bill = self._meter(call).failed(
             self._latency(call),
             error,
             is_sent=call.is_sent,
-            streamed=sum(len(text) for text in call.streamed),
+            streamed=bills.size_of(call.streamed) + live.unseen,
         )
         count = await self._frame.book.fail(call.attempt, bill)
         if not isinstance(error, ModelError | InternalError):
@@ -294,6 +301,9 @@ class ChatActivities:
         too_long = told is not None and told.total_seconds() > self._settings.longest_wait
         if count >= self._settings.failures or (too_long and call.order.has_next):
             return failures.final(error)
+        if told is not None and told > TELL_AFTER:
+            # The next attempt finds the model closed, and has the run say what it waits for.
+            return failures.again(error, timedelta())
         return failures.again(error, told or failures.backoff(count, call.order.retry_seconds))
 
 

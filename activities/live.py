@@ -38,6 +38,8 @@ class LiveAttempt:
     drains: bool
     """Whether a drain may cut it; an unsafe tool is waited for instead."""
     progress: int = 0
+    unseen: int = 0
+    """Bytes that its model sent and that stand in no row: thinking, arguments."""
     stopped: Stop | None = None
     is_error: bool = False
     """Whether its answer is an error: it ended well, and did not do what was asked."""

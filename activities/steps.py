@@ -136,6 +136,6 @@ class StepFrame:
             return
         live.task.uncancel()
         try:
-            await self.book.release(attempt)
+            await self.book.release(attempt, live.unseen)
         except (StepRefusedError, StoreUnavailableError):
             activity.logger.debug("attempt of %s could not be released", attempt.step_id)

@@ -99,7 +99,7 @@ class NeedsOperator(Needs):
         """Return who asks."""
         access = await super().__call__(request)
         if not sees_every_owner(access.who):
-            raise ForbiddenError("only the operator may do this: it shows every owner's doings")
+            raise ForbiddenError("only the operator may do this: it concerns every owner")
         return access
 
 

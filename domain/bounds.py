@@ -38,16 +38,23 @@ NOTHING_BOUND = CallBound(0, 0, 0)
 """Of a step that asks no model."""
 
 
-def likely_usage(bound: CallBound, seen: int) -> TokenUsage:
+def likely_usage(bound: CallBound, seen: int, padding: int = 0) -> TokenUsage:
     """Return the tokens of a call whose provider never told them: a guess, no bound.
 
-    `seen` is how much of the reply came, in bytes or characters.
+    `seen` is how many bytes of the reply came, `padding` how much of the input's bound stands for
+    nothing that was sent. The reply of a call without a bound is as long as it is.
     """
     said = -(-seen // _BYTES_PER_TOKEN)
+    sent = max(0, bound.input_tokens - padding)
     return TokenUsage(
-        input_tokens=-(-bound.input_tokens // _BYTES_PER_TOKEN),
-        output_tokens=min(bound.output_tokens, said),
+        input_tokens=-(-sent // _BYTES_PER_TOKEN),
+        output_tokens=min(bound.output_tokens, said) if bound.output_tokens else said,
     )
+
+
+def padding_of(spec: RunSpec) -> int:
+    """Return how much of the bound of a run's requests is for what providers may add to them."""
+    return _BASE_TOKENS + (TOOLS_TOKENS if spec.tools else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,4 +123,4 @@ def fixed_bytes(spec: RunSpec) -> int:
         for tool in spec.tools
     )
     instructions = len(spec.instructions.encode("utf-8", "replace")) + MESSAGE_TOKENS
-    return _BASE_TOKENS + instructions + tools + (TOOLS_TOKENS if spec.tools else 0)
+    return instructions + tools + padding_of(spec)

@@ -91,6 +91,12 @@ class TextDelta(_Value):
     text: str
 
 
+class HiddenDelta(_Value):
+    """A piece of the reply that is no text: thinking, a tool call's arguments. Size in bytes."""
+
+    size: int
+
+
 class StreamEnd(_Value):
     """The provider's terminal marker arrived: the reply is whole.
 
@@ -105,7 +111,7 @@ class StreamEnd(_Value):
     thought_bytes: int = 0
 
 
-ChatChunk = TextDelta | StreamEnd
+ChatChunk = TextDelta | HiddenDelta | StreamEnd
 
 
 class ModelInfo(_Value):

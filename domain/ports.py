@@ -34,7 +34,7 @@ class ChatModel(Protocol):
     """One provider's way to complete a chat."""
 
     def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
-        """Yield the reply: any number of `TextDelta`, then exactly one `StreamEnd`.
+        """Yield the reply: any number of deltas, then exactly one `StreamEnd`.
 
         Closing the iterator (also by cancellation) closes the provider's socket at once. No retries
         are made here. Nothing but content is yielded: keep-alives are swallowed.
@@ -61,12 +61,20 @@ class ModelCatalog(Protocol):
         """Return the known models, configured providers first."""
         ...
 
+    def providers(self) -> Sequence[str]:
+        """Return the names of all providers, whether or not they can be called here."""
+        ...
+
 
 class PriceList(Protocol):
     """What a call costs."""
 
     def cost(self, model: str, usage: TokenUsage) -> Decimal | None:
         """Return USD for `usage` of `<provider>/<name>`, exact, or None while unpriced."""
+        ...
+
+    def miss(self, model: str) -> None:
+        """Tell the operator, once, that calls of a model are billed without a price."""
         ...
 
 

@@ -313,8 +313,11 @@ class StepBook(Protocol):
         """End a failed attempt and return how many of the step have failed so far."""
         ...
 
-    async def release(self, who: Attempt) -> None:
-        """End an attempt that a drain cut; it counts for nothing."""
+    async def release(self, who: Attempt, unseen: int = 0) -> None:
+        """End an attempt that a drain cut; it counts for nothing.
+
+        `unseen` are bytes that its model sent besides text.
+        """
         ...
 
     async def mark_unknown(self, who: Attempt, reason: str) -> str:

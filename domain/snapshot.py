@@ -6,7 +6,7 @@ from typing import Any
 
 from domain.agent import Agent, AgentKind, Limits, endpoint_flaw
 from domain.chat import ModelInfo, split_model
-from domain.errors import InvalidRequestError, ModelNotConfiguredError, NotFoundError
+from domain.errors import InvalidRequestError, NotFoundError
 from domain.money import to_pico
 from domain.ports import ModelCatalog
 from domain.run import RunSpec
@@ -94,6 +94,10 @@ def check_agent(agent: Agent, tools: Mapping[str, ToolSpec], models: ModelCatalo
     if flaw is not None:
         raise InvalidRequestError(flaw, field="endpoint")
     _specs(agent, tools, field="tools")
+    twice = sorted({name for name in agent.tools if agent.tools.count(name) > 1})
+    if twice:
+        said = f"agent {agent.agent_id} names tools twice: {', '.join(twice)}"
+        raise InvalidRequestError(said, field="tools")
     named = [model for model in agent.models if not _is_choice(model)]
     check_models((*named, *agent.degradation.models), models)
 
@@ -140,7 +144,7 @@ def _specs(
             f"agent {agent.agent_id} names tools that are not there: {', '.join(unknown)}",
             field=field,
         )
-    return tuple(tools[name] for name in agent.tools)
+    return tuple(tools[name] for name in dict.fromkeys(agent.tools))
 
 
 def _is_choice(model: str) -> bool:
@@ -159,23 +163,17 @@ def _is_choice(model: str) -> bool:
 
 
 def _check_model(model: str, known: Sequence[ModelInfo], models: ModelCatalog) -> None:
-    providers = {info.provider for info in known}
     try:
         provider, _ = split_model(model)
     except ValueError as error:
         raise InvalidRequestError(str(error), field="models") from error
     if provider == OFFLINE:
         _check_offline(model, [info.model for info in known if info.provider == OFFLINE])
-    if provider in providers:
-        return
-    try:
-        models.resolve(model)
-    except ModelNotConfiguredError as error:
-        named = ", ".join(sorted(providers))
+    if provider not in models.providers():
+        named = ", ".join(sorted(models.providers()))
         raise InvalidRequestError(
-            f"model {model}: there is no provider {provider}; there are {named}",
-            field="models",
-        ) from error
+            f"model {model}: there is no provider {provider}; there are {named}", field="models"
+        )
 
 
 def _check_offline(model: str, there: Sequence[str]) -> None:

@@ -45,6 +45,11 @@ class Reply(Protocol):
         ...
 
     @property
+    def seen(self) -> int:
+        """About how many bytes of the answer came, thinking too."""
+        ...
+
+    @property
     def is_complete(self) -> bool:
         """Whether what was handed out last ends the answer."""
         ...

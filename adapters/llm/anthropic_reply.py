@@ -66,6 +66,11 @@ class AnthropicReply:
         elif type(kind) is not str:
             raise malformed(_PROVIDER, "event: it has no type")
 
+    @property
+    def hidden_bytes(self) -> int:
+        """How much came besides text; see `ReplyParser`."""
+        return self._draft.hidden_bytes
+
     def end(self) -> StreamEnd:
         """Return the end of the reply; see `ReplyParser`."""
         if not (self.is_complete and self._stop_reason):

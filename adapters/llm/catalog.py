@@ -22,6 +22,7 @@ from domain.upstream import RawRequest, Reply
 
 _OPENAI_WIRE = frozenset({"openai", "ollama"})
 """Providers whose bytes go through as they come."""
+_PROVIDERS = ("anthropic", "openai", "ollama", "offline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,10 @@ class Catalog:
         }
         return [name for name, value in has.items() if value]
 
+    def providers(self) -> Sequence[str]:
+        """Return the names of all providers; see the port."""
+        return _PROVIDERS
+
     def models(self) -> Sequence[ModelInfo]:
         """Return the known models; what an Ollama server holds is not asked for."""
         configured = self.configured()
@@ -142,7 +147,7 @@ class Catalog:
         }
         if name not in builders:
             raise ModelNotConfiguredError(
-                f"there is no provider {name!r}; there are {', '.join(builders)}"
+                f"there is no provider {name!r}; there are {', '.join(_PROVIDERS)}"
             )
         return builders[name]()
 

@@ -42,6 +42,11 @@ class OpenAIReply:
             raise malformed(self._provider, "choice")
         return self._take_choice(choices[0])
 
+    @property
+    def hidden_bytes(self) -> int:
+        """How much came besides text; see `ReplyParser`."""
+        return self._draft.hidden_bytes
+
     def end(self) -> StreamEnd:
         """Return the end of the reply; see `ReplyParser`."""
         if not (self.is_complete and self._finish_reason):

@@ -68,6 +68,7 @@ class Prices:
             model: _read_override(model, fields) for model, fields in (overrides or {}).items()
         }
         self._known: dict[str, KnownModel | None] = {}
+        self._missed: set[str] = set()
 
     def cost(self, model: str, usage: TokenUsage) -> Decimal | None:
         """Return USD for `usage`; see the port."""
@@ -85,7 +86,7 @@ class Prices:
         if model not in self._known:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
-            self._known[model] = self._look_up(model, provider, name)
+            self._known[model] = _find(provider, name)
         known = self._known[model]
         return None if known is None else _rates(known, input_tokens)
 
@@ -103,11 +104,11 @@ class Prices:
         """Load the bundled prices off the event loop."""
         await asyncio.to_thread(_bundled)
 
-    def _look_up(self, model: str, provider: str, name: str) -> "KnownModel | None":
-        known = _find(provider, name)
-        if known is None:
+    def miss(self, model: str) -> None:
+        """Tell of a missing price, once; see the port."""
+        if model not in self._missed and len(self._missed) < _REMEMBERED:
+            self._missed.add(model)
             _LOG.warning("%s has no known price; its calls cost null until it is given one", model)
-        return known
 
 
 def _bundled() -> "DataSnapshot":

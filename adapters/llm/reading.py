@@ -14,7 +14,7 @@ from adapters.llm.deadlines import Deadlines
 from adapters.llm.patience import Patience
 from adapters.llm.reply import ReplyParser
 from adapters.llm.sse import SseEvent, SseLimitError, SseParser
-from domain.chat import ChatChunk, TextDelta
+from domain.chat import ChatChunk, HiddenDelta, TextDelta
 from domain.errors import (
     ModelUnavailableError,
     OrchestratorError,
@@ -58,6 +58,7 @@ async def read_reply(
         body = response.aiter_raw()
         stack.push_async_callback(body.aclose)
         source = _EventSource(provider, body, deadlines, opening.errors)
+        hidden = 0
         while not reply.is_complete and (events := await source.next()) is not None:
             has_progress = False
             for event in events:
@@ -66,6 +67,9 @@ async def read_reply(
                     has_progress = True
                     if text:
                         yield TextDelta(text=text)
+                    elif reply.hidden_bytes > hidden:
+                        yield HiddenDelta(size=reply.hidden_bytes - hidden)
+                        hidden = reply.hidden_bytes
             # Only now: the time the consumer took is not the provider's idleness.
             if has_progress:
                 deadlines.progress()

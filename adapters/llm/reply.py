@@ -26,6 +26,11 @@ class ReplyParser(Protocol):
     is_complete: bool
     """The terminal marker arrived; nothing after it is read."""
 
+    @property
+    def hidden_bytes(self) -> int:
+        """How much came besides text: thinking and tool calls' arguments."""
+        ...
+
     def take(self, event: SseEvent) -> str | None:
         """Return the text of `event`, "" for progress without text, None for a keep-alive."""
         ...
@@ -55,6 +60,8 @@ class ReplyDraft:
         self._limits = limits
         self._text_bytes = 0
         self.thought_bytes = 0
+        self.hidden_bytes = 0
+        """What came besides text: thinking and arguments."""
         self._half_pair = ""
         self._calls: list[_CallDraft] = []
 
@@ -78,7 +85,9 @@ class ReplyDraft:
         """Count what a piece holds besides the fields that are `said`; it is not kept."""
         for name in delta.keys() - said:
             if delta[name]:
-                self.thought_bytes += self._size_of(delta[name])
+                size = self._size_of(delta[name])
+                self.thought_bytes += size
+                self.hidden_bytes += size
 
     def _size_of(self, value: object) -> int:
         try:
@@ -114,7 +123,9 @@ class ReplyDraft:
     def add_arguments(self, place: int, piece: str) -> None:
         """Append to the argument text of the call at `place`."""
         call = self._calls[place]
-        call.size += len(piece) if piece.isascii() else len(piece.encode("utf-8", "replace"))
+        size = len(piece) if piece.isascii() else len(piece.encode("utf-8", "replace"))
+        call.size += size
+        self.hidden_bytes += size
         if call.size > self._limits.max_argument_bytes:
             limit = self._limits.max_argument_bytes
             raise ReplyTooLargeError(

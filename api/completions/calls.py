@@ -1,7 +1,7 @@
 """Model calls on the ledger: what one may cost is held before it is made, and billed after.
 
-A call that was cut before its usage arrived is billed at what was held, marked as an estimate, so
-that the ledger is never below the provider's bill.
+A call that was cut before its usage arrived costs what was held, marked as an estimate, so that the
+ledger is never below the provider's bill; its tokens are a guess from what came.
 """
 
 import logging
@@ -12,6 +12,7 @@ from api.access import Access
 from api.background import Background
 from api.completions.asking import Ask
 from api.ports import ProxyConfig, ProxyPorts
+from domain.bounds import CallBound, likely_usage
 from domain.chat import TokenUsage
 from domain.errors import (
     ModelAuthError,
@@ -26,6 +27,7 @@ from domain.money import to_pico
 from domain.ports import Clock, Ids, PriceList
 from domain.spending import CallBook, NewCall, PriceOverride
 from domain.step import CallBill
+from domain.upstream import Reply
 
 _LOG = logging.getLogger(__name__)
 _GRACE_SECONDS = 30.0
@@ -96,6 +98,8 @@ class _Rates:
         """Return the cost of `usage`, None while unpriced."""
         if self._override is None:
             cost = self._prices.cost(self._model, usage)
+            if cost is None:
+                self._prices.miss(self._model)
         else:
             cost = _priced(self._override, usage)
         return None if cost is None else to_pico(cost)
@@ -131,40 +135,41 @@ class OpenCall:
         self._behind = behind
         self._is_closed = False
 
-    async def done(self, usage: TokenUsage | None, stop_reason: str | None) -> None:
+    async def done(self, reply: Reply) -> None:
         """Bill an answer that came whole."""
-        await self._close(usage, stop_reason, None)
+        await self._close(reply, reply.usage, None)
 
-    async def failed(self, error: OrchestratorError, usage: TokenUsage | None, began: bool) -> None:
-        """Bill a call that failed; `began` when a part of its answer had come."""
-        if usage is None and not began and isinstance(error, _REFUSALS):
+    async def failed(self, error: OrchestratorError, reply: Reply) -> None:
+        """Bill a call that failed."""
+        usage = reply.usage
+        if usage is None and not reply.has_begun and isinstance(error, _REFUSALS):
             usage = TokenUsage()
-        await self._close(usage, None, {"code": error.code, "message": error.message[:2000]})
+        named = {"code": error.code, "message": error.message[:2000]}
+        await self._close(reply, usage, named)
 
-    def cut(self, usage: TokenUsage | None) -> None:
+    def cut(self, reply: Reply) -> None:
         """Bill a call whose caller went away, unless it is billed; behind the caller's back."""
         if not self._is_closed:
             error = {"code": "client_closed", "message": "the caller went away"}
-            self._behind.spawn(self._close(usage, None, error))
+            self._behind.spawn(self._close(reply, reply.usage, error))
 
     async def _close(
-        self, usage: TokenUsage | None, stop_reason: str | None, error: dict[str, str] | None
+        self, reply: Reply, usage: TokenUsage | None, error: dict[str, str] | None
     ) -> None:
         if self._is_closed:
             return
         self._is_closed = True
         call = self.call
-        spent = usage or TokenUsage(
-            input_tokens=call.input_tokens, output_tokens=call.output_tokens
-        )
+        bound = CallBound(call.input_tokens, call.output_tokens, None)
+        most = TokenUsage(input_tokens=call.input_tokens, output_tokens=call.output_tokens)
         bill = CallBill(
             model=call.model,
-            usage=spent,
-            cost_pico=self._rates.pico(spent),
+            usage=usage or likely_usage(bound, reply.seen),
+            cost_pico=self._rates.pico(usage or most),
             estimated=usage is None,
             latency_ms=max(0, self._clock.now_ms() - self._started),
             error=error,
-            stop_reason=stop_reason,
+            stop_reason=None if error else reply.stop_reason,
         )
         try:
             await self._book.close_call(call.call_id, bill)

@@ -71,7 +71,7 @@ class Begun:
     async def body(self) -> bytes:
         """Return an answer that is no stream; it is on the ledger by then."""
         await self.rest.aclose()
-        await self.call.done(self.reply.usage, self.reply.stop_reason)
+        await self.call.done(self.reply)
         return self.first
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
@@ -80,15 +80,15 @@ class Begun:
             block: bytes | None = self.first
             while block is not None:
                 if self.reply.is_complete:
-                    await self.call.done(self.reply.usage, self.reply.stop_reason)
+                    await self.call.done(self.reply)
                 yield block
                 block = await anext(self.rest, None)
         except OrchestratorError as error:
-            await self.call.failed(error, self.reply.usage, began=True)
+            await self.call.failed(error, self.reply)
             yield error_chunk(error)
         finally:
             await self.rest.aclose()
-            self.call.cut(self.reply.usage)
+            self.call.cut(self.reply)
 
 
 class Chain:
@@ -134,10 +134,10 @@ class Chain:
             if first is None:
                 raise StreamIncompleteError(f"{model} ended without an answer")
         except OrchestratorError as error:
-            await call.failed(error, reply.usage, began=reply.has_begun)
+            await call.failed(error, reply)
             raise
         except asyncio.CancelledError:
-            call.cut(reply.usage)
+            call.cut(reply)
             raise
         return Begun(model, call, reply, blocks, first)
 

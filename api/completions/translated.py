@@ -7,7 +7,7 @@ from typing import cast
 from api.completions.asking import Ask
 from api.completions.reading import chat_request
 from api.completions.wire import DONE, Chunks, completion
-from domain.chat import ChatChunk, ChatRequest, StreamEnd, TextDelta, TokenUsage, split_model
+from domain.chat import ChatChunk, ChatRequest, HiddenDelta, StreamEnd, TokenUsage, split_model
 from domain.errors import StreamIncompleteError
 from domain.event import encode_json
 from domain.ports import ChatModel
@@ -30,6 +30,7 @@ class TranslatedReply:
         self._end: StreamEnd | None = None
         self._texts: list[str] = []
         self.has_begun = False
+        self.seen = 0
         self.is_complete = False
 
     @property
@@ -50,9 +51,14 @@ class TranslatedReply:
         async with aclosing(stream) as pieces:
             async for piece in pieces:
                 self.has_begun = True
-                if not isinstance(piece, TextDelta):
+                if isinstance(piece, HiddenDelta):
+                    self.seen += piece.size
+                    continue
+                if isinstance(piece, StreamEnd):
                     self._end = piece
-                elif self._ask.is_stream:
+                    continue
+                self.seen += len(piece.text.encode("utf-8", "replace"))
+                if self._ask.is_stream:
                     yield opening + chunks.text(piece.text)
                     opening = b""
                 else:

@@ -7,19 +7,21 @@ import platform
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from adapters.llm.catalog import Catalog
 from adapters.store.database.urls import PostgresUrl, SqliteFile, parse_database_url
 from bootstrap.agents_file import FILE_NAME, read_agents_file
+from bootstrap.capabilities import provider_config
 from bootstrap.commands.servers import find_running
 from bootstrap.devserver.binary import read_sidecar
 from bootstrap.exposure import is_loopback
 from bootstrap.private import is_open_to_others
 from bootstrap.settings import Settings
-from domain.errors import OrchestratorError
+from domain.errors import ModelNotConfiguredError, OrchestratorError
 
 State = Literal["ok", "note", "warn", "fail"]
 _SDK_SECONDS = 5.0
@@ -194,10 +196,22 @@ def _providers(settings: Settings) -> Finding:
     }
     names = [name for name, value in has.items() if value]
     if names:
-        return Finding("models", "ok", f"{', '.join(names)}, offline")
+        flaw = _flaw_of(settings, names)
+        return Finding("models", "warn" if flaw else "ok", flaw or f"{', '.join(names)}, offline")
     return Finding(
         "models", "note", "offline only: no ANTHROPIC_API_KEY, OPENAI_API_KEY, OLLAMA_HOST"
     )
+
+
+def _flaw_of(settings: Settings, names: Sequence[str]) -> str | None:
+    """Return why a provider that is set up cannot be asked."""
+    catalog = Catalog(provider_config(settings))
+    try:
+        for name in names:
+            catalog.resolve(f"{name}/any")
+    except ModelNotConfiguredError as error:
+        return error.message
+    return None
 
 
 def _agents(settings: Settings) -> Finding:

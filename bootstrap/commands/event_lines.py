@@ -48,7 +48,7 @@ def _call_done(data: Data) -> str:
     error = data.get("error")
     if error:
         guess = data["total_tokens"] if data["estimated"] else 0
-        billed = f", about {guess} tokens, billed by estimate" if guess else ""
+        billed = f", about {guess} tokens by estimate" if guess else ""
         return f"{data['model']} failed: {error.get('code')}{billed}"
     tokens = f"{data['prompt_tokens']} tokens in, {data['completion_tokens']} out"
     return f"{data['model']}: {tokens}, {data['latency_ms']} ms"

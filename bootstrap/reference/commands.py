@@ -103,14 +103,15 @@ def settings_page() -> str:
         " `orchestrator.toml`, defaults: the first that says something counts. In",
         "`orchestrator.toml` a setting has its first name in lower case, with or without"
         " `orchestrator_`; a key that is not known is refused.",
-        "A variable `ORCHESTRATOR_...` that is no setting is named on stderr, and does nothing.",
+        "A variable `ORCHESTRATOR_...` that is no setting does nothing; whatever reads settings"
+        " (`up`, `api`, `worker`, `doctor`, `config`) names it on stderr.",
         "`orchestrator config show` prints what counts, secrets masked.",
         "",
         "| environment | default | meaning |",
         "|---|---|---|",
     ]
     for name, field in Settings.model_fields.items():
-        names = "<br>".join(f"`{one}`" for one in _shown_names(names_of(name, field)))
+        names = "<br>".join(f"`{one}`" for one in names_of(name, field))
         standard = field.get_default(call_default_factory=True, validated_data={})
         default = "" if standard in (None, (), {}) else f"`{standard}`"
         lines.append(f"| {names} | {default} | {_cell(said[name])} |")
@@ -150,13 +151,6 @@ def _string(node: ast.stmt) -> str | None:
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return node.value.value if isinstance(node.value.value, str) else None
     return None
-
-
-def _shown_names(names: list[str]) -> list[str]:
-    """Return the names worth showing: without the short form of a prefixed one."""
-    prefix = "ORCHESTRATOR_"
-    short = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
-    return [name for name in names if name not in short]
 
 
 def _code(names: str) -> str:

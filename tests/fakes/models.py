@@ -20,6 +20,9 @@ class FakeModels:
             return self._offline
         raise ModelNotConfiguredError(f"there is no provider {provider}")
 
+    def providers(self) -> Sequence[str]:
+        return ("offline", "ollama", "openai", "raw")
+
     def models(self) -> Sequence[ModelInfo]:
         return (
             *(

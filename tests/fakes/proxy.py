@@ -56,6 +56,9 @@ class FakeCalls:
 class FakePrices:
     """One microdollar an input token, two an output token; `unpriced/...` has no price."""
 
+    def miss(self, model: str) -> None:
+        """Tell nobody."""
+
     def cost(self, model: str, usage: TokenUsage) -> Decimal | None:
         if model.startswith("unpriced/"):
             return None
@@ -73,6 +76,7 @@ class FakeReply:
     is_complete: bool = False
     is_closed: bool = False
     has_begun: bool = False
+    seen: int = 0
     final_usage: TokenUsage | None = None
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
@@ -84,6 +88,7 @@ class FakeReply:
                     await block.wait()
                     continue
                 self.has_begun = True
+                self.seen += len(block)
                 if at == len(self.given) - 1:
                     self.is_complete, self.usage = True, self.final_usage
                     self.stop_reason = "stop"

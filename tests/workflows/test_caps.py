@@ -53,6 +53,16 @@ async def test_tokens(stage: Stage) -> None:
     assert run.usage.input_tokens + run.usage.output_tokens >= 200
 
 
+async def test_tokens_that_a_broken_answer_used_up(stage: Stage) -> None:
+    """Nothing is asked for that the cap leaves no room for."""
+    await stage.agent(models=("openai/first",))
+
+    run = await stage.run("[[tokens=300 no_done]]", limits=Limits(max_tokens=150))
+
+    assert reason(run) == "max_tokens"
+    assert len(stage.provider.log) == 1
+
+
 async def test_money(stage: Stage) -> None:
     """The cap is looked at before a call is made: what is under way may go past it."""
     await stage.agent(models=("openai/gpt-4o",), tools=["calculator"])

@@ -5,10 +5,10 @@ import pytest
 from adapters.store.steps.stepbook import SqlStepBook
 from domain.agent import Limits
 from domain.event import EventType
-from domain.run import RunState
+from domain.run import RunState, WaitingOn
 from tests.rig.tools import TARGETS
 from tests.workflows.conftest import Make
-from tests.workflows.stage import Stage
+from tests.workflows.stage import ANN, Stage
 
 CHAIN = ("openai/first", "openai/second", "offline/script")
 
@@ -110,6 +110,20 @@ async def test_a_wait_is_honoured_when_there_is_no_other_model(stage: Stage) -> 
     first, second = stage.provider.log
     assert first.ended_ns is not None
     assert (second.at_ns - first.ended_ns) / 1e9 >= 0.25
+
+
+async def test_a_long_wait_is_told(stage: Stage) -> None:
+    await stage.agent(models=("openai/first",))
+
+    run = await stage.start("[[status=429 retry_after=60 times=1]] hello")
+    await stage.seen(run.run_id, EventType.RUN_WAITING)
+
+    (waits,) = await stage.of_kind(run.run_id, EventType.RUN_WAITING)
+    assert waits["waiting_on"] == "model"
+    assert (await stage.get(run.run_id)).waiting_on is WaitingOn.MODEL
+    assert len(stage.provider.log) == 1
+    await stage.intake.cancel(ANN, run.run_id, None)
+    assert (await stage.ended(run.run_id)).state is RunState.CANCELLED
 
 
 async def test_a_long_wait_goes_to_the_next_model(stage: Stage) -> None:

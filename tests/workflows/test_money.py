@@ -123,7 +123,7 @@ async def test_an_answer_without_a_usage_is_billed_by_what_was_said(stage: Stage
     step = await stage.step(run.run_id, "llm-1-1")
     assert run.state is RunState.DONE
     assert (bill["estimated"], bill["completion_tokens"]) == (True, 5)
-    assert bill["prompt_tokens"] == -(-step["input_estimate"] // 4) > 0
+    assert bill["prompt_tokens"] == -(-(step["input_estimate"] - 64) // 4) > 0
     assert (line["estimated"], line["output_tokens"]) == (True, 5)
     assert line["cost_pico"] == (step["input_estimate"] + 19) * 10**9
     assert run.usage.output_tokens == 5
@@ -142,6 +142,15 @@ async def test_an_answer_without_a_usage_that_broke_off_is_billed_at_what_was_he
     bills = await stage.of_kind(run.run_id, EventType.LLM_CALL_DONE)
     assert {bill["cost_usd"] for bill in bills} == {to_usd(most * 10**9)}
     assert {bill["completion_tokens"] for bill in bills} == {1}
+
+
+async def test_what_is_no_text_of_a_broken_answer_counts_too(stage: Stage) -> None:
+    await stage.agent(models=("openai/first",), tools=["calculator"])
+
+    run = await stage.run('[[tool=calculator args={"expression":"1+1"} no_done]] hello')
+
+    bills = await stage.of_kind(run.run_id, EventType.LLM_CALL_DONE)
+    assert {bill["completion_tokens"] for bill in bills} == {-(-len('{"expression": "1+1"}') // 4)}
 
 
 async def test_calls_side_by_side_wait_for_what_is_held_and_none_fails(stage: Stage) -> None:

@@ -104,7 +104,7 @@ class PassedReply:
             server.provider, shows_usage=request.shows_usage, secrets=server.secrets
         )
         self._held = b""
-        self._has_body = False
+        self._body_size = 0
         self._usage: TokenUsage | None = None
         self._stop_reason: str | None = None
         self._is_complete = False
@@ -122,7 +122,12 @@ class PassedReply:
     @property
     def has_begun(self) -> bool:
         """Whether any of the answer came."""
-        return self._scan.has_content or self._has_body
+        return self._scan.has_content or self._body_size > 0
+
+    @property
+    def seen(self) -> int:
+        """About how many bytes of the answer came; an event of a stream holds a token or so."""
+        return 4 * self._scan.events + self._body_size
 
     @property
     def is_complete(self) -> bool:
@@ -214,7 +219,7 @@ class PassedReply:
     async def _body(self, deadlines: Deadlines) -> bytes:
         whole = bytearray()
         while data := await self._read(deadlines):
-            self._has_body = True
+            self._body_size += len(data)
             whole += data
             if len(whole) > _MOST_BODY_BYTES:
                 raise ReplyTooLargeError(f"the answer of {self._server.provider} is too large")

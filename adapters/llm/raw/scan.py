@@ -46,6 +46,7 @@ class StreamScan:
         self._tail = _BOM
         self._is_new = True
         self._size = 0
+        self.events = 0
         self.usage: TokenUsage | None = None
         self.stop_reason: str | None = None
         self.has_content = False
@@ -61,6 +62,7 @@ class StreamScan:
             ReplyTooLargeError: the answer or an event is too large.
         """
         self._size += len(data)
+        self.events += data.count(b"\n\n") or data.count(b"\n\r\n")
         if self._is_new:
             self._is_new, self._tail = False, b""
             data = data.removeprefix(_BOM)

@@ -128,7 +128,7 @@ def _close_what_is_open(tx: Tx, run: Row, finish: Finish, now: int, last: int) -
         id=run["run_id"],
     ):
         error = {"code": finish.state.value.lower(), "message": "cut before its usage was known"}
-        bill = billing.estimated_bill(step, now, error)
+        bill = billing.estimated_bill(run, step, now, error)
         last = append(tx, run, billing.bill_attempt(tx, run, step, bill, now), now, last)
         free_probe(tx, step["model"], caller_of(run["run_id"], step["step_id"]))
     open_calls = tx.all("SELECT * FROM tool_calls WHERE run_id = :id", id=run["run_id"])

@@ -15,9 +15,8 @@ from adapters.store.spending.granting import Grant, Lacking
 from adapters.store.spending.payers import Payer, budgets_of, payer_of
 from adapters.store.steps import billing
 from adapters.store.steps.fence import lock_run
-from domain.bounds import CallBound, Rates
+from domain.bounds import CallBound, Rates, likely_usage
 from domain.budget import OnExhausted
-from domain.chat import TokenUsage
 from domain.errors import (
     BudgetExhaustedError,
     CircuitOpenError,
@@ -215,9 +214,10 @@ def _payer_of_hold(held: Row) -> Payer:
 
 
 def _lost_bill(held: Row, now: int) -> CallBill:
+    bound = CallBound(held["input_tokens"], held["output_tokens"], held["pico"])
     return CallBill(
         model=held["model"],
-        usage=TokenUsage(input_tokens=held["input_tokens"], output_tokens=held["output_tokens"]),
+        usage=likely_usage(bound, 0),
         cost_pico=held["pico"],
         estimated=True,
         latency_ms=max(0, now - held["opened_at"]),

@@ -179,8 +179,7 @@ def _by_caps(
     limits = spec.limits
     caps: list[tuple[int, str | None]] = [(plan.max_output, None)]
     if limits.max_tokens is not None:
-        used = run["input_tokens"] + run["output_tokens"] + run["reserved_tokens"]
-        caps.append((max(1, limits.max_tokens - used), "max_tokens"))
+        caps.append((_tokens_left(run, limits.max_tokens), "max_tokens"))
     if left.tokens is not None:
         caps.append((left.tokens, "max_tokens"))
     money = _money_left(run, spec, plan, rates, input_tokens, left)
@@ -188,6 +187,15 @@ def _by_caps(
         spare = money - (rates.cost(input_tokens, 0) or 0)
         caps.append((max(1, spare // rates.output), "max_cost_usd"))
     return min(caps, key=lambda cap: cap[0])
+
+
+def _tokens_left(run: Row, cap: int) -> int:
+    left = cap - int(run["input_tokens"] + run["output_tokens"] + run["reserved_tokens"])
+    if left <= 0:
+        raise StepRefusedError(
+            f"run {run['run_id']} reached its cap of {cap} tokens", reason="max_tokens"
+        )
+    return left
 
 
 def _money_left(

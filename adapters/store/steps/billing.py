@@ -7,9 +7,10 @@ from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
 from adapters.store.spending import holds
 from adapters.store.spending.payers import budgets_of, payer_of
-from domain.bounds import CallBound, Rates, likely_usage
+from domain.bounds import CallBound, Rates, likely_usage, padding_of
 from domain.event import EventDraft, EventType
 from domain.money import to_usd
+from domain.run import RunSpec
 from domain.step import CallBill
 
 _INSERT = (
@@ -119,17 +120,20 @@ def bill_event(step_id: str, attempt: int, bill: CallBill) -> EventDraft:
     return EventDraft(type=EventType.LLM_CALL_DONE, key=f"{step_id}:{attempt}:done", data=data)
 
 
-def estimated_bill(step: Row, now: int, error: dict[str, str]) -> CallBill:
+def estimated_bill(
+    run: Row, step: Row, now: int, error: dict[str, str], unseen: int = 0
+) -> CallBill:
     """Return the bill of an attempt that was cut before its usage was known.
 
     Its cost is all that was held, its tokens what came: a cap on tokens that one crash uses up
-    would end the run that it is to bring through.
+    would end the run that it is to bring through. `unseen` are bytes that came besides the text.
     """
+    spec = RunSpec.model_validate_json(run["spec"])
     said, most = step["input_estimate"], step["output_estimate"]
     bound = CallBound(said, most, Rates(step["input_rate"], step["output_rate"]).cost(said, most))
     return CallBill(
         model=step["model"],
-        usage=likely_usage(bound, step["streamed_chars"]),
+        usage=likely_usage(bound, step["streamed_chars"] + unseen, padding_of(spec)),
         cost_pico=bound.pico,
         estimated=True,
         latency_ms=max(0, now - step["opened_at"]),
@@ -142,5 +146,5 @@ def bill_dead_attempt(tx: Tx, run: Row, step: Row, now: int, last: int) -> int:
     if step["model"] is None:
         return last
     error = {"code": "worker_lost", "message": "the attempt ended without reporting its usage"}
-    drafts = bill_attempt(tx, run, step, estimated_bill(step, now, error), now)
+    drafts = bill_attempt(tx, run, step, estimated_bill(run, step, now, error), now)
     return append(tx, run, drafts, now, last)

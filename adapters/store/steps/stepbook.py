@@ -82,9 +82,11 @@ class SqlStepBook:
             "fail_attempt", lambda tx: writes.fail_attempt(tx, who, bill, self._rules.breaker, now)
         )
 
-    async def release(self, who: Attempt) -> None:
+    async def release(self, who: Attempt, unseen: int = 0) -> None:
         now = self._clock.now_ms()
-        await self._commit("release_attempt", lambda tx: writes.release_attempt(tx, who, now))
+        await self._commit(
+            "release_attempt", lambda tx: writes.release_attempt(tx, who, unseen, now)
+        )
 
     async def mark_unknown(self, who: Attempt, reason: str) -> str:
         now = self._clock.now_ms()

@@ -37,7 +37,7 @@ def append_delta(tx: Tx, who: Attempt, text: str, index: int, now: int) -> None:
     tx.run(
         "UPDATE steps SET streamed_chars = streamed_chars + :n, has_deltas = true"
         " WHERE run_id = :run AND step_id = :step",
-        n=len(text),
+        n=len(text.encode("utf-8", "replace")),  # bytes, whatever the column is called
         run=who.run_id,
         step=who.step_id,
     )
@@ -101,7 +101,7 @@ def close_step(
 
 def _note_answer(tx: Tx, step: Row, bill: CallBill | None, rules: SpendingRules, now: int) -> None:
     """Give the unused tokens back to the provider's rates, and note that the model is well."""
-    if bill is not None:
+    if bill is not None and not bill.estimated:
         unused = step["input_estimate"] + step["output_estimate"] - bill.tokens
         rates.give_back(tx, step["model"], unused, rules.per_minute, now)
     health.note_success(tx, step["model"], now)
@@ -192,8 +192,10 @@ def fail_attempt(tx: Tx, who: Attempt, bill: CallBill | None, rules: BreakerRule
     return int(step["failures"]) + 1
 
 
-def release_attempt(tx: Tx, who: Attempt, now: int) -> None:
+def release_attempt(tx: Tx, who: Attempt, unseen: int, now: int) -> None:
     """End an attempt that a drain cut; it counts for nothing, but what it used is billed.
+
+    `unseen` are bytes that its model sent and that stand in no row: thinking, arguments.
 
     Raises:
         StepRefusedError: the attempt is no longer current, or the run has ended.
@@ -202,7 +204,7 @@ def release_attempt(tx: Tx, who: Attempt, now: int) -> None:
     step = check_attempt(tx, run, who.step_id, who.number)
     if step["model"] is not None:
         error = {"code": "worker_shutdown", "message": "the worker stopped; another goes on"}
-        bill = billing.estimated_bill(step, now, error)
+        bill = billing.estimated_bill(run, step, now, error, unseen)
         drafts = billing.bill_attempt(tx, run, step, bill, now)
         last = append(tx, run, drafts, now, run["last_seq"])
         health.free_probe(tx, step["model"], caller_of(who.run_id, who.step_id))

@@ -84,16 +84,18 @@ async def test_a_price_set_over_the_api_counts(client: httpx2.AsyncClient, world
     assert world.calls.bill.cost_pico == (6 * 3 + 4 * 1 + 5 * 6) * 10**6
 
 
-async def test_an_answer_without_usage_is_billed_at_what_was_held(
+async def test_an_answer_without_usage_costs_what_was_held_and_its_tokens_are_guessed(
     client: httpx2.AsyncClient, world: World
 ) -> None:
-    world.raw.answers["raw/one"] = answering(b"{}", usage=None)
+    world.raw.answers["raw/one"] = answering(b'{"a":""}', usage=None)
 
     await client.post(PATH, json=ask(max_completion_tokens=9))
 
     assert world.calls.bill.estimated
-    assert world.calls.bill.usage.output_tokens == 9
-    assert world.calls.bill.cost_pico == world.calls.held
+    (call,) = world.calls.opened.values()
+    used = world.calls.bill.usage
+    assert (used.input_tokens, used.output_tokens) == (-(-call.input_tokens // 4), 2)
+    assert world.calls.bill.cost_pico == call.pico
 
 
 @pytest.mark.parametrize(
@@ -163,7 +165,10 @@ async def test_a_stream_that_breaks_is_billed_and_ends_with_an_error_chunk(
     error = json.loads(lines[1].removeprefix("data: "))["error"]
     assert (error["code"], error["type"]) == ("stream_incomplete", "server_error")
     assert len(lines) == 2
+    (call,) = world.calls.opened.values()
     assert world.calls.bill.estimated
+    assert world.calls.bill.usage.output_tokens == -(-len(b"data: 1\n\n") // 4)
+    assert world.calls.bill.cost_pico == call.pico
 
 
 @pytest.mark.parametrize("begins", [False, True])

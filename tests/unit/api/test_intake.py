@@ -20,7 +20,6 @@ from domain.auth import (
 from domain.errors import (
     ForbiddenError,
     InvalidRequestError,
-    ModelNotConfiguredError,
     NotFoundError,
     UnauthorizedError,
 )
@@ -148,14 +147,19 @@ def test_an_offline_model_that_is_not_there_is_refused(fields: dict[str, Any]) -
     assert raised.value.field == "models"
 
 
-def test_a_provider_that_lists_no_model_but_answers_is_known() -> None:
-    class Generous(FakeModels):
-        def resolve(self, model: str) -> Any:
-            if model.startswith("ollama/"):
-                return object()
-            raise ModelNotConfiguredError("unknown")
+def test_a_provider_that_lists_no_model_and_is_not_set_up_here_is_known() -> None:
+    check_agent(_agent(models=("ollama/llama3",)), {}, FakeModels())
 
-    check_agent(_agent(models=("ollama/llama3",)), {}, Generous())
+    with pytest.raises(InvalidRequestError, match="no provider nobody; there are offline, ollama"):
+        check_agent(_agent(models=("nobody/llama3",)), {}, FakeModels())
+
+
+def test_an_agent_that_names_a_tool_twice_is_refused() -> None:
+    """Providers refuse a request that has two tools of one name."""
+    with pytest.raises(InvalidRequestError, match="names tools twice: calculator") as raised:
+        check_agent(_agent(tools=("calculator",) * 2), {"calculator": CALCULATOR}, FakeModels())
+
+    assert raised.value.field == "tools"
 
 
 @given(

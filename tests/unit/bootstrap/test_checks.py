@@ -184,6 +184,16 @@ def test_providers_that_are_configured_are_named(monkeypatch: pytest.MonkeyPatch
     assert look("models").said == "openai, offline"
 
 
+def test_a_provider_that_cannot_be_asked_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    monkeypatch.setenv("OPENAI_BASE_URL", "nowhere")
+
+    found = look("models")
+
+    assert found.state == "warn"
+    assert "OPENAI_BASE_URL" in found.said
+
+
 def test_a_mistake_in_the_agents_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "agents.toml").write_text("[agents.a]\n")
     assert look("agents", data_dir=tmp_path).said.endswith("agents.toml: a")

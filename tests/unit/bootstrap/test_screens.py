@@ -55,7 +55,7 @@ def test_pieces_of_one_attempt_stand_on_one_line() -> None:
         ),
         (
             event("llm_call_done", model="m", estimated=True, total_tokens=9, error={"code": "x"}),
-            "m failed: x, about 9 tokens, billed by estimate",
+            "m failed: x, about 9 tokens by estimate",
         ),
         (event("tool_call_created", tool_name="t", args="{}"), "t({})"),
         (event("tool_result", result="5", error=None), "5"),

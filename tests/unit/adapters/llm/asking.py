@@ -7,6 +7,7 @@ from domain.chat import (
     ChatChunk,
     ChatMessage,
     ChatRequest,
+    HiddenDelta,
     StreamEnd,
     TextDelta,
     ToolCallRequest,
@@ -45,6 +46,8 @@ async def break_off(stream: AsyncIterator[ChatChunk]) -> tuple[list[str], Orches
     texts: list[str] = []
     try:
         async for chunk in stream:
+            if isinstance(chunk, HiddenDelta):
+                continue
             assert isinstance(chunk, TextDelta), "the stream ended as if whole"
             texts.append(chunk.text)
     except OrchestratorError as error:
@@ -54,7 +57,7 @@ async def break_off(stream: AsyncIterator[ChatChunk]) -> tuple[list[str], Orches
 
 async def read(stream: AsyncIterator[ChatChunk]) -> tuple[list[str], StreamEnd]:
     """Return the texts and the end; fails unless the end comes once, last."""
-    chunks = [chunk async for chunk in stream]
+    chunks = [chunk async for chunk in stream if not isinstance(chunk, HiddenDelta)]
     texts, end = chunks[:-1], chunks[-1]
     assert isinstance(end, StreamEnd)
     assert all(isinstance(chunk, TextDelta) for chunk in texts)
