@@ -184,9 +184,11 @@ def hold_to_bill(books: Books, bill: int, answered: int) -> None:
     assert len(usage) >= answered
     assert lost, "every kill cut some calls"
     assert {row["output_tokens"] for row in usage if row not in lost} == {20}
-    assert {row["output_tokens"] for row in lost} == {CAP}
     for row in lost:
-        assert row["cost_pico"] == (row["input_tokens"] + CAP) * RATE
+        # Of a call whose process died nobody saw a token; it may have cost all that was held.
+        assert row["output_tokens"] == 0 < row["input_tokens"]
+        most = row["cost_pico"] / RATE - CAP
+        assert row["input_tokens"] <= most <= 4 * row["input_tokens"]
 
 
 async def test_calls_race_for_the_last_money(
