@@ -5,16 +5,15 @@ from collections.abc import AsyncIterator
 from domain.agent import KEYWORD, STATIC
 from domain.chat import ChatChunk, ChatRequest, StreamEnd, TextDelta, TokenUsage
 from domain.errors import ModelRequestError
-from domain.step import KEPT, Opened
+from domain.step import KEPT, WRITTEN, Opened
 
-_PREFIX = "degraded/"
 LEVELS = {KEYWORD: "keyword", STATIC: "static", KEPT: "kept"}
 """How an answer is labelled; one of a model behind the chain is `simple`."""
 
 
 def is_simpler(model: str) -> bool:
     """Whether no provider is asked under this name."""
-    return model.startswith(_PREFIX)
+    return model.startswith(WRITTEN)
 
 
 def level_of(model: str, *, is_behind: bool) -> str | None:

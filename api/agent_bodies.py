@@ -4,7 +4,16 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from api.requests import Body, InputMessage, JsonObject, LimitsBody, Name, NewAgentId, left_out
+from api.requests import (
+    Body,
+    InputMessage,
+    JsonObject,
+    LimitsBody,
+    Name,
+    NewAgentId,
+    Tools,
+    left_out,
+)
 from domain.policy import ToolPolicy
 
 
@@ -16,7 +25,7 @@ class RegisterBody(Body):
     endpoint: Annotated[str, Field(min_length=1, max_length=2000)]
     description: Annotated[str, Field(max_length=10_000)] = Field(default_factory=left_out)
     capabilities: Annotated[list[Name], Field(max_length=100)] = Field(default_factory=left_out)
-    tools: Annotated[list[Name], Field(max_length=200)] = Field(default_factory=left_out)
+    tools: Tools = Field(default_factory=left_out)
     limits: LimitsBody = Field(default_factory=left_out)
     tool_policy: ToolPolicy = Field(default_factory=left_out)
     metadata: JsonObject = Field(default_factory=left_out)

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from api.late import LateModel
 from api.moments import YEAR_SECONDS, Instant, Moment, Time
 from api.printable import misleads
-from api.schemas import HostId, checkable_schema, no_parameters, object_schema
+from api.schemas import HostId, checkable_schema, each_once, no_parameters, object_schema
 from domain.agent import RESERVED_IDS, AgentId
 from domain.approval import REASON_CHARS
 from domain.policy import ToolPolicy
@@ -40,6 +40,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain
 NewAgentId = Annotated[AgentId, AfterValidator(_free_id)]
 Text = Annotated[str, Field(max_length=1_000_000)]
 JsonObject = dict[str, Any]
+Tools = Annotated[list[Name], Field(max_length=200), AfterValidator(each_once)]
 GoalKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}$")]
 Money = Annotated[str, Field(pattern=r"^\d{1,9}(\.\d{1,12})?$", examples=["0.50"])]
 
@@ -235,7 +236,7 @@ class AgentFields(Body):
     description: Annotated[str, Field(max_length=10_000)] = ""
     instructions: Text = ""
     models: Annotated[list[Name], Field(max_length=20)] = Field(default_factory=list)
-    tools: Annotated[list[Name], Field(max_length=200)] = Field(default_factory=list)
+    tools: Tools = Field(default_factory=list)
     endpoint: Annotated[str, Field(max_length=2000)] | None = None
     capabilities: Annotated[list[Name], Field(max_length=100)] = Field(default_factory=list)
     limits: LimitsBody = Field(default_factory=LimitsBody)
@@ -280,7 +281,7 @@ class AgentChanges(Body):
     description: Annotated[str, Field(max_length=10_000)] = Field(default_factory=left_out)
     instructions: Text = Field(default_factory=left_out)
     models: Annotated[list[Name], Field(max_length=20)] = Field(default_factory=left_out)
-    tools: Annotated[list[Name], Field(max_length=200)] = Field(default_factory=left_out)
+    tools: Tools = Field(default_factory=left_out)
     endpoint: Annotated[str, Field(max_length=2000)] | None = None
     capabilities: Annotated[list[Name], Field(max_length=100)] = Field(default_factory=left_out)
     limits: LimitsBody = Field(default_factory=left_out)

@@ -38,3 +38,11 @@ def checkable_schema(schema: dict[str, Any]) -> dict[str, Any]:
 def _check_size(schema: dict[str, Any]) -> None:
     if len(encode_json(schema)) > _MOST_BYTES:
         raise PydanticCustomError("schema_size", "a schema has at most 64 KiB")
+
+
+def each_once(names: list[str]) -> list[str]:
+    """Refuse tools that are named twice: providers refuse a request with two of one name."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"named twice: {', '.join(twice)}")
+    return names

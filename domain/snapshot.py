@@ -94,10 +94,6 @@ def check_agent(agent: Agent, tools: Mapping[str, ToolSpec], models: ModelCatalo
     if flaw is not None:
         raise InvalidRequestError(flaw, field="endpoint")
     _specs(agent, tools, field="tools")
-    twice = sorted({name for name in agent.tools if agent.tools.count(name) > 1})
-    if twice:
-        said = f"agent {agent.agent_id} names tools twice: {', '.join(twice)}"
-        raise InvalidRequestError(said, field="tools")
     named = [model for model in agent.models if not _is_choice(model)]
     check_models((*named, *agent.degradation.models), models)
 

@@ -15,7 +15,9 @@ from domain.event import EventDraft
 from domain.run import RunSpec, RunState, RunUsage
 from domain.tool import ToolOutcome
 
-KEPT = "degraded/kept"
+WRITTEN = "degraded/"
+"""Begins the names of answers for which no provider is asked."""
+KEPT = f"{WRITTEN}kept"
 """In place of a model: the answer that was too weak counts after all."""
 
 

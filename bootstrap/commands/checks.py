@@ -206,11 +206,11 @@ def _providers(settings: Settings) -> Finding:
 def _flaw_of(settings: Settings, names: Sequence[str]) -> str | None:
     """Return why a provider that is set up cannot be asked."""
     catalog = Catalog(provider_config(settings))
-    try:
-        for name in names:
+    for name in names:
+        try:
             catalog.resolve(f"{name}/any")
-    except ModelNotConfiguredError as error:
-        return error.message
+        except (ModelNotConfiguredError, ValueError) as error:
+            return f"{name} cannot be asked: {error}"
     return None
 
 

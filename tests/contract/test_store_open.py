@@ -10,7 +10,7 @@ from domain.agent import Limits
 from domain.bounds import padding_of
 from domain.errors import NotFoundError, StepRefusedError
 from domain.run import RunSpec
-from domain.step import AlreadyClosed, Attempt, CallPlan, Finish, Older, Opened, Opening
+from domain.step import AlreadyClosed, Attempt, CallPlan, Finish, Older, Opened, Opening, Withheld
 from tests.contract.store_engines import StoreBox
 from tests.contract.store_scenes import (
     DONE,
@@ -34,6 +34,28 @@ from tests.contract.store_scenes import (
 def likely_input(opened: Opened) -> int:
     """The tokens of a request as they are guessed: a quarter of its bytes."""
     return -(-(opened.bound.input_tokens - padding_of(opened.spec)) // 4)
+
+
+async def test_what_other_calls_hold_of_a_cap_on_tokens_is_waited_for(store: StoreBox) -> None:
+    spec = RunSpec(models=(MODEL,), limits=Limits(max_tokens=100))
+    await store.runs.accept(new_run("run_1", spec=spec))
+    await store.set("UPDATE runs SET reserved_tokens = 100")
+
+    held = await store.steps.open(execution("run_1"), PLAN)
+    await store.set("UPDATE runs SET reserved_tokens = 0")
+    opened = must_open(await store.steps.open(execution("run_1"), PLAN))
+
+    assert isinstance(held, Withheld)
+    assert held.code == "budget_busy"
+    assert opened.bound.output_tokens == 100
+
+
+async def test_a_cap_on_tokens_that_is_used_up_opens_nothing(store: StoreBox) -> None:
+    spec = RunSpec(models=(MODEL,), limits=Limits(max_tokens=100))
+    await store.runs.accept(new_run("run_1", spec=spec))
+    await store.set("UPDATE runs SET output_tokens = 100, reserved_tokens = 5")
+
+    assert await refusal(store, "run_1") == "max_tokens"
 
 
 async def refusal(store: StoreBox, run_id: str, step_id: str = "llm-1-1", **fields: str) -> str:

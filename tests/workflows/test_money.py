@@ -2,7 +2,7 @@
 
 import asyncio
 
-from domain.agent import Degradation
+from domain.agent import Degradation, Limits
 from domain.budget import Budget, BudgetScope, OnExhausted, Period
 from domain.event import EventType
 from domain.money import to_usd
@@ -151,6 +151,18 @@ async def test_what_is_no_text_of_a_broken_answer_counts_too(stage: Stage) -> No
 
     bills = await stage.of_kind(run.run_id, EventType.LLM_CALL_DONE)
     assert {bill["completion_tokens"] for bill in bills} == {-(-len('{"expression": "1+1"}') // 4)}
+
+
+async def test_a_written_answer_needs_no_tokens(stage: Stage) -> None:
+    """Three broken answers used up the cap: what asks nobody is given all the same."""
+    await stage.agent(models=("openai/first",), degradation=Degradation(static="Sorry."))
+
+    # The guesses are 60, 60 and 40 tokens: nothing is left, and nothing was refused before.
+    run = await stage.run("[[tokens=60 no_done]]", limits=Limits(max_tokens=150))
+
+    assert run.state is RunState.DONE
+    assert run.output is not None
+    assert (run.output["content"], run.output["degraded"]) == ("Sorry.", "static")
 
 
 async def test_calls_side_by_side_wait_for_what_is_held_and_none_fails(stage: Stage) -> None:

@@ -90,7 +90,8 @@ def _is_made_new(connection: sqlite3.Connection) -> bool:
                 connection.execute(statement)
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full disk has ended it already
+            connection.execute("ROLLBACK")
         raise
     # Another process may have made it while this one waited.
     return _sqlite_version(connection) == HEAD

@@ -19,7 +19,7 @@ from domain.errors import StepRefusedError
 from domain.event import encode_json
 from domain.money import to_pico, to_usd
 from domain.run import RunSpec
-from domain.step import CallPlan
+from domain.step import WRITTEN, CallPlan
 
 _STRICTEST = (OnExhausted.STOP, OnExhausted.ASK, OnExhausted.DEGRADE)
 
@@ -79,6 +79,9 @@ def grant(
     Raises:
         StepRefusedError: `max_cost_usd`, `max_tokens` or `price_unknown`.
     """
+    if plan.model.startswith(WRITTEN):
+        # It uses nothing of anybody: no cap is in its way.
+        return Grant(CallBound(input_tokens, plan.max_output, 0), Rates(0, 0), None, None, ())
     price = price_of(tx, plan.model)
     rates = price.rates if price else Rates(plan.input_rate, plan.output_rate)
     floor = rates.cost(input_tokens, 1) or 0
@@ -189,13 +192,20 @@ def _by_caps(
     return min(caps, key=lambda cap: cap[0])
 
 
+def is_crowded(run: Row, spec: RunSpec) -> bool:
+    """Whether other calls hold all that the run's cap on tokens leaves: they will end."""
+    cap = spec.limits.max_tokens
+    used = int(run["input_tokens"] + run["output_tokens"])
+    return cap is not None and used < cap <= used + int(run["reserved_tokens"])
+
+
 def _tokens_left(run: Row, cap: int) -> int:
-    left = cap - int(run["input_tokens"] + run["output_tokens"] + run["reserved_tokens"])
+    left = cap - int(run["input_tokens"] + run["output_tokens"])
     if left <= 0:
         raise StepRefusedError(
             f"run {run['run_id']} reached its cap of {cap} tokens", reason="max_tokens"
         )
-    return left
+    return left - int(run["reserved_tokens"])
 
 
 def _money_left(

@@ -20,7 +20,7 @@ from domain.event import EventDraft
 from domain.money import to_usd
 from domain.run import RunSpec
 from domain.spending import SpendingRules
-from domain.step import AwaitingBudget, CallPlan, Execution, Withheld
+from domain.step import WRITTEN, AwaitingBudget, CallPlan, Execution, Withheld
 
 Held = AwaitingBudget | Withheld
 """Why a call is not made now."""
@@ -94,6 +94,10 @@ def admit(
     if withheld is not None:
         return run, withheld
     spec = RunSpec.model_validate_json(run["spec"])
+    if granting.is_crowded(run, spec) and not plan.model.startswith(WRITTEN):
+        health.free_probe(tx, plan.model, caller)
+        said = f"other calls of run {who.run_id} hold the rest of its max_tokens for now"
+        return run, Withheld("budget_busy", said)
     tokens = fixed_bytes(spec) + _said(tx, run, messages) + asked.more_tokens
     found = granting.grant(tx, run, spec, plan, tokens, now)
     question = None

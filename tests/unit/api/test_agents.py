@@ -57,6 +57,7 @@ async def test_an_agent_is_made_changed_and_removed(
         ({"name": "a\nb"}, "body.name"),
         ({"capabilities": ["sums\u2066"]}, "body.capabilities.0"),
         ({"models": ["offline/nonexistent"]}, "body.models"),
+        ({"tools": ["calculator", "calculator"]}, "body.tools"),
     ],
 )
 async def test_an_agent_that_could_not_be_used_or_misleads_is_refused(
