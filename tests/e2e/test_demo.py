@@ -31,7 +31,8 @@ def test_the_demo_shows_what_it_promises_and_exits_0(tmp_path: Path) -> None:
     assert done.stdout.count("  DONE  ") == 4
     links = re.findall(r"Temporal UI: (\S+)", done.stdout)
     assert len(links) == 4
-    if "TEMPORAL_ADDRESS" not in os.environ:  # a cluster may have no UI
+    has_ui = "TEMPORAL_ADDRESS" not in os.environ  # a cluster may have none
+    if has_ui:
         assert len(set(links)) == 4
         assert all("/workflows/run-" in link for link in links)
     for event in ("agent_stream_delta", "tool_call_created", "tool_result", "run_done"):
@@ -42,6 +43,7 @@ def test_the_demo_shows_what_it_promises_and_exits_0(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     shown = README.read_text().partition("$ make demo")[2].partition("$ make up")[0].splitlines()
     missing = {timeless(line) for line in shown[1:]} - set(map(timeless, done.stdout.splitlines()))
+    missing = {line for line in missing if has_ui or "Temporal UI" not in line}
     assert missing == {"..."}, "the README's sample is not what the demo prints"
 
 
