@@ -79,7 +79,7 @@ class Meter:
             return self.opened.price.cost(usage)
         cost = self.prices.cost(self.model, usage)
         if cost is None:
-            self.prices.miss(self.model)
+            self.prices.note_unpriced(self.model)
             return None
         return min(MOST_PICO, to_pico(cost))
 

@@ -47,6 +47,7 @@ from domain.event import EventDraft, EventType
 from domain.order import ChatOrder, ChatReply
 from domain.ports import ChatModel, Clock, Ids, ModelCatalog, PriceList
 from domain.step import (
+    TOLD_MS,
     AlreadyClosed,
     Attempt,
     AwaitingBudget,
@@ -58,9 +59,6 @@ from domain.step import (
     Withheld,
     step_place,
 )
-
-TELL_AFTER = timedelta(seconds=2)
-"""A provider's wish for a longer rest is told to whoever watches the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +299,7 @@ class ChatActivities:
         too_long = told is not None and told.total_seconds() > self._settings.longest_wait
         if count >= self._settings.failures or (too_long and call.order.has_next):
             return failures.final(error)
-        if told is not None and told > TELL_AFTER:
+        if told is not None and told.total_seconds() * 1000 > TOLD_MS:
             # The next attempt finds the model closed, and has the run say what it waits for.
             return failures.again(error, timedelta())
         return failures.again(error, told or failures.backoff(count, call.order.retry_seconds))

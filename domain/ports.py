@@ -73,7 +73,7 @@ class PriceList(Protocol):
         """Return USD for `usage` of `<provider>/<name>`, exact, or None while unpriced."""
         ...
 
-    def miss(self, model: str) -> None:
+    def note_unpriced(self, model: str) -> None:
         """Tell the operator, once, that calls of a model are billed without a price."""
         ...
 

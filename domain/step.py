@@ -15,6 +15,8 @@ from domain.event import EventDraft
 from domain.run import RunSpec, RunState, RunUsage
 from domain.tool import ToolOutcome
 
+TOLD_MS = 2000
+"""A longer wait for a model is told to whoever watches; shorter ones are a matter of course."""
 WRITTEN = "degraded/"
 """Begins the names of answers for which no provider is asked."""
 KEPT = f"{WRITTEN}kept"

@@ -68,7 +68,7 @@ class Prices:
             model: _read_override(model, fields) for model, fields in (overrides or {}).items()
         }
         self._known: dict[str, KnownModel | None] = {}
-        self._missed: set[str] = set()
+        self._noted: set[str] = set()
 
     def cost(self, model: str, usage: TokenUsage) -> Decimal | None:
         """Return USD for `usage`; see the port."""
@@ -104,10 +104,10 @@ class Prices:
         """Load the bundled prices off the event loop."""
         await asyncio.to_thread(_bundled)
 
-    def miss(self, model: str) -> None:
+    def note_unpriced(self, model: str) -> None:
         """Tell of a missing price, once; see the port."""
-        if model not in self._missed and len(self._missed) < _REMEMBERED:
-            self._missed.add(model)
+        if model not in self._noted and len(self._noted) < _REMEMBERED:
+            self._noted.add(model)
             _LOG.warning("%s has no known price; its calls cost null until it is given one", model)
 
 

@@ -99,7 +99,7 @@ class _Rates:
         if self._override is None:
             cost = self._prices.cost(self._model, usage)
             if cost is None:
-                self._prices.miss(self._model)
+                self._prices.note_unpriced(self._model)
         else:
             cost = _priced(self._override, usage)
         return None if cost is None else to_pico(cost)

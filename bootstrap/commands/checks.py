@@ -7,7 +7,7 @@ import platform
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,7 @@ from bootstrap.exposure import is_loopback
 from bootstrap.private import is_open_to_others
 from bootstrap.settings import Settings
 from domain.errors import ModelNotConfiguredError, OrchestratorError
+from domain.snapshot import OFFLINE
 
 State = Literal["ok", "note", "warn", "fail"]
 _SDK_SECONDS = 5.0
@@ -189,29 +190,18 @@ def _cluster(address: str) -> Finding:
 
 
 def _providers(settings: Settings) -> Finding:
-    has = {
-        "anthropic": settings.anthropic_api_key or settings.anthropic_auth_token,
-        "openai": settings.openai_api_key,
-        "ollama": settings.ollama_host,
-    }
-    names = [name for name, value in has.items() if value]
-    if names:
-        flaw = _flaw_of(settings, names)
-        return Finding("models", "warn" if flaw else "ok", flaw or f"{', '.join(names)}, offline")
-    return Finding(
-        "models", "note", "offline only: no ANTHROPIC_API_KEY, OPENAI_API_KEY, OLLAMA_HOST"
-    )
-
-
-def _flaw_of(settings: Settings, names: Sequence[str]) -> str | None:
-    """Return why a provider that is set up cannot be asked."""
     catalog = Catalog(provider_config(settings))
+    names = catalog.configured()
+    if names == [OFFLINE]:
+        return Finding(
+            "models", "note", "offline only: no ANTHROPIC_API_KEY, OPENAI_API_KEY, OLLAMA_HOST"
+        )
     for name in names:
         try:
             catalog.resolve(f"{name}/any")
         except (ModelNotConfiguredError, ValueError) as error:
-            return f"{name} cannot be asked: {error}"
-    return None
+            return Finding("models", "warn", f"{name} cannot be asked: {error}")
+    return Finding("models", "ok", ", ".join(names))
 
 
 def _agents(settings: Settings) -> Finding:

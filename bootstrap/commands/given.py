@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from bootstrap.settings import Settings
 
-_PREFIX = "ORCHESTRATOR_"
 _NO_SETTINGS = frozenset({"ORCHESTRATOR_API_KEY", "ORCHESTRATOR_CACHE_DIR"})
 """Read where they are needed."""
 
@@ -112,11 +111,13 @@ def _refuse_unknown_keys(path: Path) -> None:
 
 def _note_unknown_variables() -> None:
     """Name variables with our prefix that mean nothing; another version may know them."""
+    from bootstrap.settings import PREFIX  # noqa: PLC0415 - loaded by the caller
+
     known = _known_variables() | _NO_SETTINGS
     for name in sorted({one.upper() for one in (*os.environ, *_dotenv())} - known):
-        if name.startswith(_PREFIX):
-            ours = {one.removeprefix(_PREFIX) for one in known if one.startswith(_PREFIX)}
-            hint = _hint(name.removeprefix(_PREFIX), ours, _PREFIX)
+        if name.startswith(PREFIX):
+            ours = {one.removeprefix(PREFIX) for one in known if one.startswith(PREFIX)}
+            hint = _hint(name.removeprefix(PREFIX), ours, PREFIX)
             note(f"note: {name} is no setting and does nothing{hint}")
 
 

@@ -56,7 +56,7 @@ class FakeCalls:
 class FakePrices:
     """One microdollar an input token, two an output token; `unpriced/...` has no price."""
 
-    def miss(self, model: str) -> None:
+    def note_unpriced(self, model: str) -> None:
         """Tell nobody."""
 
     def cost(self, model: str, usage: TokenUsage) -> Decimal | None:

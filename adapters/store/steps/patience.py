@@ -4,10 +4,7 @@ from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
 from domain.event import EventDraft, EventType
 from domain.run import WaitingOn
-from domain.step import CallPlan, Withheld
-
-_MOMENT_MS = 2000
-"""Shorter waits for a provider's rate are a matter of course."""
+from domain.step import TOLD_MS, CallPlan, Withheld
 
 
 def begin(tx: Tx, run: Row, step_id: str, plan: CallPlan, withheld: Withheld) -> list[EventDraft]:
@@ -34,7 +31,7 @@ def _is_told(plan: CallPlan, withheld: Withheld) -> bool:
     if plan.has_next:
         return False
     is_open = withheld.code == "circuit_open"  # who knows when a probe ends
-    return is_open or (withheld.wait_ms or 0) > _MOMENT_MS
+    return is_open or (withheld.wait_ms or 0) > TOLD_MS
 
 
 def end(tx: Tx, run: Row, step_id: str, now: int) -> Row:

@@ -24,7 +24,7 @@ from domain.step import Opened
 class Prices:
     """A dollar per million tokens in, two out; `x/free` costs nothing, others are not known."""
 
-    def miss(self, model: str) -> None:
+    def note_unpriced(self, model: str) -> None:
         pass
 
     def cost(self, model: str, usage: TokenUsage) -> Decimal | None:

@@ -91,8 +91,8 @@ def test_an_unknown_model_has_no_price_and_is_told_of_once(
     with caplog.at_level(logging.WARNING):
         assert prices.cost(model, USAGE) is None
         assert not caplog.records, "it may have a price of the API's"
-        prices.miss(model)
-        prices.miss(model)
+        prices.note_unpriced(model)
+        prices.note_unpriced(model)
 
     assert [model in record.getMessage() for record in caplog.records] == [True]
 
