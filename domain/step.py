@@ -167,9 +167,9 @@ class AwaitingBudget:
 class Withheld:
     """The call may not be made, or not now; nothing was opened.
 
-    `code` is `budget_exhausted` or `budget_degraded` (no budget covers it), `budget_busy` (one will
-    if calls under way cost less than is held for them), `circuit_open` (the model keeps failing) or
-    `model_rate_limited`; `wait_ms` says when to ask again, if that is known.
+    `code` is `budget_exhausted` or `budget_degraded` (no budget covers it), `budget_busy` (a budget
+    or a cap will if calls under way use less than is held for them), `circuit_open` (the model
+    keeps failing) or `model_rate_limited`; `wait_ms` says when to ask again, if that is known.
     """
 
     code: str

@@ -4,6 +4,7 @@ import gc
 import os
 import threading
 from collections.abc import Generator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,13 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.tracing import CHILDREN, PRODUCT, Tracing, keep_from_children, trace_greenlets
+from tests.tracing import (
+    CHILDREN,
+    Tracing,
+    imports_seen_elsewhere,
+    keep_from_children,
+    trace_greenlets,
+)
 
 # What tests share asserts as well: its failures show their values, as those of tests do.
 pytest.register_assert_rewrite(
@@ -79,8 +86,10 @@ Step = Generator[None, object, object]
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection() -> Step:
-    with _TRACING.paused():
-        _TRACING.sort_imports(PRODUCT)
+    # Every process imports the same: one of them traces it.
+    is_first = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
+    with _TRACING.paused(), nullcontext() if is_first else imports_seen_elsewhere():
+        _TRACING.sort_imports()
         return (yield)
 
 

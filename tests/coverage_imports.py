@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tests.tracing import PRODUCT, Tracing
+from tests.tracing import Tracing
 
 
 def coverage_init(_registry: Any, _options: Any) -> None:
     """Leave the imports of other packages untraced: most of what a short process runs."""
-    Tracing().sort_imports(PRODUCT)
+    Tracing().sort_imports()

@@ -12,13 +12,16 @@ over both would count lines of the one for files of the other.
 import os
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.machinery import SourceFileLoader
 from types import ModuleType
 from typing import Any
 
 PRODUCT = ("activities", "adapters", "api", "bootstrap", "domain", "worker", "workflows")
+
+_IMPORTED = set(PRODUCT)
+"""Packages whose modules are traced while they are imported."""
 
 CHILDREN: dict[str, str] = {}
 """Variables that have a process measure its own lines, kept from those that tests start."""
@@ -59,12 +62,12 @@ class Tracing:
         finally:
             self._set(*before)
 
-    def sort_imports(self, packages: Collection[str]) -> None:
-        """From here on trace how modules of these packages are executed, and no others."""
+    def sort_imports(self) -> None:
+        """From here on trace how modules of the product are executed, and no others."""
         plain = SourceFileLoader.exec_module
 
         def exec_module(loader: SourceFileLoader, module: ModuleType) -> None:
-            is_ours = module.__name__.partition(".")[0] in packages
+            is_ours = module.__name__.partition(".")[0] in _IMPORTED
             with self._resumed_here() if is_ours else self._silenced():
                 plain(loader, module)
 
@@ -94,6 +97,16 @@ class Tracing:
     def _set(self, mine: Any, theirs: Any) -> None:
         threading.settrace(theirs)
         sys.settrace(mine)
+
+
+@contextmanager
+def imports_seen_elsewhere() -> Iterator[None]:
+    """Trace no import meanwhile: another process of this run imports the same."""
+    _IMPORTED.clear()
+    try:
+        yield
+    finally:
+        _IMPORTED.update(PRODUCT)
 
 
 def keep_from_children() -> None:

@@ -23,6 +23,8 @@ _HEEDS_CANCEL = "cancel_before_wait"
 """Runs that began to wait before this was there wait on."""
 _STOPS_LOST_STEP = "cancel_over_timeout"
 """Runs asked to stop whose step was lost before this was there failed."""
+_STOPS_UNTRIED_STEP = "cancel_over_retry"
+"""Runs asked to stop whose step failed and was not tried again before this was there failed."""
 _CANCEL_CODES = frozenset({"cancel_asked", "RunCancelled"})
 
 
@@ -94,9 +96,17 @@ def failure_of(error: ActivityError, step_id: str) -> Exception:
     cause = error.cause
     if not isinstance(cause, ApplicationError):
         reason = str(cause or error)
-        if workflow.cancellation_reason() is not None and workflow.patched(_STOPS_LOST_STEP):
+        if _is_stopped(_STOPS_LOST_STEP):
             return RunStoppedError(f"step {step_id} was lost after the run was asked to stop")
         return RunFailedError("step_timeout", f"step {step_id} did not end: {reason}", step_id)
     if cause.type in _CANCEL_CODES:
         return RunStoppedError(cause.message)
+    # Temporal tries no activity again that it has told to stop, also if its worker was lost.
+    if not cause.non_retryable and _is_stopped(_STOPS_UNTRIED_STEP):
+        return RunStoppedError(f"step {step_id} was not tried again: {cause.message}")
     return RunFailedError(cause.type or "internal_error", cause.message, step_id)
+
+
+def _is_stopped(patch: str) -> bool:
+    """Whether the run was asked to stop, and is new enough to end so."""
+    return workflow.cancellation_reason() is not None and workflow.patched(patch)

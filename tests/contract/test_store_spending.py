@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 
-from domain.agent import Limits
 from domain.approval import Answer, Remember
 from domain.bounds import fixed_bytes
 from domain.budget import DAY_MS
 from domain.chat import TokenUsage
 from domain.errors import ConflictError, InvalidRequestError, StepRefusedError
-from domain.money import to_usd
 from domain.run import RunSpec
 from domain.step import Attempt, AwaitingBudget, CallBill, CallPlan, Opened, Withheld
 from tests.contract.store_engines import StoreBox
@@ -131,26 +129,6 @@ async def test_calls_that_race_never_get_more_than_there_is(store: StoreBox) -> 
     refused = {o.code for o in openings if isinstance(o, Withheld)}
     assert refused == {"budget_busy"}
     assert await budget(store) == (3 * CALL, 0)
-
-
-async def test_children_that_race_share_the_cap_of_their_root(store: StoreBox) -> None:
-    spec = RunSpec(models=(MODEL,), limits=Limits(max_cost_usd=to_usd(CALL * 5 // 2)))
-    await store.runs.accept(new_run("run_0", spec=spec))
-    await store.write(lambda tx: tx.run("UPDATE runs SET spawned = 6"))
-    children = [f"run_{n}" for n in range(1, 7)]
-    for run_id in children:
-        await store.runs.accept(new_run(run_id, parent_run_id="run_0"))
-
-    async def try_open(run_id: str) -> int:
-        try:
-            return must_open(await opened(store, run_id)).bound.pico or 0
-        except StepRefusedError as error:
-            return {"max_cost_usd": 0}[error.reason]
-
-    held = await asyncio.gather(*(try_open(run_id) for run_id in children))
-
-    assert sum(held) <= 2.5 * CALL
-    assert sum(pico > 0 for pico in held) >= 2
 
 
 async def test_a_reply_is_cut_to_what_a_budget_leaves(store: StoreBox) -> None:

@@ -19,7 +19,7 @@ from domain.principal import LOCAL_OWNER
 from domain.schedule import SchedulePolicy, ScheduleSpec, workflow_of
 from domain.scheduling import NewSchedule, Scheduling
 from domain.tool import Audience, ClientSide, ToolOutcome, ToolSpec
-from tests.rig.late_cancel import cancel_when_a_call_begins_to_wait
+from tests.rig.late_cancel import cancel_and_lose_the_worker, cancel_when_a_call_begins_to_wait
 from tests.rig.resets import reset
 from tests.rig.scripts import hand_down
 from tests.stub.agent import StubAgent
@@ -241,6 +241,11 @@ async def cancelled_as_it_began_to_wait(stage: Stage) -> str:
     return (await stage.run(f'call charge_and_raise {{"url": "{stage.ledger_url}"}}')).run_id
 
 
+async def cancelled_and_lost(stage: Stage) -> str:
+    """The worker of a step is lost after the run was asked to stop, and before it heard of it."""
+    return await cancel_and_lose_the_worker(stage)
+
+
 async def forked(stage: Stage) -> str:
     """Two turns are kept; more is said after the answer."""
     first = await stage.run(f"{ADD}\n---\nsay done")
@@ -357,7 +362,7 @@ PATHS: dict[str, Way] = {
     for path in (
         *(simple, tools, parallel_tools, unusable_arguments),
         *(fallback, failed, capped),
-        *(cancelled, cancelled_tool, cancelled_as_it_began_to_wait),
+        *(cancelled, cancelled_tool, cancelled_as_it_began_to_wait, cancelled_and_lost),
         *(queued, outcome_unknown, continued, tool_run, external_agent),
         *(child, child_cancelled, child_adopted),
         *(approval, approval_by_signal, client_tools, side_by_side),

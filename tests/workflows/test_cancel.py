@@ -6,13 +6,13 @@ import time
 import pytest
 from temporalio import workflow
 from temporalio.client import WorkflowExecutionStatus
-from temporalio.exceptions import ActivityError, TimeoutType
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutType
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
 from adapters.temporal import TemporalGateway
 from domain.event import EventType
 from domain.run import Run, RunState
-from tests.rig.late_cancel import cancel_when_a_call_begins_to_wait
+from tests.rig.late_cancel import cancel_and_lose_the_worker, cancel_when_a_call_begins_to_wait
 from tests.rig.tools import TARGETS
 from tests.workflows.conftest import Make
 from tests.workflows.stage import ANN, Stage, engine_settings
@@ -216,17 +216,38 @@ async def test_at_any_moment_store_and_engine_agree(make_stage: Make) -> None:
         assert RunState.CANCELLED in ends
 
 
+async def test_a_step_lost_after_its_run_was_asked_to_stop_is_cancelled(stage: Stage) -> None:
+    """The word to stop went with the worker, and Temporal does not try such a step again."""
+    run_id = await cancel_and_lose_the_worker(stage)
+
+    assert (await stage.get(run_id)).state is RunState.CANCELLED
+    assert await stage.closed(run_id) is WorkflowExecutionStatus.CANCELED
+
+
+TIMED_OUT = TemporalTimeoutError("Heartbeat", type=TimeoutType.HEARTBEAT, last_heartbeat_details=[])
+LOST = ApplicationError("the worker was lost", type="WorkerLost")
+REFUSED = ApplicationError("no", type="bad_request", non_retryable=True)
+
+
 @pytest.mark.parametrize(
-    ("asked", "end"), [("enough", RunStoppedError), (None, RunFailedError)], ids=["asked", "not"]
+    ("cause", "asked", "end"),
+    [
+        (TIMED_OUT, "enough", RunStoppedError),
+        (LOST, "enough", RunStoppedError),
+        (TIMED_OUT, None, RunFailedError),
+        (LOST, None, RunFailedError),
+        (REFUSED, "enough", RunFailedError),
+    ],
+    ids=["timeout", "lost", "timeout unasked", "lost unasked", "refused for good"],
 )
-def test_a_step_whose_worker_died_ends_its_run_as_it_was_asked_to(
-    monkeypatch: pytest.MonkeyPatch, asked: str | None, end: type[Exception]
+def test_a_step_that_is_not_tried_again_ends_its_run_as_it_was_asked_to(
+    monkeypatch: pytest.MonkeyPatch, cause: BaseException, asked: str | None, end: type[Exception]
 ) -> None:
-    """The dead worker takes the word to stop with it; `tests/faults` kills one in this moment."""
+    """A dead worker takes the word to stop with it; `tests/faults` kills one in this moment."""
     monkeypatch.setattr(workflow, "cancellation_reason", lambda: asked)
     monkeypatch.setattr(workflow, "patched", lambda _: True)
-    lost = ActivityError(
-        "lost",
+    failed = ActivityError(
+        "failed",
         scheduled_event_id=5,
         started_event_id=6,
         identity="worker",
@@ -234,7 +255,6 @@ def test_a_step_whose_worker_died_ends_its_run_as_it_was_asked_to(
         activity_id="1",
         retry_state=None,
     )
-    kind = TimeoutType.HEARTBEAT
-    lost.__cause__ = TemporalTimeoutError("Heartbeat", type=kind, last_heartbeat_details=[])
+    failed.__cause__ = cause
 
-    assert isinstance(failure_of(lost, "tool-1-0"), end)
+    assert isinstance(failure_of(failed, "tool-1-0"), end)

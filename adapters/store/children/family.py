@@ -5,13 +5,13 @@ Rows of one tree are locked from the top down, everywhere, and sessions before a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from adapters.store.database.tx import Row, Tx
 from adapters.store.steps.fence import lock_run
 from domain.agent import Limits
-from domain.errors import StepRefusedError
 from domain.family import Holder
-from domain.money import to_pico
+from domain.money import to_pico, to_usd
 from domain.run import RunSpec
 
 _ABOVE = (
@@ -112,32 +112,45 @@ def to_stop(tx: Tx, run_id: str) -> Sequence[Row]:
     )
 
 
-def tree_spent(tx: Tx, run: Row) -> tuple[int, int]:
-    """Return the picodollars and tokens that a run and all below it have used or hold."""
+@dataclass(frozen=True, slots=True)
+class TreeUse:
+    """Picodollars and tokens that a run and all below it have used, and what their calls hold."""
+
+    pico: int
+    tokens: int
+    held_pico: int
+    held_tokens: int
+
+
+def tree_use(tx: Tx, run: Row) -> TreeUse:
+    """Return what a run and all below it have used, and what is held for their calls."""
     if not run["spawned"]:
-        tokens = run["input_tokens"] + run["output_tokens"] + run["reserved_tokens"]
-        return run["cost_pico"] + run["reserved_pico"], tokens
+        tokens = run["input_tokens"] + run["output_tokens"]
+        return TreeUse(run["cost_pico"], tokens, run["reserved_pico"], run["reserved_tokens"])
     row = tx.one(
-        f"{_BELOW} SELECT sum(r.cost_pico + r.reserved_pico) AS pico,"
-        " sum(r.input_tokens + r.output_tokens + r.reserved_tokens) AS tokens"
+        f"{_BELOW} SELECT sum(r.cost_pico) AS pico, sum(r.reserved_pico) AS held_pico,"
+        " sum(r.input_tokens + r.output_tokens) AS tokens, sum(r.reserved_tokens) AS held_tokens"
         " FROM runs r JOIN below b ON b.run_id = r.run_id",
         id=run["run_id"],
     )
     assert row is not None
-    return int(row["pico"]), int(row["tokens"])
+    return TreeUse(*(int(row[name]) for name in ("pico", "tokens", "held_pico", "held_tokens")))
 
 
 def holder_of(tx: Tx, row: Row, child_depth: int, now: int) -> Holder:
-    """Return what one run above a new child has used and has left."""
+    """Return what one run above a new child has used and has left.
+
+    What its calls hold right now is not used: the child waits for it where it makes a call.
+    """
     limits = RunSpec.model_validate_json(row["spec"]).limits
-    pico, tokens = tree_spent(tx, row)
+    use = tree_use(tx, row)
     return Holder(
         run_id=row["run_id"],
         limits=limits,
         distance=child_depth - row["depth"],
         spawned=row["spawned"],
-        spent_pico=pico,
-        spent_tokens=tokens,
+        spent_pico=use.pico,
+        spent_tokens=use.tokens,
         seconds_left=_seconds_left(limits, row, now),
     )
 
@@ -149,39 +162,47 @@ def _seconds_left(limits: Limits, row: Row, now: int) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """What the tree around a run leaves for its next model call; None where no cap says."""
+class Cap:
+    """A cap as the tree below its run stands, in picodollars or tokens; `held` is by its calls."""
 
-    pico: int | None = None
-    tokens: int | None = None
+    name: Literal["max_cost_usd", "max_tokens"]
+    run_id: str
+    limit: int
+    used: int
+    held: int
+
+    @property
+    def left(self) -> int:
+        """Return what another call may take now."""
+        return self.limit - self.used - self.held
+
+    @property
+    def rest(self) -> int:
+        """Return what it could take at best, once no other call is under way."""
+        return self.limit - self.used
+
+    def amount(self, number: int) -> str:
+        """Return so much of it in words."""
+        if self.name == "max_tokens":
+            return f"{max(0, number)} tokens"
+        return f"{to_usd(max(0, number))} USD"
 
 
-def check_tree(tx: Tx, run: Row, next_pico: int) -> Left:
-    """Refuse a model call that a cap of this run, or of one above, does not cover.
+def caps_over(tx: Tx, run: Row, spec: RunSpec) -> Sequence[Cap]:
+    """Return the caps that a model call of a run has to meet: its own, and those of runs above.
 
-    Each cap holds for the whole tree below its run. A run alone is judged elsewhere.
-
-    Raises:
-        StepRefusedError: `max_cost_usd` or `max_tokens`.
+    Each holds for the whole tree below its run.
     """
-    if run["parent_run_id"] is None and not run["spawned"]:
-        return Left()
-    left: dict[str, int] = {}
+    caps: list[Cap] = []
     for row in line_above(tx, run):
-        limits = RunSpec.model_validate_json(row["spec"]).limits
+        is_own = row["run_id"] == run["run_id"]
+        limits = spec.limits if is_own else RunSpec.model_validate_json(row["spec"]).limits
         if limits.max_cost_usd is None and limits.max_tokens is None:
             continue
-        pico, tokens = tree_spent(tx, row)
+        use, run_id = tree_use(tx, row), row["run_id"]
         if limits.max_cost_usd is not None:
-            _keep(left, "max_cost_usd", to_pico(limits.max_cost_usd) - pico, row, next_pico)
+            most = to_pico(limits.max_cost_usd)
+            caps.append(Cap("max_cost_usd", run_id, most, use.pico, use.held_pico))
         if limits.max_tokens is not None:
-            _keep(left, "max_tokens", limits.max_tokens - tokens, row)
-    return Left(left.get("max_cost_usd"), left.get("max_tokens"))
-
-
-def _keep(left: dict[str, int], name: str, amount: int, row: Row, needed: int = 0) -> None:
-    if amount <= 0 or amount < needed:
-        raise StepRefusedError(
-            f"run {row['run_id']} and the runs below it reached its cap {name}", reason=name
-        )
-    left[name] = min(left.get(name, amount), amount)
+            caps.append(Cap("max_tokens", run_id, limits.max_tokens, use.tokens, use.held_tokens))
+    return caps

@@ -7,7 +7,7 @@ over, or with the end of the run that it is tied to.
 from collections.abc import Sequence
 from typing import Any
 
-from adapters.store.children.family import check_tree, lock_line
+from adapters.store.children.family import caps_over, lock_line
 from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
 from adapters.store.spending import granting, health, holds, rates
@@ -27,7 +27,7 @@ from domain.errors import (
     StepRefusedError,
 )
 from domain.event import EventDraft, EventType
-from domain.money import to_pico, to_usd
+from domain.money import to_usd
 from domain.run import TERMINAL, RunSpec
 from domain.spending import NewCall, OpenedCall, SpendingRules
 from domain.step import CallBill, Withheld, milliseconds
@@ -96,23 +96,13 @@ def _lock_run(tx: Tx, call: NewCall) -> Row:
 
 def _check_caps(tx: Tx, run: Row, call: NewCall, bound: CallBound) -> None:
     """Refuse a call that the caps of its run, or of those above, do not cover."""
-    limits = RunSpec.model_validate_json(run["spec"]).limits
-    if limits.max_cost_usd is not None:
-        if bound.pico is None:
-            raise granting.unpriced(call.model, f"the cap of {limits.max_cost_usd} USD")
-        left = to_pico(limits.max_cost_usd) - run["cost_pico"] - run["reserved_pico"]
-        if left < bound.pico:
-            _refuse(run, "max_cost_usd", f"{to_usd(max(0, left))} USD")
-    if limits.max_tokens is not None:
-        used = run["input_tokens"] + run["output_tokens"] + run["reserved_tokens"]
-        if limits.max_tokens - used < call.output_tokens:
-            _refuse(run, "max_tokens", f"{max(0, limits.max_tokens - used)} tokens")
-    check_tree(tx, run, bound.pico or 0)
-
-
-def _refuse(run: Row, cap: str, left: str) -> None:
-    said = f"the cap {cap} of run {run['run_id']} leaves {left}; ask for fewer max_tokens"
-    raise StepRefusedError(said, reason=cap)
+    for cap in caps_over(tx, run, RunSpec.model_validate_json(run["spec"])):
+        needed = bound.pico if cap.name == "max_cost_usd" else call.output_tokens
+        if needed is None:
+            raise granting.unpriced_under(cap, call.model)
+        if cap.left < needed:
+            said = f"the cap {cap.name} of run {cap.run_id} leaves {cap.amount(cap.left)}"
+            raise StepRefusedError(f"{said}; ask for fewer max_tokens", reason=cap.name)
 
 
 def _budgets(tx: Tx, payer: Payer, call: NewCall, bound: CallBound, now: int) -> Sequence[Any]:

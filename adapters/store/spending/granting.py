@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from adapters.store.children.family import Left, check_tree
+from adapters.store.children.family import Cap, caps_over
 from adapters.store.database.tx import Row, Tx
 from adapters.store.spending.payers import Payer, budgets_of, payer_of
 from domain.bounds import USEFUL_TOKENS, CallBound, PriceOverride, Rates
 from domain.budget import OnExhausted
 from domain.errors import StepRefusedError
 from domain.event import encode_json
-from domain.money import to_pico, to_usd
+from domain.money import to_usd
 from domain.run import RunSpec
 from domain.step import WRITTEN, CallPlan
 
@@ -73,8 +73,8 @@ def price_of(tx: Tx, model: str) -> PriceOverride | None:
 
 def grant(
     tx: Tx, run: Row, spec: RunSpec, plan: CallPlan, input_tokens: int, now: int
-) -> Grant | Lacking:
-    """Say how large the next model call of a run may get.
+) -> Grant | Lacking | Cap:
+    """Say how large the next model call of a run may get; a cap that other calls hold is returned.
 
     Raises:
         StepRefusedError: `max_cost_usd`, `max_tokens` or `price_unknown`.
@@ -84,11 +84,45 @@ def grant(
         return Grant(CallBound(input_tokens, plan.max_output, 0), Rates(0, 0), None, None, ())
     price = price_of(tx, plan.model)
     rates = price.rates if price else Rates(plan.input_rate, plan.output_rate)
-    floor = rates.cost(input_tokens, 1) or 0
-    left = check_tree(tx, run, floor)
-    output, cut_by = _by_caps(run, spec, plan, rates, input_tokens, left)
-    wish = Grant(CallBound(input_tokens, output, 0), rates, price, cut_by, ())
+    most = plan.max_output
+    cut_by: str | None = None
+    for cap in caps_over(tx, run, spec):
+        room = _room(cap, plan, rates, input_tokens)
+        if cap.held and room < min(plan.max_output, USEFUL_TOKENS):
+            return cap
+        if room < most:
+            most, cut_by = room, cap.name
+    wish = Grant(CallBound(input_tokens, most, 0), rates, price, cut_by, ())
     return wish if rates.is_free else within(tx, payer_of(run), plan.model, wish, now)
+
+
+def _room(cap: Cap, plan: CallPlan, rates: Rates, input_tokens: int) -> int:
+    """Return how long a reply a cap allows now; less than 1 while other calls hold what is left.
+
+    Raises:
+        StepRefusedError: it allows none, whatever becomes of other calls; or `price_unknown`.
+    """
+    if cap.name == "max_tokens":
+        if cap.rest <= 0:
+            raise _used_up(cap)
+        return cap.left
+    floor, said = rates.cost(input_tokens, 1), rates.cost(input_tokens, 0)
+    if floor is None or said is None:
+        raise unpriced_under(cap, plan.model)
+    if cap.rest <= 0 or cap.rest < floor:
+        raise _used_up(cap, f": the next call may cost {to_usd(floor)} and more")
+    if not rates.output:
+        return plan.max_output if cap.left >= said else 0
+    return (cap.left - said) // rates.output
+
+
+def _used_up(cap: Cap, more: str = "") -> StepRefusedError:
+    said = f"run {cap.run_id}, with what it started, reached {_name(cap)}{more}"
+    return StepRefusedError(said, reason=cap.name)
+
+
+def _name(cap: Cap) -> str:
+    return f"the cap {cap.name} of {cap.amount(cap.limit)}"
 
 
 def within(tx: Tx, payer: Payer, model: str, wish: Grant, now: int) -> Grant | Lacking:
@@ -154,16 +188,21 @@ def refuse_unpriced(tx: Tx, run: Row, model: str, now: int) -> None:
     """Refuse a call of unknown price where any cap in money counts.
 
     Raises:
-        StepRefusedError: `price_unknown`; `max_cost_usd`, `max_tokens`: nothing is left above.
+        StepRefusedError: `price_unknown`; `max_tokens`: nothing is left.
     """
-    cap = RunSpec.model_validate_json(run["spec"]).limits.max_cost_usd
-    if cap is not None:
-        raise unpriced(model, f"the cap of {cap} USD")
-    if check_tree(tx, run, 0).pico is not None:
-        raise unpriced(model, "the cap of a run above it")
+    for cap in caps_over(tx, run, RunSpec.model_validate_json(run["spec"])):
+        if cap.name == "max_cost_usd":
+            raise unpriced_under(cap, model)
+        if cap.rest <= 0:
+            raise _used_up(cap)
     budgets = budgets_of(tx, payer_of(run), now)
     if budgets:
         raise unpriced(model, f"budget {budgets[0]['budget_id']}")
+
+
+def unpriced_under(cap: Cap, model: str) -> StepRefusedError:
+    """Return the refusal of a call of unknown price under a cap in money."""
+    return unpriced(model, f"{_name(cap)} of run {cap.run_id}")
 
 
 def unpriced(model: str, what: str) -> StepRefusedError:
@@ -173,55 +212,3 @@ def unpriced(model: str, what: str) -> StepRefusedError:
         f" PUT /v1/models/{model}/price, or name another model",
         reason="price_unknown",
     )
-
-
-def _by_caps(
-    run: Row, spec: RunSpec, plan: CallPlan, rates: Rates, input_tokens: int, left: Left
-) -> tuple[int, str | None]:
-    """Return the longest reply that the caps of the run, and of those above, allow."""
-    limits = spec.limits
-    caps: list[tuple[int, str | None]] = [(plan.max_output, None)]
-    if limits.max_tokens is not None:
-        caps.append((_tokens_left(run, limits.max_tokens), "max_tokens"))
-    if left.tokens is not None:
-        caps.append((left.tokens, "max_tokens"))
-    money = _money_left(run, spec, plan, rates, input_tokens, left)
-    if money is not None and rates.output:
-        spare = money - (rates.cost(input_tokens, 0) or 0)
-        caps.append((max(1, spare // rates.output), "max_cost_usd"))
-    return min(caps, key=lambda cap: cap[0])
-
-
-def is_crowded(run: Row, spec: RunSpec) -> bool:
-    """Whether other calls hold all that the run's cap on tokens leaves: they will end."""
-    cap = spec.limits.max_tokens
-    used = int(run["input_tokens"] + run["output_tokens"])
-    return cap is not None and used < cap <= used + int(run["reserved_tokens"])
-
-
-def _tokens_left(run: Row, cap: int) -> int:
-    left = cap - int(run["input_tokens"] + run["output_tokens"])
-    if left <= 0:
-        raise StepRefusedError(
-            f"run {run['run_id']} reached its cap of {cap} tokens", reason="max_tokens"
-        )
-    return left - int(run["reserved_tokens"])
-
-
-def _money_left(
-    run: Row, spec: RunSpec, plan: CallPlan, rates: Rates, input_tokens: int, left: Left
-) -> int | None:
-    cap = spec.limits.max_cost_usd
-    if cap is None:
-        return left.pico
-    floor = rates.cost(input_tokens, 1)
-    if floor is None:
-        raise unpriced(plan.model, f"the cap of {cap} USD")
-    own = to_pico(cap) - int(run["cost_pico"] + run["reserved_pico"])
-    if own <= 0 or own < floor:
-        raise StepRefusedError(
-            f"run {run['run_id']} reached its cap of {cap} USD: the next call may cost"
-            f" {to_usd(floor)} and more",
-            reason="max_cost_usd",
-        )
-    return own if left.pico is None else min(own, left.pico)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from adapters.store.approvals.gate import first_events
+from adapters.store.children.family import Cap
 from adapters.store.database.tx import Row, Tx
 from adapters.store.log.appender import append
 from adapters.store.sessions import transcript
@@ -20,7 +21,7 @@ from domain.event import EventDraft
 from domain.money import to_usd
 from domain.run import RunSpec
 from domain.spending import SpendingRules
-from domain.step import WRITTEN, AwaitingBudget, CallPlan, Execution, Withheld
+from domain.step import AwaitingBudget, CallPlan, Execution, Withheld
 
 Held = AwaitingBudget | Withheld
 """Why a call is not made now."""
@@ -94,12 +95,12 @@ def admit(
     if withheld is not None:
         return run, withheld
     spec = RunSpec.model_validate_json(run["spec"])
-    if granting.is_crowded(run, spec) and not plan.model.startswith(WRITTEN):
-        health.free_probe(tx, plan.model, caller)
-        said = f"other calls of run {who.run_id} hold the rest of its max_tokens for now"
-        return run, Withheld("budget_busy", said)
     tokens = fixed_bytes(spec) + _said(tx, run, messages) + asked.more_tokens
     found = granting.grant(tx, run, spec, plan, tokens, now)
+    if isinstance(found, Cap):
+        health.free_probe(tx, plan.model, caller)
+        said = f"other calls hold the rest of the cap {found.name} of run {found.run_id} for now"
+        return run, Withheld("budget_busy", said)
     question = None
     if isinstance(found, Lacking) or run["waiting_on"] == "budget":
         question = asking.last_question(tx, run["run_id"], who.step_id)
