@@ -137,6 +137,14 @@ def _traced(item: pytest.Item, *, here: bool = True) -> Step:
         return (yield)
 
 
+def pytest_xdist_setupnodes() -> None:
+    from tests.rig.forked import share_nursery  # noqa: PLC0415 - its asserts are rewritten by then
+
+    keep_from_children()
+    # One for all processes: it imports the whole product.
+    share_nursery()
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
     config.option.loadscopereorder = False  # in the order collected
     return ByFile(config, log)

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +19,8 @@ from tests.rig.child import REPO, Child, Process, environment, wait_until
 from tests.rig.orders import Order, send
 
 _START_SECONDS = 60.0
+_SHARED = "TESTS_NURSERY"
+"""Names the socket of a nursery that somebody else has started."""
 Stream = int | IO[Any]
 
 
@@ -44,7 +47,7 @@ class Forked:
         self.returncode: int | None = None
         mode = "r" if text else "rb"
         self._line = socket.socket(socket.AF_UNIX)
-        self._line.connect(_nursery()[0])
+        self._line.connect(_nursery())
         order = Order(list(argv), dict(env), str(cwd or Path.cwd()), _umask(), start_new_session)
         with ExitStack() as ours:
             self.stdout, out = _written(stdout, mode, ours)
@@ -139,12 +142,31 @@ class ForkedChild(Child):
             return Forked(command, env=environment(extra), cwd=REPO, stdout=out, stderr=out)
 
 
+def share_nursery() -> None:
+    """Start a nursery for this process and all that it starts from here on."""
+    os.environ[_SHARED] = str(_started().path)
+
+
 @functools.cache
-def _nursery() -> tuple[str, Child]:
-    """Return the socket of this process's nursery, and it; started by the first who asks."""
+def _nursery() -> str:
+    """Return the socket of the nursery that serves, started by the first who asks."""
+    shared = os.environ.get(_SHARED)
+    nursery = _Nursery(Path(shared)) if shared else _started()
+    wait_until("the nursery serves", nursery.path.exists, _START_SECONDS, nursery.child)
+    return str(nursery.path)
+
+
+@dataclass(frozen=True)
+class _Nursery:
+    """Where a nursery serves, and its process where that is ours."""
+
+    path: Path
+    child: Child | None = None
+
+
+@functools.cache
+def _started() -> _Nursery:
     folder = Path(tempfile.mkdtemp(prefix="nursery-"))
     path = folder / "socket"
     command = [sys.executable, "-m", "tests.rig.nursery", str(path)]
-    child = Child("nursery", command, folder / "nursery.log")
-    wait_until("the nursery serves", path.exists, _START_SECONDS, child)
-    return str(path), child
+    return _Nursery(path, Child("nursery", command, folder / "nursery.log"))

@@ -5,10 +5,12 @@ tests start hundreds. What is forked is the same command with its own environmen
 and process group, and ends by the same signals; that a plain start works is for tests in `e2e/`.
 
 `python -m tests.rig.nursery SOCKET`: a client connects, sends its order (`orders.py`), reads the
-process id and, once the process ended, its exit code. Single-threaded, so that a fork is safe.
+process id and, once the process ended, its exit code; a client that goes takes its process with it.
+Single-threaded, so that a fork is safe.
 Knows nothing of what it starts.
 """
 
+import contextlib
 import gc
 import importlib
 import os
@@ -35,11 +37,17 @@ PRELOADED = (
     "adapters.store.database.postgres",
     "adapters.llm.anthropic",
     "adapters.llm.openai",
+    "adapters.llm.transport",
     "api.app",
+    "fastapi.telemetry._runtime",
     "openai",
+    "structlog",
     "tests.rig.tools",
+    "typer._click.decorators",
     "uvicorn.lifespan.on",
     "uvicorn.protocols.http.httptools_impl",
+    "uvicorn.protocols.websockets.auto",
+    "uvloop",
     "worker",
 )
 """What brings in everything that a role imports when it starts."""
@@ -65,8 +73,16 @@ class Nursery:
             if ended in ready:
                 os.read(ended, 4096)
             self._bury()
+            self._end_orphans(ready)
             if self._listener.fileno() in ready:
                 self._fork()
+
+    def _end_orphans(self, ready: set[int]) -> None:
+        """Kill what was forked for a client that is gone: a client says nothing else."""
+        for pid, client in self._clients.items():
+            if client.fileno() in ready:
+                self._selector.unregister(client)
+                os.kill(pid, signal.SIGKILL)
 
     def _bury(self) -> None:
         while self._clients:
@@ -74,7 +90,10 @@ class Nursery:
             if pid == 0:
                 return
             with self._clients.pop(pid) as client:
-                client.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+                with contextlib.suppress(KeyError):
+                    self._selector.unregister(client)
+                with contextlib.suppress(OSError):
+                    client.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
 
     def _fork(self) -> None:
         client, _ = self._listener.accept()
@@ -86,6 +105,7 @@ class Nursery:
         for stream in streams:
             os.close(stream)
         self._clients[pid] = client
+        self._selector.register(client, selectors.EVENT_READ)
         client.sendall(f"{pid}\n".encode())
 
 

@@ -101,6 +101,8 @@ class World:
             "ORCHESTRATOR_TOOLS": ",".join(TARGETS),
             "ORCHESTRATOR_ALLOW_PRIVATE_HOSTS": "127.0.0.1",
             "OPENAI_API_KEY": CANARY,
+            # Nobody is asked there; a real one would have each process load certificates.
+            "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
         }
         if self.temporal:
             env["TEMPORAL_ADDRESS"] = self.temporal
