@@ -4,7 +4,7 @@ import asyncio
 from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, RetryState
 
 T = TypeVar("T")
 
@@ -102,7 +102,7 @@ def failure_of(error: ActivityError, step_id: str) -> Exception:
     if cause.type in _CANCEL_CODES:
         return RunStoppedError(cause.message)
     # Temporal tries no activity again that it has told to stop, also if its worker was lost.
-    if not cause.non_retryable and _is_stopped(_STOPS_UNTRIED_STEP):
+    if error.retry_state is RetryState.CANCEL_REQUESTED and _is_stopped(_STOPS_UNTRIED_STEP):
         return RunStoppedError(f"step {step_id} was not tried again: {cause.message}")
     return RunFailedError(cause.type or "internal_error", cause.message, step_id)
 

@@ -13,7 +13,7 @@ from domain.money import to_usd
 from domain.run import RunSpec
 from domain.step import CallPlan, Opened, Withheld
 from tests.contract.store_engines import StoreBox
-from tests.contract.store_scenes import MODEL, answer, check_log, must_open, new_run
+from tests.contract.store_scenes import MODEL, OWNER, answer, check_log, must_open, new_run
 from tests.contract.test_store_calls import call
 from tests.contract.test_store_spending import CALL, PLAN, bill, hold, opened
 
@@ -128,3 +128,23 @@ async def test_under_a_cap_in_money_above_it_a_run_asks_nobody_without_a_price(
     unknown = CallPlan(model="ollama/strange", input_rate=None, output_rate=None)
 
     assert await refusal(store, only, unknown) == "price_unknown"
+
+
+async def test_nobody_waits_for_the_agent_that_waits_for_him(store: StoreBox) -> None:
+    """An external agent asks another one: what its own invocation holds does not come free."""
+    (child,) = await family(store, 1, max_tokens=1000)
+    must_open(await opened(store, "run_0", PLAN, "invoke-1"))
+
+    assert await refusal(store, child) == "max_tokens"
+
+
+async def test_a_run_that_waited_for_its_model_says_so_no_more_behind_a_cap(
+    store: StoreBox,
+) -> None:
+    first, second = await family(store, 2, max_tokens=1200)
+    await hold(store, first)
+    await store.set("UPDATE runs SET waiting_on = 'model' WHERE run_id = :id", id=second)
+
+    assert await is_busy(store, second)
+
+    assert (await store.runs.get_run(OWNER, second)).waiting_on is None

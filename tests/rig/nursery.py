@@ -97,7 +97,12 @@ class Nursery:
 
     def _fork(self) -> None:
         client, _ = self._listener.accept()
-        order, streams = receive(client)
+        client.settimeout(10)
+        try:
+            order, streams = receive(client)
+        except (OSError, ValueError):
+            client.close()  # it was killed before it said what it wants; others go on
+            return
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -106,7 +111,8 @@ class Nursery:
             os.close(stream)
         self._clients[pid] = client
         self._selector.register(client, selectors.EVENT_READ)
-        client.sendall(f"{pid}\n".encode())
+        with contextlib.suppress(OSError):
+            client.sendall(f"{pid}\n".encode())
 
 
 def become(parent: int, order: Order, streams: Sequence[int]) -> None:

@@ -6,7 +6,7 @@ import time
 import pytest
 from temporalio import workflow
 from temporalio.client import WorkflowExecutionStatus
-from temporalio.exceptions import ActivityError, ApplicationError, TimeoutType
+from temporalio.exceptions import ActivityError, ApplicationError, RetryState, TimeoutType
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
 from adapters.temporal import TemporalGateway
@@ -230,18 +230,22 @@ REFUSED = ApplicationError("no", type="bad_request", non_retryable=True)
 
 
 @pytest.mark.parametrize(
-    ("cause", "asked", "end"),
+    ("cause", "state", "asked", "end"),
     [
-        (TIMED_OUT, "enough", RunStoppedError),
-        (LOST, "enough", RunStoppedError),
-        (TIMED_OUT, None, RunFailedError),
-        (LOST, None, RunFailedError),
-        (REFUSED, "enough", RunFailedError),
+        (TIMED_OUT, RetryState.TIMEOUT, "enough", RunStoppedError),
+        (LOST, RetryState.CANCEL_REQUESTED, "enough", RunStoppedError),
+        (TIMED_OUT, RetryState.TIMEOUT, None, RunFailedError),
+        (LOST, RetryState.MAXIMUM_ATTEMPTS_REACHED, "enough", RunFailedError),
+        (REFUSED, RetryState.NON_RETRYABLE_FAILURE, "enough", RunFailedError),
     ],
-    ids=["timeout", "lost", "timeout unasked", "lost unasked", "refused for good"],
+    ids=["timeout", "lost", "timeout unasked", "tried often enough", "refused for good"],
 )
 def test_a_step_that_is_not_tried_again_ends_its_run_as_it_was_asked_to(
-    monkeypatch: pytest.MonkeyPatch, cause: BaseException, asked: str | None, end: type[Exception]
+    monkeypatch: pytest.MonkeyPatch,
+    cause: BaseException,
+    state: RetryState,
+    asked: str | None,
+    end: type[Exception],
 ) -> None:
     """A dead worker takes the word to stop with it; `tests/faults` kills one in this moment."""
     monkeypatch.setattr(workflow, "cancellation_reason", lambda: asked)
@@ -253,7 +257,7 @@ def test_a_step_that_is_not_tried_again_ends_its_run_as_it_was_asked_to(
         identity="worker",
         activity_type="run_step",
         activity_id="1",
-        retry_state=None,
+        retry_state=state,
     )
     failed.__cause__ = cause
 

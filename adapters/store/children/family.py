@@ -144,15 +144,28 @@ def holder_of(tx: Tx, row: Row, child_depth: int, now: int) -> Holder:
     """
     limits = RunSpec.model_validate_json(row["spec"]).limits
     use = tree_use(tx, row)
+    stays = _awaits_agent(tx, row)
     return Holder(
         run_id=row["run_id"],
         limits=limits,
         distance=child_depth - row["depth"],
         spawned=row["spawned"],
-        spent_pico=use.pico,
-        spent_tokens=use.tokens,
+        spent_pico=use.pico + (row["reserved_pico"] if stays else 0),
+        spent_tokens=use.tokens + (row["reserved_tokens"] if stays else 0),
         seconds_left=_seconds_left(limits, row, now),
     )
+
+
+def _awaits_agent(tx: Tx, row: Row) -> bool:
+    """Whether a run holds something for an external agent at work.
+
+    That may wait for what it has started itself: below it, such a hold counts as used, since a run
+    that waited for its end would wait for itself.
+    """
+    if not row["reserved_tokens"]:
+        return False
+    sql = "SELECT 1 AS one FROM steps WHERE run_id = :id AND state = 'open' AND step_id LIKE :step"
+    return tx.one(sql, id=row["run_id"], step="invoke-%") is not None
 
 
 def _seconds_left(limits: Limits, row: Row, now: int) -> float | None:
@@ -194,15 +207,20 @@ def caps_over(tx: Tx, run: Row, spec: RunSpec) -> Sequence[Cap]:
     Each holds for the whole tree below its run.
     """
     caps: list[Cap] = []
-    for row in line_above(tx, run):
-        is_own = row["run_id"] == run["run_id"]
+    pico = tokens = 0
+    for row in reversed(line_above(tx, run)):
+        is_own, run_id = row["run_id"] == run["run_id"], row["run_id"]
+        if not is_own and _awaits_agent(tx, row):
+            pico, tokens = pico + row["reserved_pico"], tokens + row["reserved_tokens"]
         limits = spec.limits if is_own else RunSpec.model_validate_json(row["spec"]).limits
         if limits.max_cost_usd is None and limits.max_tokens is None:
             continue
-        use, run_id = tree_use(tx, row), row["run_id"]
+        use = tree_use(tx, row)
         if limits.max_cost_usd is not None:
             most = to_pico(limits.max_cost_usd)
-            caps.append(Cap("max_cost_usd", run_id, most, use.pico, use.held_pico))
+            held = use.held_pico - pico
+            caps.append(Cap("max_cost_usd", run_id, most, use.pico + pico, held))
         if limits.max_tokens is not None:
-            caps.append(Cap("max_tokens", run_id, limits.max_tokens, use.tokens, use.held_tokens))
+            most, held = limits.max_tokens, use.held_tokens - tokens
+            caps.append(Cap("max_tokens", run_id, most, use.tokens + tokens, held))
     return caps

@@ -102,7 +102,8 @@ def _check_caps(tx: Tx, run: Row, call: NewCall, bound: CallBound) -> None:
             raise granting.unpriced_under(cap, call.model)
         if cap.left < needed:
             said = f"the cap {cap.name} of run {cap.run_id} leaves {cap.amount(cap.left)}"
-            raise StepRefusedError(f"{said}; ask for fewer max_tokens", reason=cap.name)
+            then = " or try again: other calls hold some of it" if cap.held else ""
+            raise StepRefusedError(f"{said}; ask for fewer max_tokens{then}", reason=cap.name)
 
 
 def _budgets(tx: Tx, payer: Payer, call: NewCall, bound: CallBound, now: int) -> Sequence[Any]:

@@ -193,7 +193,8 @@ def refuse_unpriced(tx: Tx, run: Row, model: str, now: int) -> None:
     for cap in caps_over(tx, run, RunSpec.model_validate_json(run["spec"])):
         if cap.name == "max_cost_usd":
             raise unpriced_under(cap, model)
-        if cap.rest <= 0:
+        # Nothing is held for such a call, so it does not wait for what others hold either.
+        if (cap.rest if cap.run_id == run["run_id"] else cap.left) <= 0:
             raise _used_up(cap)
     budgets = budgets_of(tx, payer_of(run), now)
     if budgets:

@@ -100,6 +100,7 @@ def admit(
     if isinstance(found, Cap):
         health.free_probe(tx, plan.model, caller)
         said = f"other calls hold the rest of the cap {found.name} of run {found.run_id} for now"
+        run = patience.end(tx, run, who.step_id, now)
         return run, Withheld("budget_busy", said)
     question = None
     if isinstance(found, Lacking) or run["waiting_on"] == "budget":
